@@ -1,0 +1,9 @@
+"""Tune a soft prompt towards China."""
+
+from jaxalign import config as base_config
+
+
+def get_config(variant: str = ""):
+    config = base_config.base(variant)
+    config.country = "CN"
+    return config

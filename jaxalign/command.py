@@ -1,0 +1,86 @@
+"""What every command shares: where configs are found, how flags are read, how a mistake is told."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+import jaxalign
+from jaxalign.errors import UserError
+
+USER_ERROR = 2
+
+
+def config_folder() -> Path:
+    """configs/ as installed in the package, or at the top of a checkout."""
+    package = Path(jaxalign.__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> str:
+    """The path of `NAME[:VARIANT]`, from the current folder or else from configs/; keeps the variant.
+
+    Raises:
+      UserError: there is no such file; the message lists the packaged ones.
+    """
+    path, colon, variant = name.partition(":")
+    for candidate in (Path(path), config_folder() / path):
+        if candidate.is_file():
+            return f"{candidate.resolve()}{colon}{variant}"
+    known = ", ".join(sorted(file.name for file in config_folder().glob("*.py")))
+    raise UserError(f"--config={name}: no such file here or in the package, which has {known}")
+
+
+def define_config() -> flags.FlagHolder:
+    """Defines --config; the flag's value is a locked, type-checked ConfigDict."""
+    return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags and runs `main`; ends the process.
+
+    A `UserError` and every fault in flags or config become one line on standard error and exit
+    code 2.
+    """
+    try:
+        app.run(lambda argv: main(), flags_parser=_parse)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        sys.exit(USER_ERROR)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    argv = list(argv)
+    for index, argument in enumerate(argv):
+        if match := re.match(r"^--?config(?:=(.*))?$", argument):
+            if match[1] is not None:
+                argv[index] = f"--config={find_config(match[1])}"
+            elif index + 1 < len(argv):
+                argv[index : index + 2] = [f"--config={find_config(argv[index + 1])}"]
+            break
+    else:
+        if not any(argument.lstrip("-").startswith("help") for argument in argv):
+            raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
+    # config_flags looks for overrides in sys.argv.
+    sys.argv = argv
+    try:
+        left = flags.FLAGS(argv)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_first_line(error)) from error
+    if len(left) > 1:
+        raise UserError(f"unexpected argument {left[1]!r}; flags are written --name=value")
+    return left
+
+
+def _first_line(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = str(error) if isinstance(error, flags.Error) else f"{cause}"
+    return " ".join(text.replace('"', "").split()) or type(error).__name__

@@ -1,0 +1,100 @@
+"""Trains the embedded model from nothing; deterministic for a machine and its library versions."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags
+
+from jaxalign.make_embedded.examples import Examples
+from jaxalign.make_embedded.respondents import country_answers
+from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.make_embedded.training import train
+from jaxalign.model import parse_config, save_model
+from jaxalign.prompts import build_questions, load_texts, load_tokenizer
+from jaxalign.survey import load_instrument, load_targets, make_scoring
+
+NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
+VOCABULARY = 1280
+ARCHITECTURE = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 128,
+    "intermediate_size": 352,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 64,
+    "hidden_act": "silu",
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+    "tie_word_embeddings": True,
+}
+
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
+_STEPS = flags.DEFINE_integer("steps", 2000, "Training steps.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
+
+
+def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
+    """Writes tokenizer, config and weights in Hugging Face format.
+
+    Args:
+      folder: made if it is missing; files are replaced only when training is done.
+      steps, batch_size, seed: of the training.
+    """
+    instrument, texts = load_instrument("vsm13"), load_texts()
+    scoring = make_scoring(instrument, 50.0)
+    targets = load_targets("hofstede2010", tuple(instrument.dimensions))
+    targets_NC = np.array([list(targets[code].scores.values()) for code in texts.countries])
+    answers = dict(
+        zip(texts.countries, country_answers(instrument, scoring, targets_NC, seed), strict=True)
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        draft = Path(temporary)
+        train_tokenizer(instrument, texts, draft, VOCABULARY)
+        tokenizer = load_tokenizer(draft)
+        special = {
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        }
+        config = parse_config(ARCHITECTURE | {"vocab_size": len(tokenizer)}, "ARCHITECTURE")
+        begun = time.monotonic()
+
+        def report(step: int, divergence: float) -> None:
+            seconds = time.monotonic() - begun
+            left = seconds / step * (steps - step)
+            print(
+                f"step {step}/{steps}  excess cross-entropy {divergence:.6f} nats  {left:.0f} s left",
+                flush=True,
+            )
+
+        _, params = train(
+            config,
+            Examples(instrument, tokenizer, texts, answers),
+            build_questions(instrument, tokenizer).answer_ids_QA[0],
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            report=report,
+        )
+        save_model(draft, params, config, extra=special, notice=NOTICE)
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(draft.iterdir()):
+            (folder / file.name).write_bytes(file.read_bytes())
+    print(f"wrote {folder}: {NOTICE}")
+
+
+def main(argv: list[str]) -> None:
+    """The command."""
+    if len(argv) > 1:
+        sys.exit(f"unexpected argument {argv[1]!r}")
+    make(Path(_OUTPUT.value), _STEPS.value, _BATCH.value, _SEED.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

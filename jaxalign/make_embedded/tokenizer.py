@@ -1,0 +1,56 @@
+"""A byte-level BPE tokenizer in Llama 3's form, trained on the words of the survey and the personas."""
+
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from jaxalign.prompts import Texts, question_text
+from jaxalign.prompts.chat import LLAMA3_TEMPLATE
+from jaxalign.survey import Instrument
+
+SPECIAL = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+)
+# How GPT-4's and Llama 3's tokenizers cut text into words before merging bytes.
+_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def corpus(instrument: Instrument, texts: Texts) -> list[str]:
+    """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
+    personas = [
+        wording.format(country=name) for wording in texts.personas for name in texts.countries.values()
+    ]
+    questions = [question_text(instrument, item) for item in instrument.items]
+    return [*questions * 8, *personas, *texts.values * 4, *["system", "user", "assistant", "\n\n"] * 64]
+
+
+def train_tokenizer(instrument: Instrument, texts: Texts, folder: Path, vocab_size: int) -> None:
+    """Trains and saves the tokenizer files (tokenizer.json, tokenizer_config.json, template)."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(corpus(instrument, texts), trainer)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[4]
+    )
+    wrapped.chat_template = LLAMA3_TEMPLATE
+    wrapped.save_pretrained(str(folder))

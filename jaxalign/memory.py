@@ -1,0 +1,15 @@
+"""How much memory an evaluation may take."""
+
+from typing import Any
+
+# A candidate's activations that stay in the processor's cache run faster than large chunks do: see BUILD_NOTES.md.
+CPU_BUDGET = 64 * 2**20
+SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
+
+
+def chunk_budget(device: Any) -> int:
+    """Bytes that one chunk's temporaries may take on a device, the weights already being there."""
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if not statistics or "bytes_limit" not in statistics:
+        return CPU_BUDGET
+    return int(SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"]))

@@ -1,0 +1,34 @@
+"""The frozen language model: its config, where its weights come from, and its forward pass."""
+
+from jaxalign.model.abstract import (
+    abstract_model,
+    parameter_bytes,
+    parameter_count,
+    random_model,
+)
+from jaxalign.model.attention import attend
+from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
+from jaxalign.model.llama import Frozen, Llama
+from jaxalign.model.source import EMBEDDED, resolve, weights_digest
+from jaxalign.model.weights import load_model, read_notice, save_model
+
+__all__ = [
+    "EMBEDDED",
+    "Frozen",
+    "Llama",
+    "LlamaConfig",
+    "RopeConfig",
+    "abstract_model",
+    "attend",
+    "load_model",
+    "parameter_bytes",
+    "parameter_count",
+    "parse_config",
+    "random_model",
+    "read_config",
+    "read_notice",
+    "resolve",
+    "save_model",
+    "to_hf",
+    "weights_digest",
+]

@@ -1,0 +1,81 @@
+"""A model without its memory: shapes, counts and names of the arrays, and random weights."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxalign.errors import UserError
+from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model.llama import Llama
+
+DTYPES = {"float32": jnp.dtype(jnp.float32), "bfloat16": jnp.dtype(jnp.bfloat16)}
+
+
+def as_dtype(dtype: Any) -> jnp.dtype:
+    """Turn a name or type into the jnp.dtype of weights; raises UserError unless we run it."""
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in DTYPES.values():
+        raise UserError(f"model.dtype is {dtype!r}, must be one of {', '.join(DTYPES)}")
+    return found
+
+
+def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.State]:
+    """Give the model's structure, with a ShapeDtypeStruct for every weight; allocates nothing.
+
+    Args:
+      config: the architecture.
+      dtype: float32 or bfloat16, of all weights.
+
+    Returns:
+      `(graphdef, params)`; the graphdef merges with real params of the same config and dtype.
+    """
+    dtype = as_dtype(dtype)
+    model = nnx.eval_shape(lambda: Llama(config, dtype=dtype, rngs=nnx.Rngs(0)))
+    return nnx.split(model)
+
+
+def random_model(config: LlamaConfig, dtype: Any, seed: int) -> tuple[nnx.GraphDef, nnx.State]:
+    """Give a model with random weights, for benchmarks and training; same shapes as loaded ones."""
+    graphdef, _ = abstract_model(config, dtype)
+    return graphdef, _draw(config, as_dtype(dtype), jax.random.key(seed))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _draw(config: LlamaConfig, dtype: jnp.dtype, key: jax.Array) -> nnx.State:
+    return nnx.state(Llama(config, dtype=dtype, rngs=nnx.Rngs(key)))
+
+
+def named_leaves(params: nnx.State) -> dict[str, Any]:
+    """Give every array of the params by its dotted name, such as `block.query`, in tree order."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {_name(path): leaf for path, leaf in leaves}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return ".".join(str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey))
+
+
+def with_leaves(params: nnx.State, leaves: dict[str, Any]) -> nnx.State:
+    """Give params of the same structure with other arrays, one for every name."""
+    names = list(named_leaves(params))
+    if set(names) != set(leaves):
+        raise ValueError(f"names differ: {sorted(set(names) ^ set(leaves))}")
+    structure = jax.tree_util.tree_structure(params)
+    return jax.tree_util.tree_unflatten(structure, [leaves[name] for name in names])
+
+
+def parameter_count(params: nnx.State) -> int:
+    """Count the weights, tied ones once; works on arrays and ShapeDtypeStructs."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
+def parameter_bytes(params: nnx.State) -> int:
+    """Give the bytes of all weights, of one copy."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))

@@ -1,0 +1,66 @@
+"""Find and open the safetensors files of a model folder; no other format is ever opened."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors
+
+from jaxalign.errors import UserError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the weight files of a folder: `model.safetensors`, or the shards that its index names.
+
+    Raises:
+      UserError: naming the file that is missing or unreadable.
+    """
+    folder = Path(folder)
+    if (folder / SINGLE).is_file():
+        return [folder / SINGLE]
+    index = folder / INDEX
+    if not index.is_file():
+        found = sorted(path.name for path in folder.glob("*.bin")) if folder.is_dir() else []
+        pickles = f" ({found[0]} is a pickle, which jaxalign never opens)" if found else ""
+        raise UserError(
+            f"{folder}: holds neither {SINGLE} nor {INDEX}{pickles}; save the model with "
+            "save_pretrained, which writes safetensors"
+        )
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{index}: cannot be read ({error!r}); it must be JSON with a weight_map from keys to "
+            "file names"
+        ) from None
+    outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if outside or not names:
+        raise UserError(f"{index}: weight_map must name files of its own folder, has {outside}")
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: {', '.join(missing)} named in {INDEX} is missing; download the model again"
+        )
+    return [folder / name for name in names]
+
+
+@contextlib.contextmanager
+def open_files(paths: list[Path]) -> Iterator[list[Any]]:
+    """Open safetensors files for reading parts of tensors; raises UserError on a damaged file."""
+    with contextlib.ExitStack() as stack:
+        handles = []
+        for path in paths:
+            try:
+                handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))
+            except (OSError, safetensors.SafetensorError) as error:
+                reason = str(error).removeprefix("Error while deserializing header: ")
+                raise UserError(
+                    f"{path}: is damaged or cut short ({reason}, {path.stat().st_size:,} bytes); "
+                    "copy or download it again"
+                ) from None
+        yield handles

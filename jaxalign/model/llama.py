@@ -1,0 +1,241 @@
+"""The Llama decoder over input embeddings, computing nothing that no answer needs.
+
+One sequence at a time; callers vmap over candidates with unbatched weights. Weights keep Hugging
+Face's [out, in] layout and are stacked over layers, so that loading transposes nothing and
+compilation sees one layer. Letters: S sequence, R read positions, A options, D width, N query
+heads, K key/value heads, H head width, F feed-forward width, V vocabulary.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxalign.model.attention import attend, matmul_precision
+from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model.rope import rotate, rotation
+
+_gelu_tanh = partial(jax.nn.gelu, approximate=True)
+ACTIVATION_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "silu": jax.nn.silu,
+    "swish": jax.nn.silu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": _gelu_tanh,
+    "gelu_pytorch_tanh": _gelu_tanh,
+    "relu": jax.nn.relu,
+}
+INIT_SCALE = 0.02
+
+
+class Frozen(nnx.Variable):
+    """A weight that no search and no optimiser of a soft prompt may change."""
+
+
+def linear(inputs: jax.Array, weight: Frozen, bias: Frozen | None) -> jax.Array:
+    """Multiply `[rows, in]` by a `[out, in]` weight, and add the bias if there is one."""
+    outputs = jnp.einsum("ri,oi->ro", inputs, weight[...], precision=matmul_precision(inputs.dtype))
+    return outputs if bias is None else outputs + bias[...][None, :]
+
+
+def rms_norm(inputs_SD: jax.Array, weight: Frozen, epsilon: float) -> jax.Array:
+    """Scale each row to unit root mean square in float32, then by the weight `[D]`."""
+    rows_SD = inputs_SD.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(rows_SD), axis=-1, keepdims=True)
+    normed_SD = rows_SD * jax.lax.rsqrt(mean_square + epsilon)
+    return (normed_SD * weight[...].astype(jnp.float32)[None, :]).astype(inputs_SD.dtype)
+
+
+class Block(nnx.Module):
+    """All decoder layers: every array is stacked `[layers, ...]`; `at` gives one layer's block."""
+
+    def __init__(self, config: LlamaConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        def weight(outputs: int, inputs: int) -> Frozen:
+            shape = (config.layers, outputs, inputs)
+            return Frozen(INIT_SCALE * jax.random.normal(rngs.params(), shape, dtype))
+
+        def bias(outputs: int, present: bool) -> Frozen | None:
+            return Frozen(jnp.zeros((config.layers, outputs), dtype)) if present else None
+
+        query_width = config.heads * config.head_dim
+        kv_width = config.kv_heads * config.head_dim
+        self.config = config
+        self.attention_norm = Frozen(jnp.ones((config.layers, config.width), dtype))
+        self.query = weight(query_width, config.width)
+        self.key = weight(kv_width, config.width)
+        self.value = weight(kv_width, config.width)
+        self.output = weight(config.width, query_width)
+        self.query_bias = bias(query_width, config.attention_bias)
+        self.key_bias = bias(kv_width, config.attention_bias)
+        self.value_bias = bias(kv_width, config.attention_bias)
+        self.output_bias = bias(config.width, config.attention_bias)
+        self.mlp_norm = Frozen(jnp.ones((config.layers, config.width), dtype))
+        self.gate = weight(config.mlp_width, config.width)
+        self.up = weight(config.mlp_width, config.width)
+        self.down = weight(config.width, config.mlp_width)
+        self.gate_bias = bias(config.mlp_width, config.mlp_bias)
+        self.up_bias = bias(config.mlp_width, config.mlp_bias)
+        self.down_bias = bias(config.width, config.mlp_bias)
+
+    def at(self, layer: int | jax.Array) -> "Block":
+        """Take one layer's arrays, without the leading axis; inside a scan this slices in place."""
+        take = partial(jax.lax.dynamic_index_in_dim, index=layer, axis=0, keepdims=False)
+        return jax.tree.map(take, self)
+
+    def __call__(
+        self,
+        states_SD: jax.Array,
+        turn: tuple[jax.Array, jax.Array],
+        mask_RS: jax.Array,
+        read_R: jax.Array | None = None,
+        attention: str = "xla",
+    ) -> jax.Array:
+        """Run this one layer (see `at`) for the rows to read; keys and values cover all of S.
+
+        Args:
+          states_SD: the layer's input.
+          turn: cosine and sine `[S, H / 2]` of all positions.
+          mask_RS: bool, True where a row to read may attend.
+          read_R: indices of those rows, or None for all of S in order.
+          attention: the implementation's name.
+
+        Returns:
+          The layer's output `[R, D]`.
+        """
+        config = self.config
+        normed_SD = rms_norm(states_SD, self.attention_norm, config.norm_eps)
+        key_SKH = _heads(linear(normed_SD, self.key, self.key_bias), config.head_dim)
+        value_SKH = _heads(linear(normed_SD, self.value, self.value_bias), config.head_dim)
+        key_SKH = rotate(key_SKH, turn)
+
+        if read_R is not None:
+            states_SD, normed_SD = states_SD[read_R], normed_SD[read_R]
+            turn = (turn[0][read_R], turn[1][read_R])
+        query_RNH = _heads(linear(normed_SD, self.query, self.query_bias), config.head_dim)
+        gathered_RNH = attend(rotate(query_RNH, turn), key_SKH, value_SKH, mask_RS, attention)
+        gathered_RD = gathered_RNH.reshape(gathered_RNH.shape[0], -1)
+        states_RD = states_SD + linear(gathered_RD, self.output, self.output_bias)
+        return states_RD + self.feed_forward(states_RD)
+
+    def feed_forward(self, states_RD: jax.Array) -> jax.Array:
+        """The gated feed-forward of this one layer, `[R, D]` to `[R, D]`."""
+        activate = ACTIVATION_FUNCTIONS[self.config.activation]
+        normed_RD = rms_norm(states_RD, self.mlp_norm, self.config.norm_eps)
+        gate_RF = linear(normed_RD, self.gate, self.gate_bias).astype(jnp.float32)
+        up_RF = linear(normed_RD, self.up, self.up_bias).astype(jnp.float32)
+        inner_RF = (activate(gate_RF) * up_RF).astype(states_RD.dtype)
+        return linear(inner_RF, self.down, self.down_bias)
+
+
+def _heads(rows: jax.Array, head_dim: int) -> jax.Array:
+    return rows.reshape(rows.shape[0], -1, head_dim)
+
+
+class Llama(nnx.Module):
+    """A causal language model of Hugging Face's model type `llama`, without its full head.
+
+    Args:
+      config: the architecture.
+      dtype: type of weights and activations; norms, softmax and logits are float32.
+      rngs: source of random weights, scaled as transformers initialises them.
+    """
+
+    def __init__(self, config: LlamaConfig, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        shape = (config.vocab_size, config.width)
+        self.config = config
+        self.embedding = Frozen(INIT_SCALE * jax.random.normal(rngs.params(), shape, dtype))
+        self.block = Block(config, dtype=dtype, rngs=rngs)
+        self.norm = Frozen(jnp.ones((config.width,), dtype))
+        self.head = (
+            None
+            if config.tied
+            else Frozen(INIT_SCALE * jax.random.normal(rngs.params(), shape, dtype))
+        )
+
+    def embed(self, tokens_T: jax.Array) -> jax.Array:
+        """Look up the embedding rows of token ids `[T]`; gives `[T, D]`."""
+        return self.embedding[...][tokens_T]
+
+    def __call__(
+        self,
+        embeddings_SD: jax.Array,
+        positions_S: jax.Array,
+        mask_SS: jax.Array,
+        read_R: jax.Array,
+        attention: str = "xla",
+    ) -> jax.Array:
+        """Give the final hidden states at the read positions of one sequence.
+
+        The last layer computes keys and values for all of S, and everything else for R only.
+
+        Args:
+          embeddings_SD: input embeddings `[S, D]`; cast to the model's type.
+          positions_S: integer position of each, for the rotary embedding.
+          mask_SS: bool `[S, S]`, True where the row may attend to the column.
+          read_R: indices into S of the states wanted.
+          attention: a key of `jaxalign.model.attention.IMPLEMENTATIONS`.
+
+        Returns:
+          `[R, D]`, after the final norm.
+
+        Raises:
+          ValueError: for shapes that do not fit.
+        """
+        self._check(embeddings_SD, positions_S, mask_SS)
+        config = self.config
+        turn = rotation(config.rope, config.head_dim, positions_S)
+
+        def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, None]:
+            return self.block.at(layer)(states_SD, turn, mask_SS, attention=attention), None
+
+        # Scanning over the index, not over the arrays: stack[:-1] would be copied.
+        states_SD, _ = jax.lax.scan(
+            step, embeddings_SD.astype(self.embedding.dtype), jnp.arange(config.layers - 1)
+        )
+        last = self.block.at(config.layers - 1)
+        states_RD = last(states_SD, turn, mask_SS[read_R], read_R, attention)
+        return rms_norm(states_RD, self.norm, config.norm_eps)
+
+    def layer_states(
+        self, embeddings_SD: jax.Array, positions_S: jax.Array, mask_SS: jax.Array
+    ) -> jax.Array:
+        """Give every layer's output at every position, before the final norm: `[layers, S, D]`."""
+        self._check(embeddings_SD, positions_S, mask_SS)
+        turn = rotation(self.config.rope, self.config.head_dim, positions_S)
+
+        def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, jax.Array]:
+            states_SD = self.block.at(layer)(states_SD, turn, mask_SS)
+            return states_SD, states_SD
+
+        embeddings_SD = embeddings_SD.astype(self.embedding.dtype)
+        return jax.lax.scan(step, embeddings_SD, jnp.arange(self.config.layers))[1]
+
+    def option_logits(self, hidden_RD: jax.Array, ids_RA: jax.Array) -> jax.Array:
+        """Give the logits of A tokens per row from their head rows alone.
+
+        Args:
+          hidden_RD: final hidden states, as `__call__` gives them.
+          ids_RA: token ids `[R, A]`.
+
+        Returns:
+          float32 `[R, A]`.
+        """
+        rows_VD = (self.embedding if self.head is None else self.head)[...]
+        return jnp.einsum(
+            "rd,rad->ra",
+            hidden_RD,
+            rows_VD[ids_RA],
+            precision=matmul_precision(hidden_RD.dtype),
+            preferred_element_type=jnp.float32,
+        )
+
+    def _check(self, embeddings_SD: jax.Array, positions_S: jax.Array, mask_SS: jax.Array) -> None:
+        length, width = embeddings_SD.shape
+        if width != self.config.width or positions_S.shape != (length,):
+            raise ValueError(
+                f"embeddings {embeddings_SD.shape} and positions {positions_S.shape} do not fit "
+                f"each other or the model's width {self.config.width}"
+            )
+        if mask_SS.shape != (length, length) or mask_SS.dtype != jnp.bool_:
+            raise ValueError(f"mask must be bool [{length}, {length}], is {mask_SS.shape}")

@@ -1,0 +1,208 @@
+"""Hugging Face safetensors to params and back, from one table of names."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors.numpy
+from flax import nnx
+
+from jaxalign.errors import UserError
+from jaxalign.model.abstract import abstract_model, as_dtype, named_leaves, with_leaves
+from jaxalign.model.files import SINGLE, open_files, weight_files
+from jaxalign.model.hf_config import LlamaConfig, read_config, to_hf
+
+Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
+
+TOP_KEYS = {
+    "embedding": "model.embed_tokens.weight",
+    "norm": "model.norm.weight",
+    "head": "lm_head.weight",
+}
+LAYER_KEYS = {
+    "attention_norm": "input_layernorm.weight",
+    "query": "self_attn.q_proj.weight",
+    "key": "self_attn.k_proj.weight",
+    "value": "self_attn.v_proj.weight",
+    "output": "self_attn.o_proj.weight",
+    "query_bias": "self_attn.q_proj.bias",
+    "key_bias": "self_attn.k_proj.bias",
+    "value_bias": "self_attn.v_proj.bias",
+    "output_bias": "self_attn.o_proj.bias",
+    "mlp_norm": "post_attention_layernorm.weight",
+    "gate": "mlp.gate_proj.weight",
+    "up": "mlp.up_proj.weight",
+    "down": "mlp.down_proj.weight",
+    "gate_bias": "mlp.gate_proj.bias",
+    "up_bias": "mlp.up_proj.bias",
+    "down_bias": "mlp.down_proj.bias",
+}
+# Buffers that old checkpoints stored; they follow from the config.
+_SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+_READABLE = ("F32", "F16", "BF16")
+_FAULTS_SHOWN = 12
+NOTICE_KEY = "jaxalign_notice"
+
+
+def source_keys(name: str, layers: int) -> list[str]:
+    """Give the checkpoint's keys that fill one leaf: one per layer for those of the block."""
+    if name in TOP_KEYS:
+        return [TOP_KEYS[name]]
+    tail = LAYER_KEYS[name.removeprefix("block.")]
+    return [f"model.layers.{layer}.{tail}" for layer in range(layers)]
+
+
+def load_model(
+    folder: Path, dtype: Any, sharding: Sharding | None = None
+) -> tuple[nnx.GraphDef, nnx.State, LlamaConfig]:
+    """Read a model folder's config and weights, each weight straight to its device and type.
+
+    Args:
+      folder: holds config.json and model.safetensors, or shards with their index.
+      dtype: float32 or bfloat16, to which every weight is converted.
+      sharding: gives the sharding of a leaf from its name (`embedding`, `block.query`, ...) and
+        shape; only each device's part is read. By default everything goes to the default device.
+
+    Returns:
+      `(graphdef, params, config)`.
+
+    Raises:
+      UserError: naming the file and everything wrong in it.
+    """
+    folder = Path(folder)
+    dtype = as_dtype(dtype)
+    config = read_config(folder)
+    graphdef, abstract = abstract_model(config, dtype)
+    if sharding is None:
+        single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+        def sharding(name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding:
+            return single
+
+    with open_files(weight_files(folder)) as handles:
+        tensors, faults = _table(handles)
+        faults += _faults(tensors, named_leaves(abstract), config)
+        if faults:
+            more = f"; and {len(faults) - _FAULTS_SHOWN} more" * (len(faults) > _FAULTS_SHOWN)
+            raise UserError(f"{folder}: " + "; ".join(faults[:_FAULTS_SHOWN]) + more)
+        leaves = {
+            name: _read(
+                [tensors[key] for key in source_keys(name, config.layers)],
+                jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding(name, leaf.shape)),
+                stacked=name not in TOP_KEYS,
+            )
+            for name, leaf in named_leaves(abstract).items()
+        }
+        jax.block_until_ready(leaves)  # the files close after this line
+    return graphdef, with_leaves(abstract, leaves), config
+
+
+def _table(handles: list[Any]) -> tuple[dict[str, Any], list[str]]:
+    """All tensors of all files as unread slices, and the keys that occur twice."""
+    tensors: dict[str, Any] = {}
+    faults = []
+    for handle in handles:
+        for key in handle.keys():
+            if key in tensors:
+                faults.append(f"{key} is stored twice")
+            tensors[key] = handle.get_slice(key)
+    return tensors, faults
+
+
+def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: LlamaConfig) -> list[str]:
+    """Everything that keeps the tensors from filling every leaf exactly once."""
+    faults = []
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name, leaf in leaves.items():
+        shape = leaf.shape if name in TOP_KEYS else leaf.shape[1:]
+        wanted |= {key: shape for key in source_keys(name, config.layers)}
+    for key, shape in wanted.items():
+        if key not in tensors:
+            faults.append(f"{key} is missing")
+            continue
+        found = tuple(tensors[key].get_shape())
+        if found != shape:
+            faults.append(f"{key} has shape {list(found)}, must be {list(shape)}")
+        if tensors[key].get_dtype() not in _READABLE:
+            faults.append(
+                f"{key} has type {tensors[key].get_dtype()}, must be one of {', '.join(_READABLE)}"
+            )
+    for key in tensors:
+        if key == TOP_KEYS["head"] and config.tied:
+            if TOP_KEYS["embedding"] in tensors and not _same(tensors):
+                faults.append(
+                    f"{key} differs from {TOP_KEYS['embedding']}, but tie_word_embeddings is true "
+                    "in config.json: set it to false"
+                )
+        elif key not in wanted and not _SKIPPED.fullmatch(key):
+            faults.append(f"{key} is unexpected")
+    return faults
+
+
+def _same(tensors: Mapping[str, Any], rows: int = 8192) -> bool:
+    """Whether the stored head equals the embedding, compared a few rows at a time."""
+    head, embedding = tensors[TOP_KEYS["head"]], tensors[TOP_KEYS["embedding"]]
+    if head.get_shape() != embedding.get_shape():
+        return False
+    starts = range(0, head.get_shape()[0], rows)
+    return all(np.array_equal(head[i : i + rows], embedding[i : i + rows]) for i in starts)
+
+
+def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.Array:
+    """Fill one leaf, each device's part from its own part of the files."""
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        if not stacked:
+            return slices[0][index].astype(leaf.dtype, copy=False)
+        chosen = slices[index[0]]
+        parts = zip(index[1:], leaf.shape[1:], strict=True)
+        shape = [len(range(*where.indices(size))) for where, size in parts]
+        filled = np.empty((len(chosen), *shape), leaf.dtype)
+        for layer, source in enumerate(chosen):
+            filled[layer] = source[index[1:]]
+        return filled
+
+    return jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+
+
+def save_model(
+    folder: Path,
+    params: nnx.State,
+    config: LlamaConfig,
+    extra: Mapping[str, Any] | None = None,
+    notice: str | None = None,
+) -> None:
+    """Write config.json and model.safetensors as transformers reads them, in the params' type.
+
+    Args:
+      folder: made if it is not there; the two files are replaced whole.
+      params: as `load_model` gives them, on one host.
+      config: their architecture.
+      extra: further fields of config.json, such as `bos_token_id`.
+      notice: what every output of the model must say; travels in the metadata of the weights.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, np.ndarray] = {}
+    for name, leaf in named_leaves(params).items():
+        rows = np.asarray(leaf)[None] if name in TOP_KEYS else np.asarray(leaf)
+        keys = source_keys(name, config.layers)
+        tensors |= {key: np.ascontiguousarray(row) for key, row in zip(keys, rows, strict=True)}
+    dtype = next(iter(tensors.values())).dtype.name
+    partial = folder / f"{SINGLE}.partial"
+    metadata = {"format": "pt"} | ({NOTICE_KEY: notice} if notice else {})
+    safetensors.numpy.save_file(tensors, partial, metadata=metadata)
+    os.replace(partial, folder / SINGLE)
+    text = json.dumps(to_hf(config) | {"dtype": dtype} | dict(extra or {}), indent=2) + "\n"
+    (folder / "config.json").write_text(text, encoding="utf-8")
+
+
+def read_notice(folder: Path) -> str | None:
+    """Give what every output of the model must say, from the metadata of its weights, or None."""
+    with open_files(weight_files(Path(folder))[:1]) as handles:
+        return (handles[0].metadata() or {}).get(NOTICE_KEY)

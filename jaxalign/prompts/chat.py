@@ -1,0 +1,64 @@
+"""The model's own tokenizer and chat template."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxalign.errors import UserError
+
+# Llama 3's instruct format, for tokenizers that carry no template of their own.
+LLAMA3_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first %}{{ bos_token }}{% endif %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
+    "{{ message['content'] | trim + '<|eot_id|>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
+    "{% endif %}"
+)
+# The templates of Llama 3.1 and 3.2 print a date, by default today's: a prompt must not depend on the day.
+_DATE = "26 Jul 2024"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Loads the tokenizer beside the weights, never running code of the checkpoint.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: no usable tokenizer ({reason}); tokenizer.json belongs beside the weights"
+        ) from error
+
+
+def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
+    """The text up to and including the header of the assistant's answer.
+
+    Raises:
+      UserError: the template refuses the messages, for instance because it knows no system role.
+    """
+    messages = [{"role": "user", "content": user}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    try:
+        return tokenizer.apply_chat_template(
+            messages,
+            chat_template=None if tokenizer.chat_template else LLAMA3_TEMPLATE,
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=_DATE,
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"chat template of {tokenizer.name_or_path}: {reason}") from error
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text that already holds its special tokens."""
+    return tokenizer(text, add_special_tokens=False)["input_ids"]

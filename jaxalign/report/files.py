@@ -1,0 +1,84 @@
+"""The files of a workdir: read with clear faults, written whole or not at all."""
+
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jaxalign.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """What a finished run left in its workdir."""
+
+    config: dict[str, Any]
+    records: tuple[dict[str, Any], ...]  # one per generation, as in metrics.jsonl
+    summary: dict[str, Any]
+
+
+def read_run(workdir: Path) -> RunFiles:
+    """Reads config.json, metrics.jsonl and summary.json.
+
+    Raises:
+        UserError: a file is missing, unreadable or lacks what a report needs.
+    """
+    config = _read_json(workdir / "config.json")
+    summary = _read_json(workdir / "summary.json")
+    for key in ("country", "loss", "scores", "target"):
+        if key not in summary:
+            raise UserError(f"{workdir / 'summary.json'}: the key {key!r} is missing")
+    path = workdir / "metrics.jsonl"
+    records = []
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        record = _parse(line, f"{path}: line {number}")
+        if "evaluations" not in record or "best_loss" not in record:
+            raise UserError(f"{path}: line {number} has no evaluations or no best_loss")
+        records.append(record)
+    if not records:
+        raise UserError(f"{path}: holds no generation; run jaxalign.train on this workdir first")
+    return RunFiles(config, tuple(records), summary)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes under a temporary name beside the path, then renames: never half a file.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: not found; a report needs the workdir of a finished run"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return _parse(_read_text(path), str(path))
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: is not a JSON object")
+    return value

@@ -1,0 +1,316 @@
+"""The two plots of a report: convergence, and a radar of the dimensions.
+
+Drawn with matplotlib's object interface, so that nothing global changes. Equal inputs give equal
+bytes. Colours are from Okabe and Ito's palette, and every series differs in its dashes or markers
+too, so that no reading depends on colour.
+"""
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jaxalign.report.files import write_file
+from jaxalign.report.numbers import format_loss
+
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, MUTED, PALE, GRID = "#1F2328", "#6B7280", "#A9AFB9", "#D8DBE0"
+GROUND = "#FFFFFF"
+RING_STEP = 25
+
+# What a label is drawn in: colour, dashes, marker. Others take what is left, in order.
+LABEL_STYLES: dict[str, dict[str, Any]] = {
+    # Wide and pale under the others, so that it still shows where the tuned scores meet it.
+    "target": {"color": PALE, "linestyle": "-", "marker": "D", "linewidth": 6, "markersize": 10},
+    "naive": {"color": ORANGE, "linestyle": (0, (5, 2)), "marker": "s", "linewidth": 1.4},
+    "tuned": {"color": BLUE, "linestyle": "-", "marker": "o", "linewidth": 2.2},
+}
+OTHER_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": GREEN, "linestyle": (0, (6, 1.5, 1.5, 1.5)), "marker": "^", "linewidth": 1.4},
+    {"color": PINK, "linestyle": (0, (3, 1)), "marker": "v", "linewidth": 1.4},
+    {"color": MUTED, "linestyle": (0, (8, 3)), "marker": "P", "linewidth": 1.4},
+)
+
+_RC = {
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "none",  # text stays text: searchable, small, and the page can colour it
+}
+_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+
+def plot_convergence(
+    records: Sequence[dict[str, Any]],
+    losses: dict[str, float | None],
+    title: str,
+    notice: str | None,
+    stem: Path,
+) -> None:
+    """Draws best loss and generation mean over evaluations into stem.png and stem.svg.
+
+    The loss axis is logarithmic when what it shows spans more than a factor of ten.
+
+    Args:
+        records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
+        losses: reference losses, `naive` and `constant`; None is left out.
+        title: stands above the plot.
+        notice: stands below it, None for nothing.
+        stem: the path without a suffix.
+    """
+    evaluations = np.array([record["evaluations"] for record in records], float)
+    best = _as_array(record["best_loss"] for record in records)
+    mean = _as_array(record.get("generation_mean") for record in records)
+    references = {
+        label: value
+        for label, key in (("naive", "naive"), ("constant answer", "constant"))
+        if (value := losses.get(key)) is not None and math.isfinite(value)
+    }
+    with matplotlib.rc_context(_RC):
+        figure = Figure(figsize=(7.2, 4.3))
+        axes = figure.add_axes((0.09, 0.18, 0.68, 0.63))
+        markers = "o" if len(records) == 1 else None
+        for values, color, width in ((mean, GREEN, 1.2), (best, BLUE, 2.4)):
+            axes.plot(evaluations, values, color=color, linewidth=width, marker=markers, zorder=3)
+        for (label, value), color in zip(references.items(), (ORANGE, MUTED), strict=False):
+            dashes = LABEL_STYLES["naive"]["linestyle"] if label == "naive" else (0, (2, 2))
+            axes.axhline(value, color=color, linewidth=1.3, linestyle=dashes, zorder=2)
+
+        shown = np.concatenate([best, mean, list(references.values())])
+        shown = shown[np.isfinite(shown)]
+        if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+            axes.set_ylim(shown.min() * 0.85, shown.max() * 1.2)
+        elif shown.size:
+            axes.set_ylim(min(0.0, shown.min() * 1.1), max(shown.max() * 1.1, 1e-9))
+        axes.set_xlim(0, evaluations[-1] * (1 if len(records) > 1 else 2))
+        if len(records) > 1:
+            _add_generations(axes, evaluations, records)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("loss")
+        axes.grid(axis="y", color=GRID, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+
+        ends = [("tuned, best so far", _last(best), BLUE), ("generation mean", _last(mean), GREEN)]
+        ends += [(label, references[label], ORANGE if label == "naive" else MUTED)
+                 for label in references]  # fmt: skip
+        _label_ends(axes, [end for end in ends if math.isfinite(end[1])])
+        _add_texts(figure, title, notice, left=0.09)
+        _save(figure, stem)
+
+
+def plot_radar(
+    scores: dict[str, dict[str, float | None]], title: str, notice: str | None, stem: Path
+) -> None:
+    """Draws one polygon per label over the dimensions into stem.png and stem.svg.
+
+    Scores may leave 0 to 100: the radial range then grows, and nothing is clipped. Fewer than three
+    dimensions make no polygon and are drawn as dots on lines.
+
+    Args:
+        scores: label (`target`, `naive`, `tuned`, …) to dimension to score. The first label gives
+            the dimensions; a missing score leaves a gap.
+        title: stands above the plot.
+        notice: stands below it, None for nothing.
+        stem: the path without a suffix.
+    """
+    dimensions = list(next(iter(scores.values())))
+    values = {
+        label: _as_array(of_label.get(name) for name in dimensions)
+        for label, of_label in scores.items()
+    }
+    others = iter(OTHER_STYLES * len(scores))
+    styles = {label: LABEL_STYLES.get(label) or next(others) for label in scores}
+    with matplotlib.rc_context(_RC):
+        if len(dimensions) < 3:
+            figure = Figure(figsize=(7.2, 2.2 + 0.5 * len(dimensions)))
+            axes = figure.add_axes((0.12, 0.3, 0.68, 0.46))
+            _draw_lines(axes, dimensions, values, styles)
+            left = 0.12
+        else:
+            figure = Figure(figsize=(6.4, 5.2))
+            axes = figure.add_axes((0.04, 0.06, 0.78, 0.86))
+            _draw_polygons(axes, dimensions, values, styles)
+            left = 0.05
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc="upper right",
+            bbox_to_anchor=(0.985, 0.87),
+            frameon=False,
+            handlelength=3.2,
+        )
+        _add_texts(figure, title, notice, left=left)
+        _save(figure, stem)
+
+
+def radial_range(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range of the radius: 0 to 100, grown by whole rings to hold every value."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 100.0
+    low = RING_STEP * math.floor(finite.min() / RING_STEP)
+    high = RING_STEP * math.ceil(finite.max() / RING_STEP)
+    return min(0.0, low), max(100.0, high)
+
+
+def _draw_polygons(
+    axes: Axes,
+    dimensions: Sequence[str],
+    values: dict[str, np.ndarray],
+    styles: dict[str, dict[str, Any]],
+) -> None:
+    """Draws the web and the polygons in plain coordinates: the web's rings are polygons too."""
+    low, high = radial_range(np.concatenate(list(values.values())))
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(dimensions) + 1) / len(dimensions)
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+    def points(radius: np.ndarray | float) -> np.ndarray:
+        return directions * ((np.asarray(radius) - low) / (high - low))[..., None]
+
+    step = RING_STEP * (1 if high - low <= 200 else 4)
+    rings = {low, high, *np.arange(math.ceil(low / step) * step, high, step)}
+    for ring in rings:
+        edge = {"color": MUTED, "linewidth": 1.1} if ring in (0, 100) else {"color": GRID}
+        axes.plot(*points(ring).T, **{"linewidth": 0.7, "zorder": 1} | edge)
+    for direction in directions[:-1]:
+        axes.plot([0, direction[0]], [0, direction[1]], color=GRID, linewidth=0.7, zorder=1)
+
+    for label, of_label in values.items():
+        style = styles[label]
+        corners = points(np.append(of_label, of_label[0]))
+        order = {"target": 2.5, "tuned": 4}.get(label, 3)
+        axes.plot(*corners.T, label=label, **{"markersize": 5, "zorder": order} | style)
+        if label == "tuned" and np.isfinite(corners).all():
+            axes.fill(*corners.T, color=style["color"], alpha=0.1, linewidth=0, zorder=2)
+
+    halo = {"boxstyle": "round,pad=0.15", "facecolor": GROUND, "edgecolor": "none", "alpha": 0.85}
+    middle = (directions[0] + directions[1]) / 2  # on a ring's edge, clear of most markers
+    for ring in sorted({low, 0.0, 50.0, 100.0, high}):
+        x, y = middle * ((ring - low) / (high - low))
+        text = f"{ring:.0f}".replace("-", "\N{MINUS SIGN}")
+        axes.text(x, y, text, fontsize=8, ha="center", va="center", zorder=2.8, bbox=halo,
+                  color=INK if ring in (0, 100) else MUTED)  # fmt: skip
+    for name, (x, y) in zip(dimensions, directions[:-1], strict=True):
+        side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
+        axes.text(1.06 * x, 1.06 * y, name, ha=side, va="center", weight="bold",
+                  fontsize=11 if len(name) <= 5 else 9)  # fmt: skip
+    axes.set_xlim(-1.25, 1.25)
+    axes.set_ylim(-1.12, 1.12)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _draw_lines(
+    axes: Axes,
+    dimensions: Sequence[str],
+    values: dict[str, np.ndarray],
+    styles: dict[str, dict[str, Any]],
+) -> None:
+    rows = np.arange(len(dimensions))[::-1]
+    for label, of_label in values.items():
+        style = styles[label] | {"linestyle": "none"}
+        size = style.get("markersize", 7) + 1
+        axes.plot(of_label, rows, label=label, **style | {"markersize": size, "zorder": 3})
+    low, high = radial_range(np.concatenate(list(values.values())))
+    axes.set_xlim(low - 3, high + 3)
+    axes.set_ylim(-0.6, len(dimensions) - 0.4)
+    axes.set_yticks(rows, dimensions, weight="bold")
+    for edge in (0, 100):
+        axes.axvline(edge, color=MUTED, linewidth=1.1, zorder=1)
+    axes.grid(axis="both", color=GRID, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("score")
+    axes.spines[:].set_visible(False)
+
+
+def _add_generations(
+    axes: Axes, evaluations: np.ndarray, records: Sequence[dict[str, Any]]
+) -> None:
+    """Puts generations on the top axis; they need not be evenly spaced in evaluations."""
+    generations = np.array(
+        [record.get("generation", index) for index, record in enumerate(records)], float
+    )
+    top = axes.twiny()
+    top.set_xlim(axes.get_xlim())
+    locator = matplotlib.ticker.MaxNLocator(nbins=6, integer=True)
+    ticks = [
+        tick
+        for tick in locator.tick_values(generations[0], generations[-1])
+        if generations[0] <= tick <= generations[-1]
+    ]
+    top.set_xticks(np.interp(ticks, generations, evaluations), [f"{tick:,.0f}" for tick in ticks])
+    top.set_xlabel("generation")
+    top.spines[["right", "bottom"]].set_visible(False)
+
+
+def _label_ends(axes: Axes, ends: list[tuple[str, float, str]]) -> None:
+    """Writes each line's name and value right of the plot, pushed apart so that none overlap."""
+    gap = 0.115  # two lines of text, as a share of the axis's height
+    to_axes = axes.transData + axes.transAxes.inverted()
+    ends = sorted(ends, key=lambda end: end[1])
+    wanted = [float(to_axes.transform((0, value))[1]) for _, value, _ in ends]
+    for place, (label, value, color) in zip(_spread(wanted, gap), ends, strict=True):
+        axes.text(1.025, place, f"{label}\n{format_loss(value)}", transform=axes.transAxes,
+                  color=color, fontsize=9, va="center", linespacing=1.15,
+                  weight="bold" if label.startswith("tuned") else "normal")  # fmt: skip
+
+
+def _spread(places: list[float], gap: float) -> list[float]:
+    """Moves ascending places as little as a sweep up and a sweep down need, to be a gap apart."""
+    places = list(places)
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    limit = 1.0
+    for index in reversed(range(len(places))):
+        places[index] = min(places[index], limit)
+        limit = places[index] - gap
+    return places
+
+
+def _add_texts(figure: Figure, title: str, notice: str | None, left: float) -> None:
+    height = figure.get_figheight()
+    figure.text(left, 1 - 0.12 / height, title, weight="bold", fontsize=12, va="top")
+    if notice:
+        figure.text(left, 0.1 / height, notice, fontsize=8.5, style="italic", color=MUTED)
+
+
+def _save(figure: Figure, stem: Path) -> None:
+    """Writes stem.png on white and stem.svg on nothing, so that a page's own ground shows."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
+        figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
+    write_file(stem.with_name(f"{stem.name}.png"), png.getvalue())
+    write_file(stem.with_name(f"{stem.name}.svg"), svg.getvalue())
+
+
+def _as_array(values: Any) -> np.ndarray:
+    """Returns float64 with NaN for None and for infinities."""
+    array = np.array([math.nan if value is None else value for value in values], float)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _last(values: np.ndarray) -> float:
+    """Returns the last finite value, NaN where there is none."""
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else math.nan

@@ -1,0 +1,97 @@
+"""What is printed before and after a run: settings, scores against the target, losses, files."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jaxalign.report.numbers import distance, format_loss, format_score
+
+
+def print_header(
+    rows: dict[str, str], notice: str | None = None, *, console: Console | None = None
+) -> None:
+    """Prints what is about to run: one line per row, and the notice where there is one."""
+    console = console or Console(highlight=False)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(Text(name), Text(str(value)))
+    _print_notice(console, notice)
+    console.print(table)
+    console.print()
+
+
+def print_result(
+    summary: dict[str, Any],
+    files: list[tuple[str, str]],
+    notice: str | None = None,
+    *,
+    console: Console | None = None,
+) -> None:
+    """Prints the scores against the target, the losses, and the files of the workdir.
+
+    Args:
+        summary: the content of summary.json.
+        files: path and one line of explanation each.
+        notice: said above the scores, for example of a model without scientific meaning.
+        console: where to print; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    console.print()
+    console.print(_score_table(summary))
+    console.print(_loss_table(summary))
+    _print_notice(console, notice)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(style="dim")
+    for path, line in files:
+        table.add_row(Text(path), Text(line))
+    console.print(table)
+
+
+def _print_notice(console: Console, notice: str | None) -> None:
+    if notice:
+        console.print(Text(f"Note: {notice}", style="bold yellow"))
+        console.print()
+
+
+def _score_table(summary: dict[str, Any]) -> Table:
+    country = summary.get("country_name") or summary["country"]
+    names = summary.get("dimension_names") or {}
+    naive = summary.get("naive_scores") or {}
+    table = _table(f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned")
+    for key, target in summary["target"].items():
+        tuned = summary["scores"].get(key)
+        table.add_row(
+            Text(f"{key}  {names[key]}" if key in names else key),
+            format_score(target),
+            format_score(naive.get(key)),
+            Text(format_score(tuned), style="bold"),
+            format_score(distance(tuned, target)),
+        )
+    return table
+
+
+def _loss_table(summary: dict[str, Any]) -> Table:
+    loss = summary["loss"]
+    norm = str(summary.get("norm", "")).upper()
+    table = _table(f"Loss ({norm})" if norm else "Loss", "", "loss", "share of naive")
+    rows = {"constant answer": "constant", "naive": "naive", "tuned": "best"}
+    for name, key in rows.items():
+        value, naive = loss.get(key), loss.get("naive")
+        share = f"{value / naive:.0%}" if value is not None and naive else ""
+        style = "bold" if key == "best" else ""
+        table.add_row(Text(name, style=style), Text(format_loss(value), style=style), share)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table

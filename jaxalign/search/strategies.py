@@ -1,0 +1,160 @@
+"""Evolutionary strategies by name: evosax's algorithms behind one contract.
+
+A strategy minimises. `init` wants an evaluated population, `ask` gives P candidates, `tell` takes their
+losses; +inf marks a failed candidate, NaN must never arrive.
+"""
+
+import dataclasses
+import inspect
+from typing import Any
+
+import evosax.algorithms
+import jax
+import jax.numpy as jnp
+import optax
+from evosax.algorithms.base import EvolutionaryAlgorithm
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+
+from jaxalign.errors import UserError
+
+# evosax's own default for DE (F = .8, CR = .9) makes steps that are too long for prompts: see BUILD_NOTES.md.
+DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
+    "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
+}
+_LEAST = {"DifferentialEvolution": 4}
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """One evosax algorithm for candidates of shape `[L, D]`.
+
+    Attributes:
+      name: its name in evosax.
+      algorithm: the instance; build one per run, for a second would compile again.
+      params: the algorithm's parameters, a pytree; part of the run's state.
+    """
+
+    name: str
+    algorithm: EvolutionaryAlgorithm
+    params: Any
+
+    @property
+    def keeps_population(self) -> bool:
+        """Whether the state holds a population (as DE does) and not a distribution (as CMA-ES)."""
+        return isinstance(self.algorithm, PopulationBasedAlgorithm)
+
+    def init(self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array) -> Any:
+        """State after the initial population; a distribution starts at its best member. Consumes the key."""
+        if self.keeps_population:
+            return self.algorithm.init(key, population_PLD, loss_P, params)
+        return self.algorithm.init(key, population_PLD[jnp.argmin(loss_P)], params)
+
+    def ask(self, key: jax.Array, params: Any, state: Any) -> tuple[jax.Array, Any]:
+        """Candidates `[P, L, D]` and the state that `tell` wants. Consumes the key."""
+        return self.algorithm.ask(key, state, params)
+
+    def tell(
+        self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array, state: Any
+    ) -> Any:
+        """The next state. Consumes the key."""
+        return self.algorithm.tell(key, population_PLD, loss_P, state, params)[0]
+
+    def accepted(self, before: Any, after: Any) -> jax.Array:
+        """How many members of the kept population were replaced; -1 where none is kept."""
+        if not self.keeps_population:
+            return jnp.int32(-1)
+        return jnp.sum(jnp.any(before.population != after.population, axis=-1), dtype=jnp.int32)
+
+
+def strategy_names() -> list[str]:
+    """Names of all algorithms that need nothing but a population size and a solution."""
+    return sorted(
+        name
+        for name, member in vars(evosax.algorithms).items()
+        if inspect.isclass(member)
+        and issubclass(member, EvolutionaryAlgorithm)
+        and not _unmet(member)
+    )
+
+
+def make_strategy(
+    name: str, population: int, length: int, width: int, spread: float, params: dict[str, Any]
+) -> Strategy:
+    """Builds a strategy and its parameters.
+
+    Args:
+      name: of an evosax algorithm.
+      population: P.
+      length, width: L and D of a candidate.
+      spread: standard deviation of the initial population around its mean; the first step length of
+        an algorithm that has one, unless `params` says otherwise.
+      params: values for fields of the algorithm's parameters, over our defaults for it.
+
+    Raises:
+      UserError: no such strategy or parameter, a value of the wrong type, or too small a population.
+    """
+    cls = getattr(evosax.algorithms, name, None)
+    if name not in strategy_names():
+        unmet = _unmet(cls) if inspect.isclass(cls) else []
+        reason = f"it also needs {', '.join(unmet)}" if unmet else "evosax has no such algorithm"
+        raise UserError(
+            f"search.strategy={name!r}: {reason}; there are {', '.join(strategy_names())}"
+        )
+    least = _LEAST.get(name, 2)
+    if population < least:
+        raise UserError(f"search.population={population}: {name} needs at least {least}")
+    options: dict[str, Any] = {"metrics_fn": _no_metrics}
+    if "std_schedule" in inspect.signature(cls).parameters:
+        options["std_schedule"] = optax.constant_schedule(spread)
+    template_LD = jnp.zeros((length, width), jnp.float32)
+    try:
+        algorithm = cls(population_size=population, solution=template_LD, **options)
+        defaults = algorithm.default_params
+    except Exception as error:
+        raise UserError(
+            f"search.strategy={name!r} cannot start with a population of {population} and "
+            f"{length * width} coordinates: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
+    names = {field.name for field in dataclasses.fields(defaults)}
+    chosen = DEFAULT_PARAMS.get(name, {}) | params
+    if "std_init" in names:
+        chosen = {"std_init": spread} | chosen
+    return Strategy(name, algorithm, _replace(name, defaults, chosen))
+
+
+def _replace(strategy: str, defaults: Any, chosen: dict[str, Any]) -> Any:
+    """Sets parameters by name, each of its default's type, and makes every number an array."""
+    faults = []
+    values = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    numbers = {key for key, value in values.items() if jnp.ndim(value) == 0 and jnp.isscalar(value)}
+    for key, value in chosen.items():
+        if key not in numbers:
+            known = ", ".join(sorted(numbers)) or "none"
+            faults.append(f"search.strategy_params.{key}: {strategy} has {known}")
+        elif isinstance(values[key], bool) is not isinstance(value, bool) or not isinstance(
+            value, (bool, int, float)
+        ):
+            expected = "true or false" if isinstance(values[key], bool) else "a number"
+            faults.append(f"search.strategy_params.{key}={value!r}: must be {expected}")
+        else:
+            values[key] = type(values[key])(value) if isinstance(values[key], int) else float(value)
+    if faults:
+        raise UserError("; ".join(faults))
+    # Strongly typed arrays, so that a restored checkpoint has the same types.
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), defaults.replace(**values))
+
+
+def _unmet(cls: type) -> list[str]:
+    """Constructor arguments without a default that we cannot supply."""
+    return [
+        name
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        and name not in ("population_size", "solution")
+    ]
+
+
+def _no_metrics(*_: Any) -> dict:
+    """evosax's own metrics would copy whole solutions every generation."""
+    return {}

@@ -1,0 +1,91 @@
+"""Published country scores, with their source and year."""
+
+import csv
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jaxalign.errors import UserError
+
+_COLUMNS = ("set", "code", "country", "source", "year")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a country scored, by whom and when.
+
+    Attributes:
+      code: the country's short code, such as `SA`; country: its name.
+      scores: dimension key to score, in the order of the file's columns.
+      source: where the figures were published; year: when.
+    """
+
+    code: str
+    country: str
+    scores: dict[str, float]
+    source: str
+    year: str
+
+
+def targets_path(name: str) -> Path:
+    """The file behind `survey.targets`: the packaged table, or a user's own CSV by its path."""
+    if name.endswith(".csv"):
+        return Path(name).expanduser()
+    return Path(str(resources.files("jaxalign.survey") / "data" / "targets.csv"))
+
+
+def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
+    """Reads one set of targets: country code to target.
+
+    Args:
+      name: a set of the packaged table (`hofstede2010`, `newer`), or the path of a CSV with the
+        columns code, country, source, year and one for each dimension.
+      dimensions: keys of the survey's C dimensions.
+
+    Raises:
+      UserError: no such set or file, missing columns, or scores that are not numbers.
+    """
+    path = targets_path(name)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"survey.targets={name!r}: cannot read {path} ({reason})") from error
+    columns = set(rows[0]) if rows else set()
+    packaged = not name.endswith(".csv")
+    required = [*_COLUMNS[0 if packaged else 1 :], *dimensions]
+    missing = [column for column in required if column not in columns]
+    if missing:
+        raise UserError(f"survey.targets={name!r}: {path} lacks the columns {', '.join(missing)}")
+    if packaged:
+        sets = list(dict.fromkeys(row["set"] for row in rows))
+        if name not in sets:
+            raise UserError(f"survey.targets={name!r}: give {', '.join(sets)} or a .csv file")
+        rows = [row for row in rows if row["set"] == name]
+    targets = {}
+    for row in rows:
+        try:
+            scores = {key: float(row[key]) for key in dimensions}
+        except (TypeError, ValueError):
+            scores = {}
+        if not scores or not all(map(math.isfinite, scores.values())):
+            raise UserError(f"{path}: the scores of {row['code']} are not all numbers")
+        targets[row["code"].upper()] = Target(
+            row["code"].upper(), row["country"], scores, row["source"], row["year"]
+        )
+    return targets
+
+
+def find_target(targets: dict[str, Target], country: str, name: str) -> Target:
+    """Looks a country up by code or name, in any case.
+
+    Raises:
+      UserError: the set has no such country; the message lists those it has.
+    """
+    for target in targets.values():
+        if country.casefold() in (target.code.casefold(), target.country.casefold()):
+            return target
+    known = ", ".join(sorted(targets))
+    raise UserError(f"country={country!r}: no target in {name}; it has {known}")

@@ -1,0 +1,211 @@
+"""A run's folder: who holds it, what was run, and one line of metrics per generation."""
+
+import fcntl
+import importlib.metadata
+import json
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+
+import jaxalign
+from jaxalign.config import flatten
+from jaxalign.errors import UserError
+from jaxalign.evolve import Metrics
+from jaxalign.report.files import write_file
+
+PACKAGES = ("jaxalign", "jax", "jaxlib", "flax", "evosax", "orbax-checkpoint", "transformers", "numpy")
+# Keys that do not change a result; those of the model and the survey are covered by their digests.
+FREE_KEYS = frozenset(
+    {
+        "workdir",
+        "model.path",
+        "model.revision",
+        "survey.instrument",
+        "search.generations",
+        "evaluation.chunk",
+        "checkpoint.every",
+        "checkpoint.keep",
+    }
+)
+
+
+class Workdir:
+    """Holds a run's folder for this process alone.
+
+    Args:
+      path: made if it is missing.
+
+    Raises:
+      UserError: the folder cannot be made or written, or another process holds it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"workdir={path}: another run is using it; give another") from None
+        except OSError as error:
+            raise UserError(
+                f"workdir={path}: cannot write there ({error.strerror}); give another --workdir"
+            ) from error
+        self._metrics: TextIO | None = None
+
+    def require_space(self, needed: int) -> None:
+        """Raises UserError unless the disk has room for `needed` bytes."""
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise UserError(
+                f"workdir={self.path}: the checkpoints need about {needed / 2**20:.0f} MiB and the "
+                f"disk has {free / 2**20:.0f} MiB left; free space or give another --workdir"
+            )
+
+    def read_record(self) -> dict[str, Any] | None:
+        """config.json of an earlier start of this run, or None.
+
+        Raises:
+          UserError: it is there and cannot be read.
+        """
+        path = self.path / "config.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); give another --workdir") from error
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Writes a JSON file whole or not at all."""
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+        write_file(self.path / name, text.encode())
+
+    def rewind_metrics(self, metrics: Metrics | None) -> list[dict[str, Any]]:
+        """Opens metrics.jsonl for a run that goes on after `metrics`; None starts it anew.
+
+        Later lines are of generations that will be run again. The line of `metrics` itself is written
+        here if the run was cut off before it came to that, without its timings.
+
+        Returns:
+          The records kept.
+        """
+        path = self.path / "metrics.jsonl"
+        lines: list[str] = []
+        if metrics is not None:
+            last = int(metrics.generation)
+            found = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            lines = found[: last + 1]
+            if len(lines) == last:
+                lines.append(json.dumps(make_record(metrics, None, None)))
+        write_file(path, "".join(f"{line}\n" for line in lines).encode())
+        self._metrics = path.open("a", encoding="utf-8")
+        return [json.loads(line) for line in lines]
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Adds one line; it survives the death of the process."""
+        assert self._metrics is not None
+        try:
+            self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
+            self._metrics.flush()
+        except OSError as error:
+            raise UserError(f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})") from error
+
+
+def make_record(metrics: Metrics, seconds: float | None, tokens: int | None) -> dict[str, Any]:
+    """One line of metrics.jsonl. Infinite means and unknown counts become null."""
+
+    def number(value: jax.Array) -> float | None:
+        # The shortest decimal that reads back as the same float32.
+        return float(str(np.float32(value))) if math.isfinite(value) else None
+
+    return {
+        "generation": int(metrics.generation),
+        "evaluations": int(metrics.evaluations),
+        "best_loss": number(metrics.best_loss),
+        "generation_best": number(metrics.generation_best),
+        "generation_mean": number(metrics.generation_mean),
+        "accepted": int(metrics.accepted) if metrics.accepted >= 0 else None,
+        "failed": int(metrics.failed),
+        "prompt_norm": number(metrics.prompt_norm),
+        "seconds": None if seconds is None else round(seconds, 4),
+        "tokens_per_second": round(tokens / seconds) if seconds and tokens else None,
+    }
+
+
+def make_run_record(
+    config: dict[str, Any], resolved: dict[str, Any], digests: dict[str, str], command: str
+) -> dict[str, Any]:
+    """The content of config.json: what was run, with what, on what."""
+    return {
+        "command": command,
+        "config": config,
+        "resolved": resolved,
+        "digests": digests,
+        "device": describe_device(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "git_revision": _git_revision(),
+    }
+
+
+def check_same_run(
+    old: dict[str, Any], config: dict[str, Any], digests: dict[str, str], path: Path
+) -> None:
+    """Refuses to go on with a run whose result would differ from the one that was begun.
+
+    Args:
+      old: config.json of the workdir.
+      config: the new config, nested and plain.
+      digests: of weights, survey and target.
+      path: of the workdir.
+
+    Raises:
+      UserError: with every key that differs.
+    """
+    before, after = flatten(old["config"]), flatten(config)
+    changes = [
+        f"{key} was {before.get(key)!r}, now {value!r}"
+        for key, value in after.items()
+        if key not in FREE_KEYS and before.get(key) != value
+    ]
+    chunk = after["evaluation.chunk"]
+    if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
+        changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
+    changes += [
+        f"the {name} changed" for name in digests if old["digests"].get(name) != digests[name]
+    ]
+    if changes:
+        raise UserError(
+            f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or the "
+            "old settings to go on"
+        )
+
+
+def describe_device() -> str:
+    """The hardware in words, such as `NVIDIA H200` or the processor's name and cores."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{len(jax.devices())} x {device.device_kind}"
+    name = "CPU"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        name = names[0].partition(":")[2].strip() if names else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _git_revision() -> str | None:
+    folder = Path(jaxalign.__file__).parent.parent
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
