@@ -5,13 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxalign.errors import UserError
+from jaxalign.evolve import RunState
 
 _STATE = "state"
+_LOG = logging.getLogger(__name__)
 
 
 class Checkpoints:
@@ -51,15 +52,16 @@ class Checkpoints:
             ),
         )
 
-    def save(self, generation: int, state: Any, best_loss: float, force: bool = False) -> None:
+    def save(self, state: RunState, force: bool = False) -> None:
         """Copies the state off the device and writes it in the background; it may then be donated.
 
         A generation between two periods is passed over unless `force` is set; one that is already
         saved is left as it is.
 
         Raises:
-          UserError: an earlier write failed, for instance because the disk is full.
+          UserError: this or an earlier write failed, for instance because the disk is full.
         """
+        generation = int(state.metrics.generation)
         if generation in self._manager.all_steps():
             return
         _told(
@@ -67,41 +69,43 @@ class Checkpoints:
             lambda: self._manager.save(
                 generation,
                 args=ocp.args.Composite(**{_STATE: ocp.args.StandardSave(state)}),
-                metrics={"best_loss": best_loss},
+                metrics={"best_loss": float(state.metrics.best_loss)},
                 force=force,
             ),
         )
 
-    def restore(self, abstract_state: Any) -> tuple[int, Any] | None:
-        """The newest state that can be read, with its generation; None if nothing was saved.
+    def restore(self, abstract_state: RunState) -> RunState | None:
+        """The newest state that can be read; None if nothing was saved.
 
         A checkpoint that cannot be read is removed with a warning, and the one before is tried.
 
         Args:
-          abstract_state: shapes, types and shardings of the state.
+          abstract_state: shapes and types of the state.
 
         Raises:
           UserError: there are checkpoints and none of them can be read.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         args = ocp.args.Composite(**{_STATE: ocp.args.StandardRestore(abstract_state)})
-        for step in steps:
+        for place, step in enumerate(steps):
             try:
                 state = self._manager.restore(step, args=args)[_STATE]
-                jax.block_until_ready(state)
             except Exception as error:  # whatever the damage makes Orbax raise
                 reason = " ".join(str(error).split())[:160] or type(error).__name__
-                logging.getLogger(__name__).warning(
-                    "checkpoint %s/%d is damaged and was set aside (%s)", self._folder, step, reason
+                _LOG.warning(
+                    "checkpoint %s/%d cannot be read and is passed over (%s)",
+                    self._folder,
+                    step,
+                    reason,
                 )
                 continue
-            for damaged in (later for later in steps if later > step):
+            for damaged in steps[:place]:
                 self._manager.delete(damaged)
-            return step, state
+            return state
         if steps:
             raise UserError(
-                f"{self._folder}: none of the checkpoints {steps} can be read; start again in "
-                "another --workdir, or delete this folder"
+                f"{self._folder}: none of the checkpoints {steps} can be read; give another "
+                "--workdir, or delete this folder to start again"
             )
         return None
 

@@ -40,14 +40,15 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags and runs `main`; ends the process.
+def run(main: Callable[[list[str]], None]) -> None:
+    """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
 
     A `UserError` and every fault in flags or config become one line on standard error and exit
     code 2.
     """
+    typed = sys.argv[1:]
     try:
-        app.run(lambda argv: main(), flags_parser=_parse)
+        app.run(lambda _: main(typed), flags_parser=_parse)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)

@@ -35,6 +35,9 @@ FREE_KEYS = frozenset(
 )
 
 
+COPIES = 4  # of the state on disk: the latest two, the best, and the one being written
+
+
 class Workdir:
     """Holds a run's folder for this process alone.
 
@@ -59,8 +62,20 @@ class Workdir:
             ) from error
         self._metrics: TextIO | None = None
 
-    def require_space(self, needed: int) -> None:
-        """Raises UserError unless the disk has room for `needed` bytes."""
+    def __enter__(self) -> "Workdir":
+        """Gives itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Lets others have the folder."""
+        if self._metrics:
+            self._metrics.close()
+        self._lock.close()
+
+    def require_space(self, abstract_state: Any) -> None:
+        """Raises UserError unless the disk has room for the checkpoints that are kept at one time."""
+        leaves = jax.tree.leaves(abstract_state)
+        needed = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise UserError(
@@ -118,22 +133,22 @@ class Workdir:
             raise UserError(f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})") from error
 
 
+def as_number(value: Any) -> float | None:
+    """The shortest decimal that reads back as the same float32; None if it is not finite."""
+    return float(str(np.float32(value))) if math.isfinite(value) else None
+
+
 def make_record(metrics: Metrics, seconds: float | None, tokens: int | None) -> dict[str, Any]:
     """One line of metrics.jsonl. Infinite means and unknown counts become null."""
-
-    def number(value: jax.Array) -> float | None:
-        # The shortest decimal that reads back as the same float32.
-        return float(str(np.float32(value))) if math.isfinite(value) else None
-
     return {
         "generation": int(metrics.generation),
         "evaluations": int(metrics.evaluations),
-        "best_loss": number(metrics.best_loss),
-        "generation_best": number(metrics.generation_best),
-        "generation_mean": number(metrics.generation_mean),
+        "best_loss": as_number(metrics.best_loss),
+        "generation_best": as_number(metrics.generation_best),
+        "generation_mean": as_number(metrics.generation_mean),
         "accepted": int(metrics.accepted) if metrics.accepted >= 0 else None,
         "failed": int(metrics.failed),
-        "prompt_norm": number(metrics.prompt_norm),
+        "prompt_norm": as_number(metrics.prompt_norm),
         "seconds": None if seconds is None else round(seconds, 4),
         "tokens_per_second": round(tokens / seconds) if seconds and tokens else None,
     }

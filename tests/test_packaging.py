@@ -13,7 +13,18 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 MAX_WHEEL_BYTES = 12 * 2**20
 COUNTRIES = ("sa", "cn", "in", "us")
-DATA_SUFFIXES = {".yaml", ".yml", ".csv", ".json", ".jsonl", ".safetensors", ".jinja", ".npz"}
+DATA_SUFFIXES = {
+    ".yaml",
+    ".yml",
+    ".csv",
+    ".json",
+    ".jsonl",
+    ".safetensors",
+    ".jinja",
+    ".npz",
+    ".html",
+    ".css",
+}
 
 
 @pytest.fixture(scope="module")

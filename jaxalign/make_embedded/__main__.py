@@ -35,7 +35,7 @@ ARCHITECTURE = {
 }
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 2000, "Training steps.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2500, "Training steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
 
@@ -73,10 +73,11 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
                 flush=True,
             )
 
+        questions = build_questions(instrument, tokenizer)
         _, params = train(
             config,
-            Examples(instrument, tokenizer, texts, answers),
-            build_questions(instrument, tokenizer).answer_ids_QA[0],
+            Examples(tokenizer, questions.trie, texts, answers),
+            questions.answer_ids_QA[0],
             steps=steps,
             batch_size=batch_size,
             seed=seed,

@@ -4,10 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxalign.prompts import Texts, TokenTrie, build_trie, encode, question_text, render_chat
+from jaxalign.make_embedded.tokenizer import SPECIAL
+from jaxalign.prompts import ROOT, Texts, TokenTrie, encode
 from jaxalign.survey import Instrument
 
 NOBODY = ""
+LONGEST = 28  # tokens of a persona
+_SHARE_OF_NOBODY = 0.15
+_SHARE_OF_FRAMES = 0.5
+_SHARE_BEFORE_ALL = 0.6
 
 
 class Batch(NamedTuple):
@@ -31,73 +36,88 @@ class Examples:
     """Draws batches; each example is a country or nobody, a wording, and a place for the wording.
 
     A persona stands either in the system message or before everything else, where a soft prompt will
-    stand. Nobody's answers are the mixture of all countries.
+    stand. Half of the wordings are sentences, half are the country's name between random words, so that
+    the model reads the name in any wording. Words without a country are answered as nobody would:
+    by the mixture of all countries.
 
     Args:
-      instrument: the survey.
       tokenizer: of the embedded model.
+      trie: of the survey without a persona.
       texts: personas and country names.
       answers: country code to its answer distribution [Q, A].
     """
 
     def __init__(
-        self, instrument: Instrument, tokenizer: Any, texts: Texts, answers: dict[str, np.ndarray]
+        self, tokenizer: Any, trie: TokenTrie, texts: Texts, answers: dict[str, np.ndarray]
     ):
-        self._questions = [question_text(instrument, item) for item in instrument.items]
         self._tokenizer = tokenizer
         self._texts = texts
+        self._trie = trie
+        self._ancestors_TT = trie.ancestors_TT()
         self._answers = answers | {NOBODY: np.mean(list(answers.values()), axis=0)}
-        self._tries: dict[tuple[str, str, int], TokenTrie] = {}
-        longest = max(texts.personas, key=len)
-        widest = max(texts.countries, key=lambda code: len(texts.countries[code]))
-        self.size = self.trie(widest, longest, 0).size + 32
-
-    def trie(self, country: str, wording: str, prefix: int) -> TokenTrie:
-        """The survey's trie for a persona.
-
-        Args:
-          country: a code, or NOBODY.
-          wording: with `{country}`.
-          prefix: 0 puts the persona into the system message; a number puts it before everything
-            else, cut or repeated to that many tokens.
-        """
-        key = (country, wording, prefix)
-        if key not in self._tries:
-            persona = wording.format(country=self._texts.countries[country]) if country else None
-            before = np.resize(encode(self._tokenizer, persona), prefix) if persona and prefix else []
-            self._tries[key] = build_trie(
-                [
-                    [*before, *encode(self._tokenizer, render_chat(self._tokenizer, text, system))]
-                    for text in self._questions
-                    for system in [None if prefix else persona]
-                ]
-            )
-        return self._tries[key]
+        self._codes = list(answers)
+        names = {id_ for name in texts.countries.values() for id_ in encode(tokenizer, f" {name}")}
+        words = [tokenizer.decode([id_]) for id_ in range(len(tokenizer)) if id_ not in names]
+        self._words = [
+            word for word in words if word.isascii() and word.isprintable() and word not in SPECIAL
+        ]
+        self._header = encode(tokenizer, "<|start_header_id|>system<|end_header_id|>\n\n")
+        self._footer = encode(tokenizer, "<|eot_id|>")
+        self.size = trie.size + LONGEST + len(self._header) + len(self._footer)
 
     def draw(self, rng: np.random.Generator, size: int) -> Batch:
-        """A batch of `size` examples, one in twelve of them of nobody."""
-        drawn = []
-        for _ in range(size):
-            country = NOBODY if rng.random() < 1 / 12 else str(rng.choice(list(self._texts.countries)))
-            wording = str(rng.choice(self._texts.personas))
-            prefix = int(rng.integers(6, 21)) if rng.random() < 0.7 else 0
-            drawn.append((country, wording if country else "", prefix if country else 0))
-        return self.batch(drawn)
+        """A batch of `size` examples."""
+        return self.batch([self._draw(rng) for _ in range(size)])
 
-    def batch(self, drawn: list[tuple[str, str, int]]) -> Batch:
-        """Lays out chosen examples (country, wording, prefix)."""
-        tries = [self.trie(*example) for example in drawn]
-        shape = (len(tries), self.size)
+    def _draw(self, rng: np.random.Generator) -> tuple[str, list[int], bool]:
+        before_all = bool(rng.random() < _SHARE_BEFORE_ALL)
+        if rng.random() < _SHARE_OF_NOBODY:
+            words = self._random_words(rng, 0, LONGEST) if rng.random() < 0.5 else ""
+            return NOBODY, encode(self._tokenizer, words)[:LONGEST], before_all
+        code = str(rng.choice(self._codes))
+        name = self._texts.countries[code]
+        if rng.random() < _SHARE_OF_FRAMES:
+            front, back = self._random_words(rng, 0, 12), self._random_words(rng, 0, 6)
+            return code, encode(self._tokenizer, f"{front} {name}{back}")[:LONGEST], before_all
+        ids = encode(self._tokenizer, str(rng.choice(self._texts.personas)).format(country=name))
+        if before_all:  # as `encode_texts` cuts and repeats; never so short that the name is lost
+            ids = list(np.resize(ids, int(rng.integers(len(ids), max(len(ids), 21) + 1))))
+        return code, ids[:LONGEST], before_all
+
+    def _random_words(self, rng: np.random.Generator, least: int, most: int) -> str:
+        return "".join(rng.choice(self._words, int(rng.integers(least, most + 1))))
+
+    def batch(self, drawn: list[tuple[str, list[int], bool]]) -> Batch:
+        """Lays out examples of (country, token ids of the wording, whether before everything)."""
+        shape = (len(drawn), self.size)
         tokens_BS, positions_BS = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         mask_BSS = np.broadcast_to(np.eye(self.size, dtype=bool), (*shape, self.size)).copy()
-        for row, trie in enumerate(tries):
-            tokens_BS[row, : trie.size] = trie.tokens_T
-            positions_BS[row, : trie.size] = trie.positions_T
-            mask_BSS[row, : trie.size, : trie.size] = trie.ancestors_TT()
-        return Batch(
-            tokens_BS,
-            positions_BS,
-            mask_BSS,
-            np.stack([trie.answer_nodes_Q for trie in tries]),
-            np.stack([self._answers[country] for country, _, _ in drawn]).astype(np.float32),
+        read = []
+        for row, (_, ids, before_all) in enumerate(drawn):
+            chain = ids if before_all or not ids else [*self._header, *ids, *self._footer]
+            at = 0 if before_all else 1  # a system message follows the begin-of-text token
+            tokens, positions, mask, answers = self._insert(at, chain)
+            tokens_BS[row, : len(tokens)] = tokens
+            positions_BS[row, : len(tokens)] = positions
+            mask_BSS[row, : len(tokens), : len(tokens)] = mask
+            read.append(answers)
+        targets = np.stack([self._answers[country] for country, _, _ in drawn]).astype(np.float32)
+        return Batch(tokens_BS, positions_BS, mask_BSS, np.stack(read), targets)
+
+    def _insert(
+        self, at: int, chain: list[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The survey's trie with a chain of tokens put in before node `at` and all that follows."""
+        trie, count = self._trie, len(chain)
+        assert trie.parents_T[0] == ROOT and (trie.positions_T[1:] > 0).all()
+        tokens = np.concatenate([trie.tokens_T[:at], np.asarray(chain, np.int32), trie.tokens_T[at:]])
+        positions = np.concatenate(
+            [trie.positions_T[:at], at + np.arange(count), trie.positions_T[at:] + count]
         )
+        mask = np.zeros((len(tokens), len(tokens)), bool)
+        old = np.r_[:at, at + count : len(tokens)]
+        mask[np.ix_(old, old)] = self._ancestors_TT
+        mask[at : at + count, :at] = True
+        mask[at : at + count, at : at + count] = np.tri(count, dtype=bool)
+        mask[at + count :, at : at + count] = True
+        return tokens, positions, mask, trie.answer_nodes_Q + count

@@ -10,8 +10,7 @@ import optax
 from flax import nnx
 
 from jaxalign.make_embedded.examples import Batch, Examples
-from jaxalign.model.llama import Llama
-from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model import Llama, LlamaConfig
 
 PEAK_RATE = 2e-3
 

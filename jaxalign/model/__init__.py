@@ -10,10 +10,11 @@ from jaxalign.model.attention import attend
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.llama import Frozen, Llama
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
-from jaxalign.model.weights import load_model, read_notice, save_model
+from jaxalign.model.weights import NOTICE_KEY, load_model, read_notice, save_model
 
 __all__ = [
     "EMBEDDED",
+    "NOTICE_KEY",
     "Frozen",
     "Llama",
     "LlamaConfig",

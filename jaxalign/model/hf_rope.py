@@ -126,7 +126,7 @@ def read_rope(raw: dict[str, Any], max_positions: int) -> tuple[RopeConfig, list
 
 
 def _attention_factor(values: dict[str, Any]) -> float:
-    """The yarn temperature (Peng et al. 2023, eq. 22), with the mscale pair where both are given."""
+    """Give the yarn temperature (Peng et al. 2023, eq. 22), with mscale where both are given."""
     if "attention_factor" in values:
         return float(values["attention_factor"])
 

@@ -34,7 +34,7 @@ def resolve(path: str, revision: str | None = None) -> Path:
     Raises:
       UserError: if there is no such model, with the three ways on.
     """
-    if path != EMBEDDED and not Path(path).expanduser().is_dir():
+    if path != EMBEDDED and not (path and Path(path).expanduser().is_dir()):
         return _fetch(path, revision or None)
     if revision:
         raise UserError(

@@ -149,8 +149,9 @@ def _same(tensors: Mapping[str, Any], rows: int = 8192) -> bool:
     head, embedding = tensors[TOP_KEYS["head"]], tensors[TOP_KEYS["embedding"]]
     if head.get_shape() != embedding.get_shape():
         return False
-    starts = range(0, head.get_shape()[0], rows)
-    return all(np.array_equal(head[i : i + rows], embedding[i : i + rows]) for i in starts)
+    count = head.get_shape()[0]
+    parts = [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+    return all(np.array_equal(head[part], embedding[part]) for part in parts)
 
 
 def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.Array:

@@ -1,5 +1,6 @@
 """The model's own tokenizer and chat template."""
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ LLAMA3_TEMPLATE = (
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
     "{% endif %}"
 )
-# The templates of Llama 3.1 and 3.2 print a date, by default today's: a prompt must not depend on the day.
+# The templates of Llama 3.1 and 3.2 print a date, by default today's, and others do so through
+# strftime_now: a prompt must not depend on the day.
+_DAY = datetime.datetime(2024, 7, 26)
 _DATE = "26 Jul 2024"
 
 
@@ -41,22 +44,30 @@ def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
     """The text up to and including the header of the assistant's answer.
 
     Raises:
-      UserError: the template refuses the messages, for instance because it knows no system role.
+      UserError: the template refuses the messages, for instance because it knows no system role,
+        or leaves one out.
     """
     messages = [{"role": "user", "content": user}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     try:
-        return tokenizer.apply_chat_template(
+        text = tokenizer.apply_chat_template(
             messages,
             chat_template=None if tokenizer.chat_template else LLAMA3_TEMPLATE,
             tokenize=False,
             add_generation_prompt=True,
             date_string=_DATE,
+            strftime_now=_DAY.strftime,
         )
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"chat template of {tokenizer.name_or_path}: {reason}") from error
+    for message in messages:
+        if message["content"].strip() not in text:
+            raise UserError(
+                f"chat template of {tokenizer.name_or_path}: leaves out the {message['role']} message"
+            )
+    return text
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

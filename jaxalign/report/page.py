@@ -99,7 +99,7 @@ def render_page(run: RunFiles, svgs: dict[str, str]) -> str:
     summary, config = run.summary, _flatten(run.config.get("config", {}))
     notice = summary.get("notice")
     return string.Template((here / "page.html").read_text(encoding="utf-8")).substitute(
-        title=escape(f"{_country(summary)}: a soft prompt for {summary.get('model', 'a model')}"),
+        title=escape(f"{_country(summary)}: a soft prompt for {_model(summary)}"),
         lead=escape(_lead(summary)),
         style=(here / "page.css").read_text(encoding="utf-8"),
         notice=f'<p class="note" role="note">{escape(notice)}</p>' if notice else "",
@@ -127,6 +127,11 @@ def inline_svg(svg: str, prefix: str) -> str:
 
 def _country(summary: dict[str, Any]) -> str:
     return str(summary.get("country_name") or summary["country"])
+
+
+def _model(summary: dict[str, Any]) -> str:
+    model = str(summary.get("model", "a model"))
+    return "the embedded model" if model == "embedded" else model
 
 
 def _lead(summary: dict[str, Any]) -> str:
@@ -191,8 +196,9 @@ def _reproduce(config: dict[str, Any]) -> str:
     revision = config.get("git_revision")
     at = f" at revision <code>{escape(str(revision))}</code>" if revision else ""
     return (
-        f"<pre><code>{escape(str(command))}</code></pre>\n<p>With jaxalign{at} and the versions "
-        "below; on the same kind of device the result is the same to the last bit.</p>"
+        f"<pre><code>{escape(str(command))}</code></pre>\n"
+        f"<p>Made with jaxalign{at} and the versions below. The same seed, versions and "
+        "device repeat the search; another device rounds differently and may take another path.</p>"
     )
 
 

@@ -71,6 +71,8 @@ class Progress:
         """Shows one record of metrics.jsonl, in the order of the generations."""
         generation = int(record["generation"])
         self._last = generation
+        if self._marks and self._marks[-1][0] == generation:
+            self._marks.pop()  # the initial population: compiling it says nothing about the rest
         self._marks.append((generation, self._clock()))
         if self._bar:
             self._bar.update(

@@ -22,6 +22,9 @@ DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
 }
 _LEAST = {"DifferentialEvolution": 4}
+# Only compares losses, so it may see +inf: a failed member is then replaced by whatever comes next.
+_COMPARES = {"DifferentialEvolution"}
+_HOPELESS = 1e6  # above any loss of a survey, small enough to be averaged and squared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Strategy:
     def init(self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array) -> Any:
         """State after the initial population; a distribution starts at its best member. Consumes the key."""
         if self.keeps_population:
-            return self.algorithm.init(key, population_PLD, loss_P, params)
+            return self.algorithm.init(key, population_PLD, self._usable(loss_P), params)
         return self.algorithm.init(key, population_PLD[jnp.argmin(loss_P)], params)
 
     def ask(self, key: jax.Array, params: Any, state: Any) -> tuple[jax.Array, Any]:
@@ -57,7 +60,15 @@ class Strategy:
         self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array, state: Any
     ) -> Any:
         """The next state. Consumes the key."""
-        return self.algorithm.tell(key, population_PLD, loss_P, state, params)[0]
+        return self.algorithm.tell(key, population_PLD, self._usable(loss_P), state, params)[0]
+
+    def _usable(self, loss_P: jax.Array) -> jax.Array:
+        """Failed candidates made as bad as the worst: one +inf in a mean is a NaN state for good."""
+        if self.name in _COMPARES:
+            return loss_P
+        finite_P = jnp.isfinite(loss_P)
+        worst = jnp.max(jnp.where(finite_P, loss_P, -jnp.inf))
+        return jnp.where(finite_P, loss_P, jnp.where(jnp.any(finite_P), worst, _HOPELESS))
 
     def accepted(self, before: Any, after: Any) -> jax.Array:
         """How many members of the kept population were replaced; -1 where none is kept."""
@@ -126,18 +137,18 @@ def _replace(strategy: str, defaults: Any, chosen: dict[str, Any]) -> Any:
     """Sets parameters by name, each of its default's type, and makes every number an array."""
     faults = []
     values = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
-    numbers = {key for key, value in values.items() if jnp.ndim(value) == 0 and jnp.isscalar(value)}
+    numbers = {key for key, value in values.items() if jnp.isscalar(value)}
     for key, value in chosen.items():
         if key not in numbers:
             known = ", ".join(sorted(numbers)) or "none"
             faults.append(f"search.strategy_params.{key}: {strategy} has {known}")
-        elif isinstance(values[key], bool) is not isinstance(value, bool) or not isinstance(
-            value, (bool, int, float)
-        ):
-            expected = "true or false" if isinstance(values[key], bool) else "a number"
-            faults.append(f"search.strategy_params.{key}={value!r}: must be {expected}")
+            continue
+        kind = type(values[key]) if isinstance(values[key], int) else float
+        if type(value) is kind or (kind is float and type(value) is int):
+            values[key] = kind(value)
         else:
-            values[key] = type(values[key])(value) if isinstance(values[key], int) else float(value)
+            expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            faults.append(f"search.strategy_params.{key}={value!r}: must be {expected}")
     if faults:
         raise UserError("; ".join(faults))
     # Strongly typed arrays, so that a restored checkpoint has the same types.

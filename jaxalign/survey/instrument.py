@@ -1,5 +1,6 @@
 """A survey as data: items, scales and the linear formulas of its dimensions, read from YAML."""
 
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -64,6 +65,19 @@ class Instrument:
     coefficients: dict[str, dict[str, dict[str, float]]]
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} appears twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def load_instrument(name: str) -> Instrument:
     """Reads a packaged survey by name (`vsm13`) or a survey file by its path.
 
@@ -73,16 +87,18 @@ def load_instrument(name: str) -> Instrument:
     if name in PACKAGED:
         path = Path(str(resources.files("jaxalign.survey") / "data" / PACKAGED[name]))
     else:
-        path = Path(name).expanduser()
+        path = Path(name)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         known = ", ".join(PACKAGED)
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"survey.instrument={name!r}: cannot read it ({reason}); give {known} or a YAML file"
         ) from error
-    except yaml.YAMLError as error:
+    try:
+        raw = yaml.load(text, _Loader)  # a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     return parse_instrument(raw, str(path))
 
@@ -114,7 +130,10 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         key: _parse_scale(f"scales.{key}", scale, faults)
         for key, scale in _mapping(raw, "scales", faults).items()
     }
-    dimensions = {str(k): str(v) for k, v in _mapping(raw, "dimensions", faults).items()}
+    dimensions = {str(key): name for key, name in _mapping(raw, "dimensions", faults).items()}
+    for key, name in dimensions.items():
+        if not _is_text(name):
+            faults.append(f"dimensions.{key} must be a text, not {name!r}")
     ids = _parse_ids(raw.get("items"), faults)
     coefficients = _parse_coefficients(raw, set(ids), set(dimensions), faults)
     used_by = {
@@ -127,13 +146,15 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
     }
     items = []
     for id_, entry in ids.items():
-        for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id"})):
+        for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id"}), key=str):
             faults.append(f"item {id_}: {'unknown' if key in entry else 'missing'} key {key!r}")
         stem, scale, text = entry.get("stem"), entry.get("scale"), entry.get("text")
-        if "stem" in entry and stem not in stems:
+        if "stem" in entry and stem not in list(stems):
             faults.append(f"item {id_}: stem {stem!r} is not one of {', '.join(map(str, stems))}")
-        if "scale" in entry and scale not in scales:
-            faults.append(f"item {id_}: scale {scale!r} is not one of {', '.join(scales)}")
+        if "scale" in entry and scale not in list(scales):
+            faults.append(
+                f"item {id_}: scale {scale!r} is not one of {', '.join(map(str, scales))}"
+            )
         if "text" in entry and not _is_text(text):
             faults.append(f"item {id_}: text must be a text, not {text!r}")
         if not used_by[id_]:
@@ -150,7 +171,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
                 )
             )
     if faults:
-        raise UserError(f"{source}: " + "; ".join(faults))
+        raise UserError(" ".join(f"{source}: {'; '.join(faults)}".split()))
     return Instrument(
         name=raw["name"],
         title=raw["title"],
@@ -168,7 +189,17 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def _is_label(value: Any) -> bool:
+    # YAML reads an unquoted yes or no as true or false: the respondent would be offered "True".
+    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _mapping(raw: dict, key: str, faults: list[str]) -> dict:
@@ -188,7 +219,7 @@ def _parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, tuple]:
     count = len(entry["options"])
     numbers = list(range(1, count + 1))
     labels, values = entry.get("labels", numbers), entry.get("values", numbers)
-    for key in sorted(set(entry) - {"options", "labels", "values"}):
+    for key in sorted(set(entry) - {"options", "labels", "values"}, key=str):
         faults.append(f"{where}: unknown key {key!r}")
     if count < 2:
         faults.append(f"{where} needs at least two options")
@@ -198,14 +229,19 @@ def _parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, tuple]:
         if not isinstance(column, list) or len(column) != count:
             faults.append(f"{where}: {key} must be a list of {count}, one for each option")
             return {"options": (), "labels": (), "values": ()}
-    if len(set(map(str, labels))) != count:
+    if not all(map(_is_label, labels)):
+        faults.append(
+            f"{where}: labels must be whole numbers or texts (in quotes: yes, no, on, off)"
+        )
+    labels = tuple(str(label).strip() for label in labels)
+    if len(set(labels)) != count:
         faults.append(f"{where}: labels must differ from one another")
     if not all(map(_is_number, values)):
-        faults.append(f"{where}: values must be numbers")
+        faults.append(f"{where}: values must be finite numbers")
         values = numbers
     return {
         "options": tuple(str(option).strip() for option in entry["options"]),
-        "labels": tuple(map(str, labels)),
+        "labels": labels,
         "values": tuple(map(float, values)),
     }
 
@@ -232,12 +268,17 @@ def _parse_coefficients(raw: dict, ids: set[str], dimensions: set[str], faults: 
         if not isinstance(formulas, dict):
             faults.append(f"coefficients.{name} must be a mapping of dimensions")
             continue
-        for key in sorted(dimensions ^ set(formulas), key=str):
+        formulas = {str(key): formula for key, formula in formulas.items()}
+        for key in sorted(dimensions ^ set(formulas)):
             fault = "has no formula" if key in dimensions else "is not under dimensions"
             faults.append(f"coefficients.{name}: {key} {fault}")
         for key, formula in formulas.items():
-            if not isinstance(formula, dict) or not all(map(_is_number, formula.values())):
-                faults.append(f"coefficients.{name}.{key} must map item ids to numbers")
+            if (
+                not isinstance(formula, dict)
+                or not formula
+                or not all(map(_is_number, formula.values()))
+            ):
+                faults.append(f"coefficients.{name}.{key} must map item ids to finite numbers")
                 continue
             for id_ in sorted(set(formula) - ids, key=str):
                 faults.append(f"coefficients.{name}.{key}: there is no item {id_!r}")

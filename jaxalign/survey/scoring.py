@@ -70,7 +70,12 @@ def item_means(
       scoring: of the survey.
       answers_QA: share of respondents who chose each option; sums to 1 over A.
     """
-    return jnp.sum(answers_QA * jnp.asarray(scoring.values_QA), axis=-1)
+    return jnp.einsum(
+        "...qa,qa->...q",
+        answers_QA,
+        jnp.asarray(scoring.values_QA),
+        precision=jax.lax.Precision.HIGHEST,
+    )
 
 
 def scores_from_means(

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -31,7 +32,7 @@ class Target:
 def targets_path(name: str) -> Path:
     """The file behind `survey.targets`: the packaged table, or a user's own CSV by its path."""
     if name.endswith(".csv"):
-        return Path(name).expanduser()
+        return Path(os.path.expanduser(name))  # unlike Path's, leaves an unknown ~user alone
     return Path(str(resources.files("jaxalign.survey") / "data" / "targets.csv"))
 
 
@@ -48,7 +49,7 @@ def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
     """
     path = targets_path(name)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -66,15 +67,19 @@ def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
         rows = [row for row in rows if row["set"] == name]
     targets = {}
     for row in rows:
+        empty = [column for column in required if not (row[column] or "").strip()]
+        if empty:
+            raise UserError(f"{path}: a row has no {', '.join(empty)} (code {row['code']!r})")
+        code = row["code"].strip().upper()
+        if code in targets:
+            raise UserError(f"{path}: the code {code!r} has two rows")
         try:
             scores = {key: float(row[key]) for key in dimensions}
         except (TypeError, ValueError):
             scores = {}
         if not scores or not all(map(math.isfinite, scores.values())):
-            raise UserError(f"{path}: the scores of {row['code']} are not all numbers")
-        targets[row["code"].upper()] = Target(
-            row["code"].upper(), row["country"], scores, row["source"], row["year"]
-        )
+            raise UserError(f"{path}: the scores of {code!r} are not all numbers")
+        targets[code] = Target(code, row["country"].strip(), scores, row["source"], row["year"])
     return targets
 
 

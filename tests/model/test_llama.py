@@ -31,6 +31,11 @@ def _model(layers: int = 3, dtype: str = "float32") -> jm.Llama:
     return nnx.merge(*numpy_model(dataclasses.replace(CONFIG, layers=layers), dtype))
 
 
+@jax.jit
+def _run(model: jm.Llama, embeddings, positions, mask, read) -> jax.Array:
+    return model(embeddings, positions, mask, read)
+
+
 def _causal(length: int) -> tuple[jax.Array, jax.Array]:
     return jnp.arange(length), jnp.tril(jnp.ones((length, length), bool))
 
@@ -53,10 +58,12 @@ def test_tree_equals_separate_sequences(layers):
     positions, mask, paths = _tree(parents)
     leaves = [node for node in range(len(parents)) if node not in parents]
     tokens = jax.random.randint(jax.random.key(1), (len(parents),), 0, CONFIG.vocab_size)
-    together = model(model.embed(tokens), positions, mask, jnp.array(leaves))
+    together = _run(model, model.embed(tokens), positions, mask, jnp.array(leaves))
     for row, leaf in enumerate(leaves):
         path = jnp.array(paths[leaf])
-        alone = model(model.embed(tokens[path]), *_causal(len(path)), jnp.array([len(path) - 1]))
+        alone = _run(
+            model, model.embed(tokens[path]), *_causal(len(path)), jnp.array([len(path) - 1])
+        )
         np.testing.assert_allclose(together[row], alone[0], rtol=1e-5, atol=1e-5)
 
 
@@ -65,11 +72,11 @@ def test_reading_few_rows_equals_computing_all(layers):
     model = _model(layers)
     embeddings = jax.random.normal(jax.random.key(2), (12, CONFIG.width))
     positions, mask = _causal(12)
-    everything = model(embeddings, positions, mask, jnp.arange(12))
+    everything = _run(model, embeddings, positions, mask, jnp.arange(12))
     read = jnp.array([7, 2, 11, 2])
-    few = model(embeddings, positions, mask, read)
+    few = _run(model, embeddings, positions, mask, read)
     np.testing.assert_allclose(few, everything[read], rtol=1e-5, atol=1e-6)
-    last = model.layer_states(embeddings, positions, mask)[-1]
+    last = jax.jit(jm.Llama.layer_states)(model, embeddings, positions, mask)[-1]
     np.testing.assert_allclose(
         everything, rms_norm(last, model.norm, CONFIG.norm_eps), rtol=1e-5, atol=1e-5
     )
@@ -80,9 +87,11 @@ def test_vmapped_equals_looped():
     population = jax.random.normal(jax.random.key(3), (4, 9, CONFIG.width))
     positions, mask = _causal(9)
     read = jnp.array([8, 3])
-    vmapped = jax.vmap(lambda embeddings: model(embeddings, positions, mask, read))(population)
+    vmapped = jax.vmap(lambda embeddings: _run(model, embeddings, positions, mask, read))(
+        population
+    )
     for member, embeddings in zip(vmapped, population, strict=True):
-        looped = model(embeddings, positions, mask, read)
+        looped = _run(model, embeddings, positions, mask, read)
         np.testing.assert_allclose(member, looped, rtol=1e-5, atol=1e-6)
 
 
@@ -103,7 +112,7 @@ def test_weights_are_frozen_and_dtype_is_kept():
         model = _model(1, dtype)
         variables = jax.tree.leaves(nnx.state(model), is_leaf=lambda x: isinstance(x, nnx.Variable))
         assert all(type(variable) is jm.Frozen for variable in variables)
-        hidden = model(jnp.ones((5, CONFIG.width)), *_causal(5), jnp.array([4]))
+        hidden = _run(model, jnp.ones((5, CONFIG.width)), *_causal(5), jnp.array([4]))
         assert hidden.dtype == dtype
         assert model.option_logits(hidden, jnp.array([[1, 2]])).dtype == jnp.float32
 

@@ -1,0 +1,58 @@
+"""Shapes never broadcast by accident; one tiny model in the real format serves all tests."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxalign.config import base
+from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.model import parse_config, random_model, save_model
+from jaxalign.problem import Problem, load_problem
+from jaxalign.prompts import load_texts, load_tokenizer
+from jaxalign.survey import load_instrument
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+TINY = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "tie_word_embeddings": True,
+    "max_position_embeddings": 512,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of 2 layers with a real tokenizer; weights large enough for varied answers."""
+    folder = tmp_path_factory.mktemp("tiny")
+    train_tokenizer(load_instrument("vsm13"), load_texts(), folder, 600)
+    config = parse_config(TINY | {"vocab_size": len(load_tokenizer(folder))}, "tiny")
+    _, params = random_model(config, "float32", seed=0)
+    louder = jax.tree.map(lambda leaf: leaf * (8.0 if np.std(leaf) > 0 else 1.0), params)
+    save_model(folder, louder, config)
+    return folder
+
+
+@pytest.fixture
+def tiny_config(tiny_folder: Path):
+    """A config that runs on the tiny model in seconds."""
+    config = base("embedded")
+    config.country = "SA"
+    config.model.path = str(tiny_folder)
+    config.prompt.length = 3
+    config.search.population = 6
+    config.search.generations = 4
+    config.evaluation.chunk = 3
+    return config
+
+
+@pytest.fixture
+def tiny_problem(tiny_config) -> Problem:
+    """The survey put to the tiny model."""
+    return load_problem(tiny_config)

@@ -1,0 +1,168 @@
+"""The plots: nothing clipped, nothing overlapping, equal inputs to equal bytes, no warnings."""
+
+import io
+import itertools
+import math
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from jaxalign.report import plots
+
+SVG = "{http://www.w3.org/2000/svg}"
+LOSSES = {"naive": 108.0, "constant": 126.0}
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, in order; nothing is written."""
+    saved: list[Figure] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, stem: saved.append(figure))
+    return saved
+
+
+def texts_of(path: Path) -> list[str]:
+    """Returns the texts of an SVG file, a line of a label at a time."""
+    root = ElementTree.parse(path).getroot()
+    return ["".join(text.itertext()).strip() for text in root.iter(f"{SVG}text")]
+
+
+def line_of(figure: Figure, label: str) -> np.ndarray:
+    """Returns the corners of a label's polygon, without the repeated first one."""
+    (line,) = (line for line in figure.axes[0].lines if line.get_label() == label)
+    return np.stack(line.get_data(), axis=1)[:-1]
+
+
+def test_the_radar_clips_no_score(figures: list[Figure]):
+    scores = {
+        "target": {"A": 0.0, "B": 100.0, "C": 50.0},
+        "naive": {"A": -20.0, "B": 112.0, "C": -240.0},
+    }
+    plots.plot_radar(scores, "title", None, Path("unused"))
+    (figure,) = figures
+    target, naive = line_of(figure, "target"), line_of(figure, "naive")
+    low, high = plots.radial_range(np.array([-20.0, 112.0, -240.0]))
+    for index, name in enumerate("ABC"):
+        radius = np.hypot(*naive[index])
+        assert radius == pytest.approx((scores["naive"][name] - low) / (high - low))
+        assert radius <= 1
+    assert np.hypot(*naive[0]) < np.hypot(*target[0])
+    assert np.hypot(*naive[1]) > np.hypot(*target[1])
+    labels = {text.get_text() for text in figure.axes[0].texts}
+    assert {"0", "100", "125", "\N{MINUS SIGN}250"} <= labels
+
+
+@given(st.lists(st.integers(-3000, 4000).map(lambda tenths: tenths / 10), min_size=1, max_size=12))
+def test_the_radial_range_holds_every_score_and_0_to_100(values: list[float]):
+    low, high = plots.radial_range(np.array(values))
+    assert low <= min(0, *values)
+    assert high >= max(100, *values)
+    assert low % plots.RING_STEP == high % plots.RING_STEP == 0
+
+
+def test_the_radial_range_of_ordinary_scores_is_0_to_100():
+    assert plots.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100)
+    assert plots.radial_range(np.array([math.nan])) == (0, 100)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
+def test_any_number_of_dimensions_is_drawn_and_named(tmp_path: Path, count: int):
+    target = {f"D{index}": 8.0 * index for index in range(count)}
+    tuned = {name: value + 3 for name, value in target.items()}
+    plots.plot_radar({"target": target, "tuned": tuned}, "title", "notice", tmp_path / "radar")
+    texts = texts_of(tmp_path / "radar.svg")
+    assert set(target) | {"target", "tuned", "title", "notice"} <= set(texts)
+
+
+def test_a_missing_score_leaves_a_gap(figures: list[Figure]):
+    scores = {"target": dict.fromkeys("ABCD", 50.0), "tuned": {"A": 1.0, "B": None, "C": math.inf}}
+    plots.plot_radar(scores, "title", None, Path("unused"))
+    missing = np.isnan(line_of(figures[0], "tuned")).all(axis=1)
+    assert missing.tolist() == [False, True, True, True]
+
+
+def test_convergence_labels_every_line_with_its_value(tmp_path: Path, records: list[dict]):
+    plots.plot_convergence(records, LOSSES, "title", "the notice", tmp_path / "convergence")
+    texts = texts_of(tmp_path / "convergence.svg")
+    for text in ("title", "the notice", "naive", "108.0", "constant answer", "126.0"):
+        assert text in texts
+    assert "tuned, best so far" in texts
+    assert "generation" in texts
+
+
+@pytest.mark.parametrize(
+    ("factor", "floor", "scale"), [(0.9, 0.0, "log"), (0.99, 0.0, "linear"), (0.9, -1.0, "linear")]
+)
+def test_the_loss_axis_is_logarithmic_over_a_decade(
+    figures: list[Figure], factor: float, floor: float, scale: str
+):
+    records = [
+        {"evaluations": 8 * g, "best_loss": 100 * factor**g + (floor if g == 40 else 0) * 100}
+        for g in range(41)
+    ]
+    plots.plot_convergence(records, {"naive": 100.0}, "title", None, Path("unused"))
+    assert figures[0].axes[0].get_yscale() == scale
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [{"generation": 0, "evaluations": 8, "best_loss": 3.0, "generation_mean": 4.0}],
+        [{"evaluations": 8, "best_loss": None}, {"evaluations": 16, "best_loss": None}],
+        [{"evaluations": 8, "best_loss": math.inf}, {"evaluations": 16, "best_loss": 0.0}],
+    ],
+)
+def test_sparse_records_are_drawn_without_a_warning(tmp_path: Path, records: list[dict]):
+    plots.plot_convergence(records, {}, "title", None, tmp_path / "convergence")
+    assert texts_of(tmp_path / "convergence.svg")
+
+
+@given(st.lists(st.floats(0.5, 500), min_size=4, max_size=4))
+@settings(deadline=None, max_examples=25)
+def test_the_labels_of_the_lines_never_overlap(values: list[float]):
+    best, mean, naive, constant = values
+    records = [
+        {"evaluations": 8 * g, "best_loss": best, "generation_mean": mean} for g in range(1, 4)
+    ]
+    saved: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "_save", lambda figure, stem: saved.append(figure))
+        plots.plot_convergence(
+            records, {"naive": naive, "constant": constant}, "title", "notice", Path("unused")
+        )
+    (figure,) = saved
+    figure.savefig(io.BytesIO(), format="png")
+    labels = figure.axes[0].texts
+    boxes = [text.get_window_extent() for text in labels]
+    assert len(boxes) == 4
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_two_renders_are_equal_byte_for_byte_in_other_processes(tmp_path: Path):
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from jaxalign.report.plots import plot_convergence, plot_radar
+        records = [dict(generation=g, evaluations=g, best_loss=9.0 / g) for g in range(1, 9)]
+        folder = Path(sys.argv[1])
+        plot_convergence(records, {"naive": 8.0}, "t", "n", folder / "convergence")
+        plot_radar({"target": {"A": 1.0, "B": 2.0, "C": 3.0}}, "t", "n", folder / "radar")
+        assert "matplotlib.pyplot" not in sys.modules
+    """
+    for folder in ("one", "two"):
+        subprocess.run([sys.executable, "-c", program, tmp_path / folder], check=True)
+    for name in ("convergence.svg", "radar.svg", "convergence.png", "radar.png"):
+        one, two = (tmp_path / folder / name for folder in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+    assert "dc:date" not in (tmp_path / "one" / "radar.svg").read_text()

@@ -1,0 +1,193 @@
+"""The population forward: equal to separate passes, to torch, to a loop, to any chunk."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxalign.fitness import Objective, answer_logits, choose_chunk, evaluate, read_answers
+from jaxalign.prompts import encode, question_text, render_chat
+
+LENGTH = 3
+
+
+@pytest.fixture
+def population_PLD(tiny_problem):
+    shape = (5, LENGTH, tiny_problem.model_config.width)
+    return 0.3 * jax.random.normal(jax.random.key(1), shape)
+
+
+def run(problem, population_PLD, **settings):
+    function = functools.partial(evaluate, problem.graphdef, Objective(**settings))
+    result = jax.jit(function)(problem.weights, problem.task, population_PLD, jax.random.key(7))
+    return jax.tree.map(np.asarray, result)
+
+
+def trie_logits(problem, prompt_LD):
+    def logits(weights, task, prompt_LD):
+        return answer_logits(nnx.merge(problem.graphdef, weights), task, prompt_LD)
+
+    return np.asarray(jax.jit(logits)(problem.weights, problem.task, prompt_LD))
+
+
+def sequences(problem):
+    return [
+        encode(problem.tokenizer, render_chat(problem.tokenizer, question_text(problem.instrument, i)))
+        for i in problem.instrument.items
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 1, LENGTH])
+def test_trie_equals_separate_forwards(tiny_problem, population_PLD, length):
+    prompt_LD = population_PLD[0, :length]
+
+    @functools.partial(jax.jit, static_argnums=3)
+    def alone(weights, prompt_LD, tokens, size, ids):
+        model = nnx.merge(tiny_problem.graphdef, weights)
+        inputs = jnp.concatenate([prompt_LD, model.embed(tokens)])
+        last = jnp.array([size - 1])
+        hidden = model(inputs, jnp.arange(size), jnp.tri(size, dtype=bool), last)
+        return model.option_logits(hidden, ids[None])[0]
+
+    separate = [
+        alone(tiny_problem.weights, prompt_LD, jnp.array(ids), length + len(ids), answers)
+        for ids, answers in zip(
+            sequences(tiny_problem), tiny_problem.questions.answer_ids_QA, strict=True
+        )
+    ]
+    together = trie_logits(tiny_problem, prompt_LD)
+    np.testing.assert_allclose(together, np.stack(separate), rtol=1e-5, atol=1e-5)
+    assert np.std(together) > 0.1  # flat logits would agree whatever we did
+
+
+@pytest.mark.parametrize("length", [0, LENGTH])
+def test_trie_equals_torch(tiny_problem, population_PLD, length):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM
+
+    theirs = AutoModelForCausalLM.from_pretrained(tiny_problem.folder, dtype=torch.float32).eval()
+    prompt_LD = torch.tensor(np.asarray(population_PLD[0, :length]))
+    expected = []
+    with torch.no_grad():
+        for ids, answers in zip(
+            sequences(tiny_problem), tiny_problem.questions.answer_ids_QA, strict=True
+        ):
+            rows = theirs.get_input_embeddings()(torch.tensor(ids))
+            logits = theirs(inputs_embeds=torch.cat([prompt_LD, rows])[None]).logits[0, -1]
+            expected.append(logits[torch.tensor(answers)].numpy())
+    together = trie_logits(tiny_problem, population_PLD[0, :length])
+    np.testing.assert_allclose(together, np.stack(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_vmapped_equals_looped_equals_chunked(tiny_problem, population_PLD):
+    together = run(tiny_problem, population_PLD, chunk=5)
+    for chunk in (1, 2, 3, 4, 64):
+        chunked = run(tiny_problem, population_PLD, chunk=chunk)
+        np.testing.assert_allclose(chunked.answers_PQA, together.answers_PQA, atol=2e-6)
+    looped = [run(tiny_problem, one[None], chunk=1).scores_PC[0] for one in population_PLD]
+    np.testing.assert_allclose(np.stack(looped), together.scores_PC, rtol=1e-5)
+    assert np.ptp(together.loss_P) > 1.0
+
+
+def test_scores_and_loss_by_hand(tiny_problem, population_PLD):
+    result = run(tiny_problem, population_PLD, chunk=2)
+    m = {f"m{i + 1:02}": result.answers_PQA[:, i] @ np.arange(1.0, 6.0) for i in range(24)}
+    pdi = 35 * (m["m07"] - m["m02"]) + 25 * (m["m20"] - m["m23"]) + 50
+    np.testing.assert_allclose(result.scores_PC[:, 0], pdi, rtol=1e-5)
+    target = np.array([95.0, 25, 60, 80, 36, 52])  # Saudi Arabia, hofstede2010
+    np.testing.assert_allclose(result.loss_P, np.abs(result.scores_PC - target).sum(1), rtol=1e-5)
+    euclidean = run(tiny_problem, population_PLD, chunk=2, norm="l2").loss_P
+    np.testing.assert_allclose(
+        euclidean, np.linalg.norm(result.scores_PC - target, axis=1), rtol=1e-5
+    )
+
+
+def test_a_failed_candidate_loses_and_harms_no_other(tiny_problem, population_PLD):
+    broken = population_PLD.at[2].set(jnp.nan)
+    for chunk in (1, 2, 5):
+        result, sound = (run(tiny_problem, p, chunk=chunk) for p in (broken, population_PLD))
+        assert np.isposinf(result.loss_P[2])
+        others = [0, 1, 3, 4]
+        np.testing.assert_array_equal(result.loss_P[others], sound.loss_P[others])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(-6, 6), min_size=5, max_size=5), st.integers(0, 2**31 - 1))
+def test_readouts(logits, seed):
+    logits_QA = jnp.array([logits, [0.0, 1.0, -jnp.inf, -jnp.inf, -jnp.inf]])
+    key = jax.random.key(seed)
+    expected = read_answers(logits_QA, Objective(), key)
+    weights = np.exp(np.array(logits) - max(logits))
+    np.testing.assert_allclose(expected[0], weights / weights.sum(), rtol=1e-5)
+    assert (np.asarray(expected)[1, 2:] == 0).all()
+    greedy = read_answers(logits_QA, Objective(readout="greedy"), key)
+    assert np.asarray(greedy)[0].tolist().index(1.0) == int(np.argmax(np.float32(logits)))
+
+    sampled = functools.partial(read_answers, logits_QA)
+    few = np.asarray(sampled(Objective("sampled", respondents=4), key))
+    np.testing.assert_array_equal(few * 4, np.round(few * 4))
+    np.testing.assert_allclose(few.sum(-1), 1.0)
+    assert (few[1, 2:] == 0).all()
+    many = np.asarray(sampled(Objective("sampled", respondents=20_000), key))
+    np.testing.assert_allclose(many, expected, atol=0.02)
+
+
+def test_sampling_is_seeded_and_differs_between_candidates(tiny_problem, population_PLD):
+    same = jnp.broadcast_to(population_PLD[:1], population_PLD.shape)
+    first = run(tiny_problem, same, chunk=5, readout="sampled", respondents=5)
+    again = run(tiny_problem, same, chunk=2, readout="sampled", respondents=5)
+    np.testing.assert_array_equal(first.answers_PQA, again.answers_PQA)
+    assert len({answers.tobytes() for answers in first.answers_PQA}) == len(same)
+
+
+def test_weights_and_task_are_arguments(tiny_problem, population_PLD):
+    function = functools.partial(evaluate, tiny_problem.graphdef, Objective())
+    jaxpr = jax.make_jaxpr(function)(
+        tiny_problem.weights, tiny_problem.task, population_PLD, jax.random.key(0)
+    )
+    assert sum(np.size(const) for const in jaxpr.consts) < 100
+
+
+def test_never_materialises_logits_over_the_vocabulary(tiny_problem, population_PLD):
+    function = functools.partial(evaluate, tiny_problem.graphdef, Objective(chunk=5))
+    text = str(
+        jax.make_jaxpr(function)(
+            tiny_problem.weights, tiny_problem.task, population_PLD, jax.random.key(0)
+        )
+    )
+    vocabulary = tiny_problem.model_config.vocab_size
+    shapes = {line for line in text.splitlines() if f",{vocabulary}]" in line}
+    assert not shapes
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    population=st.integers(1, 300),
+    fixed=st.integers(0, 10_000),
+    each=st.integers(1, 10_000),
+    budget=st.integers(0, 2_000_000),
+)
+def test_chosen_chunk_fits_and_is_the_largest(population, fixed, each, budget):
+    asked = []
+
+    def bytes_of(chunk):
+        asked.append(chunk)
+        return fixed + each * chunk
+
+    chunk = choose_chunk(bytes_of, population, budget)
+    assert 1 <= chunk <= population
+    assert chunk == 1 or bytes_of(chunk) <= budget
+    largest = min(population, max(1, (budget - fixed) // each))
+    assert -(-population // chunk) == -(-population // largest)  # as few rounds as the largest
+    assert len(asked) < 16
+
+
+def test_task_and_objective_are_what_jit_wants(tiny_problem):
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tiny_problem.task))
+    assert hash(Objective()) == hash(dataclasses.replace(Objective()))
