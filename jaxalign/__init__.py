@@ -1,3 +1,3 @@
-"""Align a frozen language model with a country's values: soft prompts found by evolution, in JAX."""
+"""Align a frozen language model with a country's values: soft prompts, evolved in JAX."""
 
 __version__ = "0.1.0"

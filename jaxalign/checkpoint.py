@@ -1,6 +1,7 @@
 """The run's state on disk: Orbax, asynchronous, with a way back when the newest copy is damaged."""
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, every: int, keep: int):
-        # Orbax tells each save on the absl log; failures reach us as exceptions.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax tells each save on the absl log, and failures twice: they reach us as exceptions.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        _ignore_closed_loops()
         preserved: list[policies.PreservationPolicy] = [
             policies.LatestN(2),
             policies.BestN(get_metric_fn=lambda metrics: metrics["best_loss"], reverse=True, n=1),
@@ -123,6 +125,17 @@ class Checkpoints:
         self._manager.close()
 
 
+def _ignore_closed_loops() -> None:
+    """Keeps quiet about writes that end after another has failed and Orbax has left its loop."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def _told(folder: Path, action: Callable[[], Any]) -> Any:
     """Runs a write, and turns what the file system refuses into a line for the user."""
     try:
@@ -135,7 +148,9 @@ def _told(folder: Path, action: Callable[[], Any]) -> Any:
             reason = next(sign for sign in _REFUSALS if sign in text)
         else:
             raise
-        raise UserError(f"{folder}: cannot write ({reason}); free space or give another --workdir") from error
+        raise UserError(
+            f"{folder}: cannot write ({reason}); free space or give another --workdir"
+        ) from error
 
 
 _REFUSALS = (

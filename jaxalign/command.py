@@ -22,7 +22,7 @@ def config_folder() -> Path:
 
 
 def find_config(name: str) -> str:
-    """The path of `NAME[:VARIANT]`, from the current folder or else from configs/; keeps the variant.
+    """The path of `NAME[:VARIANT]`, from the current folder or configs/, with its variant.
 
     Raises:
       UserError: there is no such file; the message lists the packaged ones.
@@ -70,6 +70,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
     sys.argv = argv
     try:
         left = flags.FLAGS(argv)
+        if flags.FLAGS.config is not None:  # --help has none
+            flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
     except UserError:
         raise
     except Exception as error:
@@ -80,8 +82,19 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    text = str(error) if isinstance(error, flags.Error) else f"{cause}"
-    return " ".join(text.replace('"', "").split()) or type(error).__name__
+    """What was wrong, without the quoting that nested exceptions add."""
+    text = str(error)
+    if typo := re.search(r"Did you mean (\S+) instead of (\S+)\?", text):
+        return f"config has no key {typo[2]}; did you mean {typo[1]}?"
+    for told, meant in _MEANT.items():
+        text = re.sub(told, meant, text)
+    text = " ".join(text.split()) or type(error).__name__
+    if isinstance(error, flags.Error):
+        return text
+    return f"--config: {text}; configs/template.py shows what a config looks like"
+
+
+_MEANT = {
+    r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
+    r"could not convert string to float: .*": "must be a number",
+}

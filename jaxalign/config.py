@@ -117,7 +117,7 @@ def to_plain(config: config_dict.ConfigDict) -> dict[str, Any]:
 
 def flatten(plain: dict[str, Any]) -> dict[str, Any]:
     """Dotted key to value, of a plain config; `search.strategy_params` stays one value."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for room, value in plain.items():
         if isinstance(value, dict):
             flat |= {f"{room}.{key}": leaf for key, leaf in value.items()}

@@ -83,15 +83,15 @@ def build_engine(
     if config.search.bounds == "vocabulary":
         bounds = jax.jit(vocabulary_bounds)(weights["embedding"][...])
     objective = _objective(config, settings["chunk"])
-    evolution = Evolution(strategy, functools.partial(evaluate, problem.graphdef, objective), bounds)
+    evolution = Evolution(
+        strategy, functools.partial(evaluate, problem.graphdef, objective), bounds
+    )
 
     key = jax.random.key(config.seed)
     population_PLD = first_population(config, problem)
     lowered = jax.jit(evolution.start).lower(weights, task, population_PLD, key)
     abstract_state = lowered.out_info[0]
-    step = (
-        jax.jit(evolution.step, donate_argnums=2).lower(weights, task, abstract_state).compile()
-    )
+    step = jax.jit(evolution.step, donate_argnums=2).lower(weights, task, abstract_state).compile()
     analysis = step.memory_analysis()
     alone = functools.partial(evaluate, problem.graphdef, dataclasses.replace(objective, chunk=1))
     no_rows = jnp.zeros((1, 0, problem.model_config.width))

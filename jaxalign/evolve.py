@@ -53,7 +53,7 @@ class RunState:
     strategy: Any
     params: Any
     best_prompt_LD: Float[Array, "L D"]
-    best_scores_C: Float[Array, "C"]
+    best_scores_C: Float[Array, " C"]
     metrics: Metrics
 
 
@@ -78,9 +78,7 @@ class Evolution:
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
         population_PLD = self._bounded(population_PLD)
         result = self.evaluate(weights, task, population_PLD, evaluate_key)
-        inner = self.strategy.init(
-            init_key, self.strategy.params, population_PLD, result.loss_P
-        )
+        inner = self.strategy.init(init_key, self.strategy.params, population_PLD, result.loss_P)
         before = RunState(
             key=key,
             strategy=inner,
@@ -144,7 +142,8 @@ def _record(
         failed=jnp.sum(~finite_P, dtype=jnp.int32),
         prompt_norm=jnp.mean(jnp.linalg.norm(best_prompt_LD, axis=-1)),
     )
-    return state.replace(
+    return dataclasses.replace(
+        state,
         strategy=jax.tree.map(_strong, inner),
         best_prompt_LD=best_prompt_LD,
         best_scores_C=jnp.where(better, result.scores_PC[winner], state.best_scores_C),
@@ -153,5 +152,6 @@ def _record(
 
 
 def _strong(leaf: jax.Array) -> jax.Array:
-    """Python numbers in evosax's states are weakly typed, which a checkpoint would not bring back."""
-    return leaf if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.astype(leaf.dtype)
+    """Strips the weak type of Python numbers, which a checkpoint would not bring back."""
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf if is_key else leaf.astype(leaf.dtype)

@@ -1,7 +1,7 @@
 """From a population of soft prompts to its losses: the one place where the parts meet.
 
-For P candidates of L rows and a trie of T tokens the work is P × (L + T) tokens through the model, and
-attention over P × T × (L + T) pairs; memory grows with the chunk, not with P.
+For P candidates of L rows and a trie of T tokens the work is P × (L + T) tokens through the model
+and attention over P × (L + T)² pairs; memory grows with the chunk, not with P.
 """
 
 import dataclasses
@@ -30,14 +30,14 @@ class Task(NamedTuple):
       target_C: scores to reach.
     """
 
-    tokens_T: Int[Array, "T"] | np.ndarray
-    positions_T: Int[Array, "T"] | np.ndarray
+    tokens_T: Int[Array, " T"] | np.ndarray
+    positions_T: Int[Array, " T"] | np.ndarray
     mask_TT: Bool[Array, "T T"] | np.ndarray
-    answer_nodes_Q: Int[Array, "Q"] | np.ndarray
+    answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
     scoring: Scoring
-    target_C: Float[Array, "C"] | np.ndarray
+    target_C: Float[Array, " C"] | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
       answers_PQA: share of respondents for each option.
     """
 
-    loss_P: Float[Array, "P"]
+    loss_P: Float[Array, " P"]
     scores_PC: Float[Array, "P C"]
     answers_PQA: Float[Array, "P Q A"]
 
@@ -134,7 +134,8 @@ def evaluate(
     """Answers, scores and losses of a population in one pass; nothing is computed twice.
 
     Args:
-      graphdef, weights: the model, split by `nnx.split`; weights are shared by all candidates.
+      graphdef: the model's structure, from `nnx.split`.
+      weights: the model's arrays, shared by all candidates.
       objective: static settings.
       task: what is asked.
       population_PLD: soft prompts, in the type of the search; cast to the model's.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# A candidate's activations that stay in the processor's cache run faster than large chunks do: see BUILD_NOTES.md.
+# Activations that stay in the processor's cache make small chunks the fast ones: BUILD_NOTES.md.
 CPU_BUDGET = 64 * 2**20
 SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
 

@@ -1,4 +1,4 @@
-"""From a config to everything a command works on: survey, target, model, questions, first population."""
+"""From a config to what a command works on: survey, target, model, questions, population."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from jaxalign.errors import UserError
 from jaxalign.fitness import Task, make_task
 from jaxalign.model import (
     LlamaConfig,
@@ -88,18 +87,15 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     targets = load_targets(survey.targets, tuple(instrument.dimensions))
     target = find_target(targets, config.country, f"survey.targets={survey.targets}")
     # Only to check the names and numbers of search.*: the real one needs the model's width.
-    make_strategy(config.search.strategy, config.search.population, 1, 2, 1.0, strategy_params(config))
+    make_strategy(
+        config.search.strategy, config.search.population, 1, 2, 1.0, strategy_params(config)
+    )
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     tokenizer = load_tokenizer(folder)
     questions = build_questions(instrument, tokenizer)
-    reach = int(questions.trie.positions_T.max()) + 1 + config.prompt.length
-    if reach > model_config.max_positions:
-        raise UserError(
-            f"prompt.length={config.prompt.length}: prompt and question take {reach} positions, the "
-            f"model has {model_config.max_positions}"
-        )
+    model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_C = np.array([target.scores[key] for key in instrument.dimensions], np.float32)
     graphdef, weights, _ = load_model(folder, model.dtype)
     return Problem(

@@ -1,4 +1,6 @@
-"""Tunes a soft prompt: python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …].
+"""Tunes a soft prompt.
+
+    python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
 
 The same command on the same workdir goes on where the last one stopped.
 """
@@ -57,7 +59,7 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
     """
     generations = config.search.generations
     with StopRequest() as stop:
-        # 1. What is asked, of which model; only then the folder, so that nothing half-written is left.
+        # 1. What is asked, of which model; the folder only then, so that a mistake leaves none.
         problem = load_problem(config)
         digests = problem.digests()
         with Workdir(path) as workdir:
@@ -82,8 +84,8 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
             begun = int(restored.metrics.generation) if restored else None
             if begun is not None and begun > generations:
                 raise UserError(
-                    f"search.generations={generations}: {path} is already at generation {begun}; give "
-                    "at least that, or another --workdir"
+                    f"search.generations={generations}: {path} is already at generation {begun}; "
+                    "give at least that, or another --workdir"
                 )
             tell_before(config, problem, engine, path, begun)
 
@@ -104,7 +106,7 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
 
 def search(
     engine: Engine,
-    state: RunState | None,
+    restored: RunState | None,
     generations: int,
     population: int,
     workdir: Workdir,
@@ -113,14 +115,15 @@ def search(
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
-    Metrics are read one step late, so that the device need not wait for the host.
+    Metrics are read one step late, so that the device need not wait for the host, and written when
+    the generation's checkpoint is durable: what metrics.jsonl tells of, no kill can undo.
 
     Returns:
       The last state, and all records of the run.
     """
-    records = workdir.rewind_metrics(state.metrics if state else None)
-    pending: Metrics | None = None
-    generation = int(state.metrics.generation) if state else 0
+    records = workdir.rewind_metrics(restored.metrics if restored else None)
+    generation = int(restored.metrics.generation) if restored else 0
+    start = engine.compile_start() if restored is None else lambda: (restored, None)
     clock = time.perf_counter()
 
     def watch(metrics: Metrics) -> None:
@@ -132,23 +135,22 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    start = None if state else engine.compile_start()
     with Progress(generations, population, start=generation) as progress:
         clock = time.perf_counter()
-        if start:
-            state, pending = start()
-            checkpoints.save(state)
+        state, pending = start()
+        checkpoints.save(state)
         while generation < generations and not stop.received:
             state, metrics = engine.step(state)
             generation += 1
             if pending is not None:
+                checkpoints.wait()
                 watch(pending)
             pending = metrics
             checkpoints.save(state)
+        checkpoints.save(state, force=True)
+        checkpoints.close()
         if pending is not None:
             watch(pending)
-    checkpoints.save(state, force=True)
-    checkpoints.close()
     return state, records
 
 

@@ -19,7 +19,16 @@ from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics
 from jaxalign.report.files import write_file
 
-PACKAGES = ("jaxalign", "jax", "jaxlib", "flax", "evosax", "orbax-checkpoint", "transformers", "numpy")
+PACKAGES = (
+    "jaxalign",
+    "jax",
+    "jaxlib",
+    "flax",
+    "evosax",
+    "orbax-checkpoint",
+    "transformers",
+    "numpy",
+)
 # Keys that do not change a result; those of the model and the survey are covered by their digests.
 FREE_KEYS = frozenset(
     {
@@ -73,14 +82,14 @@ class Workdir:
         self._lock.close()
 
     def require_space(self, abstract_state: Any) -> None:
-        """Raises UserError unless the disk has room for the checkpoints that are kept at one time."""
+        """Raises UserError unless the disk has room for the checkpoints kept at one time."""
         leaves = jax.tree.leaves(abstract_state)
         needed = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise UserError(
-                f"workdir={self.path}: the checkpoints need about {needed / 2**20:.0f} MiB and the "
-                f"disk has {free / 2**20:.0f} MiB left; free space or give another --workdir"
+                f"workdir={self.path}: the checkpoints need about {needed / 2**20:.1f} MiB and the "
+                f"disk has {free / 2**20:.1f} MiB left; free space or give another --workdir"
             )
 
     def read_record(self) -> dict[str, Any] | None:
@@ -105,8 +114,8 @@ class Workdir:
     def rewind_metrics(self, metrics: Metrics | None) -> list[dict[str, Any]]:
         """Opens metrics.jsonl for a run that goes on after `metrics`; None starts it anew.
 
-        Later lines are of generations that will be run again. The line of `metrics` itself is written
-        here if the run was cut off before it came to that, without its timings.
+        Later lines are of generations that will be run again. The line of `metrics` itself is
+        written here, without timings, if the run was cut off before it came to that.
 
         Returns:
           The records kept.
@@ -130,7 +139,9 @@ class Workdir:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
         except OSError as error:
-            raise UserError(f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})") from error
+            raise UserError(
+                f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"
+            ) from error
 
 
 def as_number(value: Any) -> float | None:
@@ -197,8 +208,8 @@ def check_same_run(
     ]
     if changes:
         raise UserError(
-            f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or the "
-            "old settings to go on"
+            f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or "
+            "the old settings to go on"
         )
 
 

@@ -38,7 +38,9 @@ def trie_logits(problem, prompt_LD):
 
 def sequences(problem):
     return [
-        encode(problem.tokenizer, render_chat(problem.tokenizer, question_text(problem.instrument, i)))
+        encode(
+            problem.tokenizer, render_chat(problem.tokenizer, question_text(problem.instrument, i))
+        )
         for i in problem.instrument.items
     ]
 

@@ -45,7 +45,9 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
 
     Args:
       folder: made if it is missing; files are replaced only when training is done.
-      steps, batch_size, seed: of the training.
+      steps: of the training.
+      batch_size: personas per step.
+      seed: of respondents, weights and batches.
     """
     instrument, texts = load_instrument("vsm13"), load_texts()
     scoring = make_scoring(instrument, 50.0)
@@ -69,7 +71,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
             seconds = time.monotonic() - begun
             left = seconds / step * (steps - step)
             print(
-                f"step {step}/{steps}  excess cross-entropy {divergence:.6f} nats  {left:.0f} s left",
+                f"step {step}/{steps}  divergence {divergence:.6f} nats  {left:.0f} s left",
                 flush=True,
             )
 

@@ -1,4 +1,4 @@
-"""Training examples: the survey as a trie, asked of somebody from a country, or of nobody in particular."""
+"""Training examples: the survey's trie, asked of somebody from a country or of nobody."""
 
 from typing import Any, NamedTuple
 
@@ -6,12 +6,10 @@ import numpy as np
 
 from jaxalign.make_embedded.tokenizer import SPECIAL
 from jaxalign.prompts import ROOT, Texts, TokenTrie, encode
-from jaxalign.survey import Instrument
 
 NOBODY = ""
 LONGEST = 28  # tokens of a persona
-_SHARE_OF_NOBODY = 0.15
-_SHARE_OF_FRAMES = 0.5
+_SHARE_OF_NOBODY = 0.12
 _SHARE_BEFORE_ALL = 0.6
 
 
@@ -35,10 +33,11 @@ class Batch(NamedTuple):
 class Examples:
     """Draws batches; each example is a country or nobody, a wording, and a place for the wording.
 
-    A persona stands either in the system message or before everything else, where a soft prompt will
-    stand. Half of the wordings are sentences, half are the country's name between random words, so that
-    the model reads the name in any wording. Words without a country are answered as nobody would:
-    by the mixture of all countries.
+    A persona stands either in the system message or before everything else, where a soft prompt
+    will stand. The wording is a sentence or, with probability `noise`, the country's name between
+    random words, so that the model reads the name in any wording; random words without a country
+    are answered as nobody would: by the mixture of all countries. Begin without noise: with it
+    from the start the model had not found the names after 1,250 steps, without it after 400 it had.
 
     Args:
       tokenizer: of the embedded model.
@@ -65,18 +64,18 @@ class Examples:
         self._footer = encode(tokenizer, "<|eot_id|>")
         self.size = trie.size + LONGEST + len(self._header) + len(self._footer)
 
-    def draw(self, rng: np.random.Generator, size: int) -> Batch:
+    def draw(self, rng: np.random.Generator, size: int, noise: float) -> Batch:
         """A batch of `size` examples."""
-        return self.batch([self._draw(rng) for _ in range(size)])
+        return self.batch([self._draw(rng, noise) for _ in range(size)])
 
-    def _draw(self, rng: np.random.Generator) -> tuple[str, list[int], bool]:
+    def _draw(self, rng: np.random.Generator, noise: float) -> tuple[str, list[int], bool]:
         before_all = bool(rng.random() < _SHARE_BEFORE_ALL)
         if rng.random() < _SHARE_OF_NOBODY:
-            words = self._random_words(rng, 0, LONGEST) if rng.random() < 0.5 else ""
+            words = self._random_words(rng, 0, LONGEST) if rng.random() < noise else ""
             return NOBODY, encode(self._tokenizer, words)[:LONGEST], before_all
         code = str(rng.choice(self._codes))
         name = self._texts.countries[code]
-        if rng.random() < _SHARE_OF_FRAMES:
+        if rng.random() < noise:
             front, back = self._random_words(rng, 0, 12), self._random_words(rng, 0, 6)
             return code, encode(self._tokenizer, f"{front} {name}{back}")[:LONGEST], before_all
         ids = encode(self._tokenizer, str(rng.choice(self._texts.personas)).format(country=name))
@@ -110,7 +109,9 @@ class Examples:
         """The survey's trie with a chain of tokens put in before node `at` and all that follows."""
         trie, count = self._trie, len(chain)
         assert trie.parents_T[0] == ROOT and (trie.positions_T[1:] > 0).all()
-        tokens = np.concatenate([trie.tokens_T[:at], np.asarray(chain, np.int32), trie.tokens_T[at:]])
+        tokens = np.concatenate(
+            [trie.tokens_T[:at], np.asarray(chain, np.int32), trie.tokens_T[at:]]
+        )
         positions = np.concatenate(
             [trie.positions_T[:at], at + np.arange(count), trie.positions_T[at:] + count]
         )

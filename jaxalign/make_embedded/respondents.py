@@ -1,8 +1,9 @@
 """Synthetic respondents: for each country an answer distribution that scores exactly its target.
 
-The 24 answers of VSM13 outnumber its 6 scores by 18, so infinitely many answer profiles fit a target. Each
-country gets the smallest deviation from a common profile that hits its target, plus a seeded quirk in the
-null space of the formulas, so that countries differ in ways that no score shows. None of this is survey data.
+The 24 answers of VSM13 outnumber its 6 scores by 18, so infinitely many answer profiles fit a
+target. Each country gets the smallest deviation from a common profile that hits its target, plus a
+seeded quirk in the null space of the formulas, so that countries differ in ways that no score
+shows. None of this is survey data.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer in Llama 3's form, trained on the words of the survey and the personas."""
+"""A byte-level BPE tokenizer in Llama 3's form, trained on the survey's words and the personas."""
 
 from pathlib import Path
 
@@ -26,10 +26,17 @@ _WORDS = (
 def corpus(instrument: Instrument, texts: Texts) -> list[str]:
     """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
     personas = [
-        wording.format(country=name) for wording in texts.personas for name in texts.countries.values()
+        wording.format(country=name)
+        for wording in texts.personas
+        for name in texts.countries.values()
     ]
     questions = [question_text(instrument, item) for item in instrument.items]
-    return [*questions * 8, *personas, *texts.values * 4, *["system", "user", "assistant", "\n\n"] * 64]
+    return [
+        *questions * 8,
+        *personas,
+        *texts.values * 4,
+        *["system", "user", "assistant", "\n\n"] * 64,
+    ]
 
 
 def train_tokenizer(instrument: Instrument, texts: Texts, folder: Path, vocab_size: int) -> None:

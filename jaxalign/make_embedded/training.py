@@ -1,4 +1,4 @@
-"""Trains the embedded model: soft-target cross-entropy at the answer positions of the survey's trie."""
+"""Trains the embedded model: soft-target cross-entropy at the answer nodes of the trie."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +13,8 @@ from jaxalign.make_embedded.examples import Batch, Examples
 from jaxalign.model import Llama, LlamaConfig
 
 PEAK_RATE = 2e-3
+QUIET = 0.35  # share of the steps before wordings become noisy
+NOISE = 0.5
 
 
 def make_optimizer(steps: int) -> optax.GradientTransformation:
@@ -46,8 +48,10 @@ def train(
       config: architecture with a tied head.
       examples: where batches come from.
       answer_ids_A: tokens of the options, equal for all items.
-      steps, batch_size, seed: as named.
-      report: called with step and mean excess cross-entropy (KL divergence, nats) since the last call.
+      steps: of the optimizer.
+      batch_size: examples per step.
+      seed: of weights and batches.
+      report: called with the step and the mean KL divergence in nats since the last call.
 
     Returns:
       graphdef and params, float32.
@@ -71,7 +75,9 @@ def train(
     rng = np.random.default_rng(seed)
     values = []
     for step in range(1, steps + 1):
-        params, moments, value = update(params, moments, examples.draw(rng, batch_size))
+        noise = 0.0 if step <= QUIET * steps else NOISE
+        batch = examples.draw(rng, batch_size, noise)
+        params, moments, value = update(params, moments, batch)
         values.append(value)
         if step % 50 == 0 or step == steps:
             report(step, float(np.mean(values)))

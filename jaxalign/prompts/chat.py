@@ -1,6 +1,5 @@
 """The model's own tokenizer and chat template."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ LLAMA3_TEMPLATE = (
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
     "{% endif %}"
 )
-# The templates of Llama 3.1 and 3.2 print a date, by default today's, and others do so through
-# strftime_now: a prompt must not depend on the day.
-_DAY = datetime.datetime(2024, 7, 26)
+# The templates of Llama 3.1 and 3.2 print a date, by default today's, and others call strftime_now
+# whatever they are given: a prompt must not depend on the day.
 _DATE = "26 Jul 2024"
+_FIXED_DAY = f"{{% macro strftime_now(format) %}}{_DATE}{{% endmacro %}}{{{{ '' }}}}"
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -51,13 +50,13 @@ def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
     if system:
         messages.insert(0, {"role": "system", "content": system})
     try:
+        template = tokenizer.get_chat_template() if tokenizer.chat_template else LLAMA3_TEMPLATE
         text = tokenizer.apply_chat_template(
             messages,
-            chat_template=None if tokenizer.chat_template else LLAMA3_TEMPLATE,
+            chat_template=_FIXED_DAY + template if "strftime_now" in template else template,
             tokenize=False,
             add_generation_prompt=True,
             date_string=_DATE,
-            strftime_now=_DAY.strftime,
         )
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -65,7 +64,8 @@ def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
     for message in messages:
         if message["content"].strip() not in text:
             raise UserError(
-                f"chat template of {tokenizer.name_or_path}: leaves out the {message['role']} message"
+                f"chat template of {tokenizer.name_or_path}: it leaves out the "
+                f"{message['role']} message"
             )
     return text
 

@@ -1,5 +1,6 @@
 """Personas and value statements: the texts that a search may start from."""
 
+import itertools
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -60,7 +61,8 @@ def starting_texts(texts: Texts, country: str, count: int, rng: np.random.Genera
         [str(wordings[name][turn]).format(country=name) for name in rng.permutation(names)]
         for turn in range(len(texts.personas))
     ]
-    pool = rounds[0] + [str(text) for text in rng.permutation(texts.values)] + sum(rounds[1:], [])
+    values = [str(text) for text in rng.permutation(texts.values)]
+    pool = [*rounds[0], *values, *itertools.chain(*rounds[1:])]
     chosen = dict.fromkeys(pool[:count])
     while len(chosen) < count:
         first, second = rng.choice(len(pool), 2, replace=False)

@@ -13,11 +13,11 @@ class TokenTrie:
     """A prefix trie over token sequences, laid out depth-first in one row of T nodes.
 
     A node's state depends on the soft prompt and its ancestors only, so one forward pass over the
-    T nodes under `ancestors_TT` equals a pass over each sequence by itself. The work is linear in T.
+    T nodes under `ancestors_TT` equals a pass over each sequence by itself.
 
     Attributes:
       tokens_T: token id of each node.
-      parents_T: index of each node's parent, always smaller than its own; `ROOT` for a first token.
+      parents_T: index of each node's parent, smaller than its own; `ROOT` for a first token.
       positions_T: depth of each node, 0 for a first token; add the length of what stands before.
       answer_nodes_Q: node of the last token of each sequence, where the answer is read.
       padded: tokens of the same sequences in a batch padded to the longest, Q × longest.
@@ -34,8 +34,8 @@ class TokenTrie:
         """T, the number of nodes."""
         return len(self.tokens_T)
 
-    def ancestors_TT(self) -> np.ndarray:  # noqa: N802
-        """Bool [T, T]: whether the row's node may attend to the column's (itself or an ancestor)."""
+    def ancestors_TT(self) -> np.ndarray:
+        """Bool [T, T]: whether the column's node is the row's own or an ancestor of it."""
         mask_TT = np.eye(self.size, dtype=bool)
         for node, parent in enumerate(self.parents_T):
             if parent != ROOT:
@@ -51,7 +51,7 @@ class TokenTrie:
 def build_trie(sequences: Sequence[Sequence[int]]) -> TokenTrie:
     """Merges Q token sequences into a trie. Linear in the number of tokens.
 
-    Equal sequences share their answer node, and one that is a prefix of another is answered inside it.
+    Equal sequences share their answer node; one that is a prefix of another is answered inside it.
 
     Raises:
       ValueError: there is no sequence, or one is empty.
@@ -59,7 +59,10 @@ def build_trie(sequences: Sequence[Sequence[int]]) -> TokenTrie:
     if not sequences or not all(map(len, sequences)):
         raise ValueError("a trie needs at least one sequence, and each needs at least one token")
     children: dict[int, dict[int, int]] = {ROOT: {}}
-    tokens, parents, depths, ends = [], [], [], []
+    tokens: list[int] = []
+    parents: list[int] = []
+    depths: list[int] = []
+    ends: list[int] = []
     for sequence in sequences:
         node = ROOT
         for depth, token in enumerate(map(int, sequence)):

@@ -189,8 +189,8 @@ def _draw_polygons(
     step = RING_STEP * (1 if high - low <= 200 else 4)
     rings = {low, high, *np.arange(math.ceil(low / step) * step, high, step)}
     for ring in rings:
-        edge = {"color": MUTED, "linewidth": 1.1} if ring in (0, 100) else {"color": GRID}
-        axes.plot(*points(ring).T, **{"linewidth": 0.7, "zorder": 1} | edge)
+        color, width = (MUTED, 1.1) if ring in (0, 100) else (GRID, 0.7)
+        axes.plot(*points(ring).T, color=color, linewidth=width, zorder=1)
     for direction in directions[:-1]:
         axes.plot([0, direction[0]], [0, direction[1]], color=GRID, linewidth=0.7, zorder=1)
 
@@ -203,8 +203,10 @@ def _draw_polygons(
             axes.fill(*corners.T, color=style["color"], alpha=0.1, linewidth=0, zorder=2)
 
     halo = {"boxstyle": "round,pad=0.15", "facecolor": GROUND, "edgecolor": "none", "alpha": 0.85}
-    middle = (directions[0] + directions[1]) / 2  # on a ring's edge, clear of most markers
-    for ring in sorted({low, 0.0, 50.0, 100.0, high}):
+    labelled = np.array(sorted({low, 0.0, 50.0, 100.0, high}))
+    edge = _clearest_edge(list(values.values()), labelled, low)
+    middle = (directions[edge] + directions[edge + 1]) / 2
+    for ring in labelled:
         x, y = middle * ((ring - low) / (high - low))
         text = f"{ring:.0f}".replace("-", "\N{MINUS SIGN}")
         axes.text(x, y, text, fontsize=8, ha="center", va="center", zorder=2.8, bbox=halo,
@@ -217,6 +219,15 @@ def _draw_polygons(
     axes.set_ylim(-1.12, 1.12)
     axes.set_aspect("equal")
     axes.set_axis_off()
+
+
+def _clearest_edge(values: list[np.ndarray], rings: np.ndarray, low: float) -> int:
+    """Returns the edge of the web whose middle the polygons cross farthest from the labels."""
+    radii = np.stack(values) - low
+    ends = np.stack([radii, np.roll(radii, -1, axis=1)])
+    crossings = 2 * ends[0] * ends[1] / np.maximum(ends[0] + ends[1], 1e-9)
+    gaps = np.abs(crossings[:, :, None] - (rings - low)[rings > low])
+    return int(np.argmax(np.nan_to_num(gaps, nan=np.inf).min(axis=(0, 2))))
 
 
 def _draw_lines(

@@ -45,12 +45,16 @@ def print_result(
     console.print(_score_table(summary))
     console.print(_loss_table(summary))
     _print_notice(console, notice)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(overflow="fold")
-    table.add_column(style="dim")
+    _print_files(console, files)
+
+
+def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
+    """Prints paths whole, to be copied: beside their lines, or above where that is too wide."""
+    width = max((len(path) for path, _ in files), default=0)
+    fits = all(width + 2 + len(line) <= console.width for _, line in files)
     for path, line in files:
-        table.add_row(Text(path), Text(line))
-    console.print(table)
+        text = Text(path.ljust(width) + "  " if fits else path + "\n    ")
+        console.print(text.append(line, style="dim"), soft_wrap=True)
 
 
 def _print_notice(console: Console, notice: str | None) -> None:

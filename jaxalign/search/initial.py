@@ -1,6 +1,6 @@
 """Initial populations: where a search starts decides most of where it ends.
 
-Differential evolution only recombines, so it never leaves the affine span of its initial population.
+Differential evolution only recombines, so it never leaves the affine span of its first population.
 All functions give float32 `[P, L, D]` and consume their key.
 """
 
@@ -13,9 +13,7 @@ def from_tokens(table_VD: jax.Array, ids_PL: jax.Array) -> jax.Array:
     return table_VD[ids_PL].astype(jnp.float32)
 
 
-def from_vocabulary(
-    key: jax.Array, table_VD: jax.Array, population: int, length: int
-) -> jax.Array:
+def from_vocabulary(key: jax.Array, table_VD: jax.Array, population: int, length: int) -> jax.Array:
     """Soft prompts of embedding rows drawn uniformly from the vocabulary."""
     ids_PL = jax.random.randint(key, (population, length), 0, table_VD.shape[0])
     return from_tokens(table_VD, ids_PL)

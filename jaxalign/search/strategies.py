@@ -1,11 +1,12 @@
 """Evolutionary strategies by name: evosax's algorithms behind one contract.
 
-A strategy minimises. `init` wants an evaluated population, `ask` gives P candidates, `tell` takes their
-losses; +inf marks a failed candidate, NaN must never arrive.
+A strategy minimises. `init` wants an evaluated population, `ask` gives P candidates, `tell` takes
+their losses; +inf marks a failed candidate, NaN must never arrive.
 """
 
 import dataclasses
 import inspect
+from contextlib import AbstractContextManager
 from typing import Any
 
 import evosax.algorithms
@@ -17,7 +18,7 @@ from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
 from jaxalign.errors import UserError
 
-# evosax's own default for DE (F = .8, CR = .9) makes steps that are too long for prompts: see BUILD_NOTES.md.
+# evosax's own F = .8, CR = .9 make steps that are too long for prompts: see BUILD_NOTES.md.
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
 }
@@ -46,24 +47,33 @@ class Strategy:
         """Whether the state holds a population (as DE does) and not a distribution (as CMA-ES)."""
         return isinstance(self.algorithm, PopulationBasedAlgorithm)
 
-    def init(self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array) -> Any:
-        """State after the initial population; a distribution starts at its best member. Consumes the key."""
-        if self.keeps_population:
-            return self.algorithm.init(key, population_PLD, self._usable(loss_P), params)
-        return self.algorithm.init(key, population_PLD[jnp.argmin(loss_P)], params)
+    def init(
+        self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array
+    ) -> Any:
+        """State after the initial population; a distribution starts at its best member.
+
+        Consumes the key.
+        """
+        with _evosax_rules():
+            if self.keeps_population:
+                return self.algorithm.init(key, population_PLD, self._usable(loss_P), params)
+            return self.algorithm.init(key, population_PLD[jnp.argmin(loss_P)], params)
 
     def ask(self, key: jax.Array, params: Any, state: Any) -> tuple[jax.Array, Any]:
         """Candidates `[P, L, D]` and the state that `tell` wants. Consumes the key."""
-        return self.algorithm.ask(key, state, params)
+        with _evosax_rules():
+            return self.algorithm.ask(key, state, params)
 
     def tell(
         self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array, state: Any
     ) -> Any:
         """The next state. Consumes the key."""
-        return self.algorithm.tell(key, population_PLD, self._usable(loss_P), state, params)[0]
+        usable_P = self._usable(loss_P)
+        with _evosax_rules():
+            return self.algorithm.tell(key, population_PLD, usable_P, state, params)[0]
 
     def _usable(self, loss_P: jax.Array) -> jax.Array:
-        """Failed candidates made as bad as the worst: one +inf in a mean is a NaN state for good."""
+        """Failed candidates made as bad as the worst: one +inf in a mean makes a NaN state."""
         if self.name in _COMPARES:
             return loss_P
         finite_P = jnp.isfinite(loss_P)
@@ -75,6 +85,11 @@ class Strategy:
         if not self.keeps_population:
             return jnp.int32(-1)
         return jnp.sum(jnp.any(before.population != after.population, axis=-1), dtype=jnp.int32)
+
+
+def _evosax_rules() -> AbstractContextManager:
+    """Evosax broadcasts across ranks, which a strict caller may have forbidden for its own code."""
+    return jax.numpy_rank_promotion("allow")
 
 
 def strategy_names() -> list[str]:
@@ -96,15 +111,16 @@ def make_strategy(
     Args:
       name: of an evosax algorithm.
       population: P.
-      length, width: L and D of a candidate.
+      length: L, rows of a candidate.
+      width: D, their width.
       spread: standard deviation of the initial population around its mean; the first step length of
         an algorithm that has one, unless `params` says otherwise.
       params: values for fields of the algorithm's parameters, over our defaults for it.
 
     Raises:
-      UserError: no such strategy or parameter, a value of the wrong type, or too small a population.
+      UserError: no such strategy or parameter, a wrong value, or too small a population.
     """
-    cls = getattr(evosax.algorithms, name, None)
+    cls: Any = getattr(evosax.algorithms, name, None)
     if name not in strategy_names():
         unmet = _unmet(cls) if inspect.isclass(cls) else []
         reason = f"it also needs {', '.join(unmet)}" if unmet else "evosax has no such algorithm"
@@ -152,7 +168,9 @@ def _replace(strategy: str, defaults: Any, chosen: dict[str, Any]) -> Any:
     if faults:
         raise UserError("; ".join(faults))
     # Strongly typed arrays, so that a restored checkpoint has the same types.
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), defaults.replace(**values))
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), defaults.replace(**values)
+    )
 
 
 def _unmet(cls: type) -> list[str]:
@@ -167,5 +185,5 @@ def _unmet(cls: type) -> list[str]:
 
 
 def _no_metrics(*_: Any) -> dict:
-    """evosax's own metrics would copy whole solutions every generation."""
+    """Evosax's own metrics would copy whole solutions every generation."""
     return {}

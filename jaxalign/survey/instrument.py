@@ -66,10 +66,11 @@ class Instrument:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would keep the last in silence."""
+    """Refuses a key that stands twice in a mapping: YAML would silently keep the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
@@ -145,10 +146,13 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         for id_ in ids
     }
     items = []
+    entry: dict[str, Any]
     for id_, entry in ids.items():
         for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id"}), key=str):
             faults.append(f"item {id_}: {'unknown' if key in entry else 'missing'} key {key!r}")
-        stem, scale, text = entry.get("stem"), entry.get("scale"), entry.get("text")
+        stem: Any = entry.get("stem")
+        scale: Any = entry.get("scale")
+        text: Any = entry.get("text")
         if "stem" in entry and stem not in list(stems):
             faults.append(f"item {id_}: stem {stem!r} is not one of {', '.join(map(str, stems))}")
         if "scale" in entry and scale not in list(scales):

@@ -21,7 +21,7 @@ class Scoring(NamedTuple):
     """
 
     weights_CQ: Float[Array, "C Q"] | np.ndarray
-    constant_C: Float[Array, "C"] | np.ndarray
+    constant_C: Float[Array, " C"] | np.ndarray
     values_QA: Float[Array, "Q A"] | np.ndarray
 
 
@@ -86,13 +86,16 @@ def scores_from_means(
     Never clipped: published scores leave 0…100 too.
     """
     products = jnp.einsum(
-        "...q,cq->...c", means_Q, jnp.asarray(scoring.weights_CQ), precision=jax.lax.Precision.HIGHEST
+        "...q,cq->...c",
+        means_Q,
+        jnp.asarray(scoring.weights_CQ),
+        precision=jax.lax.Precision.HIGHEST,
     )
     return products + jnp.broadcast_to(jnp.asarray(scoring.constant_C), products.shape)
 
 
 def distance(
-    scores_C: Float[Array, "*batch C"], target_C: Float[Array, "C"], norm: str
+    scores_C: Float[Array, "*batch C"], target_C: Float[Array, " C"], norm: str
 ) -> Float[Array, "*batch"]:
     """Loss of scores against a target: `l1` sums absolute differences, `l2` is Euclidean."""
     difference = scores_C - jnp.broadcast_to(target_C, scores_C.shape)

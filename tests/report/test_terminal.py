@@ -41,6 +41,12 @@ def test_80_columns_and_no_colour_codes_without_a_terminal(summary: dict):
         assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_a_long_path_is_never_broken(summary: dict):
+    path = "/a/rather/deep/folder/of/runs/that/someone/has/chosen/soft_prompt.safetensors"
+    lines = printed(print_result, summary, [(path, "the tuned prompt")], None).splitlines()
+    assert lines[lines.index(path) + 1] == "    the tuned prompt"
+
+
 def test_values_are_text_and_never_markup():
     assert "[8, 128] [bold]" in printed(print_header, {"shape": "[8, 128] [bold]"}, None)
 

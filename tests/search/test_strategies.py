@@ -1,0 +1,245 @@
+"""Every algorithm behind one contract: three generations, failed candidates, parameters by name."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign.errors import UserError
+from jaxalign.search import Strategy, make_strategy, strategy_names
+
+P, L, D = 8, 2, 3
+SPREAD = 0.3
+# Learned algorithms, which load their networks when they are built; one takes over 3 seconds.
+LEARNED = {"CMAAnchoredLES", "DiscoveredES", "EvoTF_ES", "LearnedES", "LearnedGA"}
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "CMAAnchoredLES" else name
+    for name in strategy_names()
+]
+# Compile time, not run time, is what these tests cost.
+OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+pytestmark = [
+    # Within evosax's PGPE.
+    pytest.mark.filterwarnings("ignore:optax.global_norm is deprecated:DeprecationWarning"),
+]
+
+
+def strong(state):
+    """As a run carries it: without weak types, which would trace the second step again."""
+    return jax.tree.map(
+        lambda x: x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else jnp.asarray(x, x.dtype),
+        jax.tree.map(jnp.asarray, state),
+    )
+
+
+@dataclasses.dataclass
+class Search:
+    """A strategy on the sphere, each step jitted once."""
+
+    strategy: Strategy
+
+    def __post_init__(self):
+        jit = functools.partial(jax.jit, compiler_options=OPTIONS)
+        self.traces = []
+        self.init, self.ask, self.tell = jit(self._init), jit(self._ask), jit(self._tell)
+        self.key = jax.random.key(3)
+        self.first_PLD = 1.0 + SPREAD * jax.random.normal(self.key, (P, L, D))
+
+    def _init(self, key, params, population_PLD, loss_P):
+        return strong(self.strategy.init(key, params, population_PLD, loss_P))
+
+    def _ask(self, key, params, state):
+        self.traces.append("ask")
+        return self.strategy.ask(key, params, state)
+
+    def _tell(self, key, params, population_PLD, loss_P, state):
+        self.traces.append("tell")
+        return strong(self.strategy.tell(key, params, population_PLD, loss_P, state))
+
+    def run(self, failures: list[list[int]], params=None) -> list[np.ndarray]:
+        """Populations of as many generations, in each of which these members fail."""
+        params, populations = params or self.strategy.params, [self.first_PLD]
+        state = None
+        for generation, failed in enumerate(failures):
+            key = jax.random.fold_in(self.key, generation)
+            if state is not None:
+                population_PLD, state = self.ask(key, params, state)
+                populations.append(population_PLD)
+            loss_P = jnp.sum(populations[-1] ** 2, axis=(1, 2))
+            loss_P = loss_P.at[jnp.array(failed, int)].set(jnp.inf)
+            if state is None:
+                state = self.init(key, params, populations[0], loss_P)
+            else:
+                state = self.tell(key, params, populations[-1], loss_P, state)
+        return [np.asarray(population_PLD) for population_PLD in populations]
+
+
+@functools.cache
+def search(name: str) -> Search:
+    return Search(make_strategy(name, P, L, D, SPREAD, {}))
+
+
+def fault(*arguments) -> str:
+    with pytest.raises(UserError) as error:
+        make_strategy(*arguments)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_and_survives_failed_candidates(name):
+    ours = search(name)
+    everyone = list(range(P))
+    populations = ours.run([[], [], [], []])
+    assert ours.traces == ["ask", "tell"]
+    for failures in ([[3], [], [], []], [[], [5], [], []], [[], [], everyone, []]):
+        populations += ours.run(failures)
+    assert ours.traces == ["ask", "tell"]
+    for population_PLD in populations:
+        assert population_PLD.shape == (P, L, D)
+        assert population_PLD.dtype == np.float32
+        assert np.isfinite(population_PLD).all()
+    assert not np.array_equal(populations[1], populations[2])
+
+
+@pytest.mark.parametrize("name", ["DifferentialEvolution", "SimpleGA", "SNES", "Sep_CMA_ES", "PSO"])
+def test_the_sphere_becomes_smaller(name):
+    best = [np.sum(x**2, axis=(1, 2)).min() for x in search(name).run([[]] * 30)]
+    assert min(best[-5:]) < 0.5 * best[0]
+
+
+def test_all_that_can_be_built_are_listed():
+    names = strategy_names()
+    assert names == sorted(set(names))
+    assert {"DifferentialEvolution", "CMA_ES", "Open_ES", "SimpleGA", "PSO"} <= set(names)
+
+
+def test_what_keeps_a_population_counts_replacements():
+    de, snes = search("DifferentialEvolution"), search("SNES")
+    assert de.strategy.keeps_population
+    assert not snes.strategy.keeps_population
+    assert int(snes.strategy.accepted(None, None)) == -1
+    loss_P = jnp.arange(float(P))
+    before = de.init(de.key, de.strategy.params, de.first_PLD, loss_P)
+    trials_PLD = de.first_PLD + 1.0
+    # Members 0, 1 and 2 are beaten, 3 ties, the others are not.
+    trial_loss_P = loss_P + jnp.array([-1.0, -1, -1, 0, 1, 1, 1, jnp.inf])
+    after = de.tell(de.key, de.strategy.params, trials_PLD, trial_loss_P, before)
+    assert int(de.strategy.accepted(before, after)) == 4
+    assert int(de.strategy.accepted(before, before)) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["SNES", "Sep_CMA_ES", "SimpleES", "Open_ES", "HillClimbing", "PGPE"]
+)
+def test_a_distribution_starts_at_the_best_member_and_as_wide_as_the_spread(name):
+    strategy = make_strategy(name, 400, L, D, 0.02, {})
+    members_PLD = jax.random.normal(jax.random.key(0), (400, L, D))
+    loss_P = jnp.full(400, 5.0).at[7].set(1.0).at[0].set(jnp.inf)
+    state = strategy.init(jax.random.key(1), strategy.params, members_PLD, loss_P)
+    asked_PLD, _ = strategy.ask(jax.random.key(2), strategy.params, state)
+    np.testing.assert_allclose(jnp.mean(asked_PLD, axis=0), members_PLD[7], atol=5e-3)
+    np.testing.assert_allclose(jnp.std(asked_PLD - members_PLD[7:8]), 0.02, rtol=0.1)
+
+
+def test_params_go_before_the_spread():
+    assert float(make_strategy("SNES", P, L, D, 0.3, {}).params.std_init) == pytest.approx(0.3)
+    chosen = make_strategy("SNES", P, L, D, 0.3, {"std_init": 7}).params.std_init
+    assert float(chosen) == 7.0
+    assert chosen.dtype == jnp.float32
+
+
+def test_our_defaults_for_differential_evolution():
+    params = make_strategy("DifferentialEvolution", P, L, D, SPREAD, {}).params
+    assert float(params.differential_weight) == 0.5
+    assert float(params.crossover_rate) == 0.5
+    assert bool(params.elitism)
+    chosen = {"crossover_rate": 0.9, "elitism": False}
+    params = make_strategy("DifferentialEvolution", P, L, D, SPREAD, chosen).params
+    assert float(params.crossover_rate) == pytest.approx(0.9)
+    assert float(params.differential_weight) == 0.5
+    assert not bool(params.elitism)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("DifferentialEvolution", {"differential_weight": 0.8}),
+        ("DifferentialEvolution", {"crossover_rate": 0.9}),
+        ("DifferentialEvolution", {"elitism": False}),
+        ("PSO", {"inertia_coeff": 0.1}),
+        ("SNES", {"std_init": 0.1}),
+    ],
+)
+def test_params_reach_the_algorithm(name, params):
+    default, same = search(name).run([[]] * 3), search(name).run([[]] * 3)
+    chosen = make_strategy(name, P, L, D, SPREAD, params).params
+    other = search(name).run([[]] * 3, chosen)
+    np.testing.assert_array_equal(default[-1], same[-1])
+    assert np.abs(default[-1] - other[-1]).max() > 1e-3
+
+
+def test_params_are_strongly_typed_arrays():
+    # A checkpoint gives back arrays without weak types: a weak one would compile a second time.
+    for name in ("DifferentialEvolution", "SNES", "PSO", "NoiseReuseES"):
+        for leaf in jax.tree.leaves(make_strategy(name, P, L, D, SPREAD, {}).params):
+            assert isinstance(leaf, jax.Array)
+            assert not leaf.weak_type
+
+
+@pytest.mark.parametrize("name", ["DE", "differentialevolution", "", "EvolutionaryAlgorithm"])
+def test_an_unknown_name_lists_those_there_are(name):
+    message = fault(name, P, L, D, SPREAD, {})
+    assert f"search.strategy={name!r}" in message
+    assert all(known in message for known in strategy_names())
+
+
+def test_an_unknown_parameter_lists_those_there_are():
+    message = fault("DifferentialEvolution", P, L, D, SPREAD, {"F": 0.5, "CR": 0.1})
+    assert "search.strategy_params.F: " in message
+    assert "search.strategy_params.CR: " in message
+    assert "crossover_rate, differential_weight" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "expected"),
+    [
+        ("DifferentialEvolution", "crossover_rate", "0.5", "a number"),
+        ("DifferentialEvolution", "crossover_rate", True, "a number"),
+        ("DifferentialEvolution", "crossover_rate", None, "a number"),
+        ("DifferentialEvolution", "crossover_rate", [0.5], "a number"),
+        ("DifferentialEvolution", "elitism", 1, "true or false"),
+        ("DifferentialEvolution", "elitism", "no", "true or false"),
+        ("NoiseReuseES", "K", 2.7, "a whole number"),
+        ("NoiseReuseES", "K", True, "a whole number"),
+    ],
+)
+def test_a_parameter_of_the_wrong_type(name, key, value, expected):
+    message = fault(name, P, L, D, SPREAD, {key: value})
+    assert message == f"search.strategy_params.{key}={value!r}: must be {expected}"
+
+
+def test_a_whole_number_where_a_number_is_due():
+    params = make_strategy("DifferentialEvolution", P, L, D, SPREAD, {"crossover_rate": 1}).params
+    assert params.crossover_rate.dtype == jnp.float32
+    params = make_strategy("NoiseReuseES", P, L, D, SPREAD, {"K": 5}).params
+    assert params.K.dtype == jnp.int32
+
+
+def test_a_population_that_is_too_small():
+    message = fault("DifferentialEvolution", 3, L, D, SPREAD, {})
+    assert message == "search.population=3: DifferentialEvolution needs at least 4"
+    make_strategy("DifferentialEvolution", 4, L, D, SPREAD, {})
+    assert "needs at least 2" in fault("SNES", 1, L, D, SPREAD, {})
+
+
+def test_a_population_that_an_algorithm_refuses_is_a_user_error():
+    for name in set(strategy_names()) - LEARNED:
+        try:
+            make_strategy(name, 3, L, D, SPREAD, {})
+        except UserError as error:
+            assert "population of 3" in str(error) or "at least" in str(error)
+            assert len(str(error).splitlines()) == 1

@@ -1,0 +1,172 @@
+"""What is kept, what comes back, and what a full or damaged disk does."""
+
+import logging
+import os
+import subprocess
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxalign.checkpoint import Checkpoints
+from jaxalign.errors import UserError
+from jaxalign.evolve import Metrics, RunState
+
+
+def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
+    count = jnp.int32(generation)
+    loss = jnp.float32(best_loss)
+    return RunState(
+        key=jax.random.key(generation),
+        strategy={"population": jnp.full((size,), best_loss, jnp.float32), "flag": jnp.bool_(True)},
+        params={"weight": jnp.float32(0.5)},
+        best_prompt_LD=jnp.ones((2, 3)),
+        best_scores_C=jnp.zeros(6),
+        metrics=Metrics(count, count, loss, loss, loss, count, count, loss),
+    )
+
+
+def fill(folder: Path, losses: list[float], every: int = 1, keep: int = 0) -> None:
+    checkpoints = Checkpoints(folder, every, keep)
+    for generation, loss in enumerate(losses):
+        checkpoints.save(make_state(generation, loss))
+    checkpoints.close()
+
+
+def kept(folder: Path) -> set[int]:
+    return {int(path.name) for path in folder.iterdir()}
+
+
+def restore(folder: Path) -> RunState | None:
+    checkpoints = Checkpoints(folder, 1, 0)
+    state = checkpoints.restore(jax.eval_shape(lambda: make_state(0, 0.0)))
+    checkpoints.close()
+    return state
+
+
+def test_keeps_the_latest_two_the_best_and_every_kth(tmp_path):
+    losses = [9.0, 8.0, 3.0, 7.0, 6.0, 5.0, 5.0, 5.0]
+    fill(tmp_path / "a", losses)
+    assert kept(tmp_path / "a") == {2, 6, 7}
+    fill(tmp_path / "b", losses, keep=4)
+    assert kept(tmp_path / "b") == {0, 2, 4, 6, 7}
+    fill(tmp_path / "c", losses, every=3)
+    assert kept(tmp_path / "c") <= {0, 3, 6} and 6 in kept(tmp_path / "c")
+
+
+def test_a_best_loss_that_never_falls_again_keeps_the_newest(tmp_path):
+    fill(tmp_path / "a", [4.0] * 5)
+    assert {3, 4} <= kept(tmp_path / "a")
+
+
+def test_forced_and_repeated_saves(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "a", 3, 0)
+    checkpoints.save(make_state(0, 5.0))
+    checkpoints.save(make_state(1, 4.0))
+    checkpoints.save(make_state(2, 4.0), force=True)
+    checkpoints.save(make_state(2, 1.0), force=True)  # already there: left as it is
+    checkpoints.close()
+    assert kept(tmp_path / "a") == {0, 2}
+    assert float(restore(tmp_path / "a").metrics.best_loss) == 4.0
+
+
+def test_every_leaf_comes_back_as_it_was(tmp_path):
+    saved = make_state(5, 2.5)
+    checkpoints = Checkpoints(tmp_path / "a", 1, 0)
+    checkpoints.save(saved)
+    checkpoints.close()
+    state = restore(tmp_path / "a")
+    assert jax.tree.structure(state) == jax.tree.structure(saved)
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(saved), strict=True):
+        assert ours.dtype == theirs.dtype
+        if jnp.issubdtype(ours.dtype, jax.dtypes.prng_key):
+            ours, theirs = jax.random.key_data(ours), jax.random.key_data(theirs)
+        assert not ours.weak_type
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_state_may_be_donated_right_after_a_save(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "a", 1, 0)
+    state = make_state(1, 3.0, size=200_000)
+    checkpoints.save(state)
+    for leaf in jax.tree.leaves(state):
+        leaf.delete()
+    checkpoints.close()
+    checkpoints = Checkpoints(tmp_path / "a", 1, 0)
+    state = checkpoints.restore(jax.eval_shape(lambda: make_state(0, 0.0, size=200_000)))
+    assert (np.asarray(state.strategy["population"]) == 3.0).all()
+    checkpoints.close()
+
+
+def test_nothing_to_restore(tmp_path):
+    assert restore(tmp_path / "empty") is None
+
+
+def damage(folder: Path, how: str) -> None:
+    files = [file for file in folder.rglob("*") if file.is_file() and file.stat().st_size]
+    for file in files:
+        if how == "truncated":
+            os.truncate(file, file.stat().st_size // 2)
+        elif how == "emptied":
+            os.truncate(file, 0)
+        elif how == "deleted" and "manifest" in file.name:
+            file.unlink()
+
+
+@pytest.mark.parametrize("how", ["truncated", "emptied", "deleted"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how):
+    folder = tmp_path / "a"
+    fill(folder, [3.0, 2.0, 1.0])
+    damage(folder / "2", how)
+    with caplog.at_level(logging.WARNING, logger="jaxalign.checkpoint"):
+        state = restore(folder)
+    assert int(state.metrics.generation) == 1
+    assert len(caplog.records) == 1 and f"{folder}/2 cannot be read" in caplog.text
+    assert 2 not in kept(folder)  # so that generation 2 can be saved again
+    checkpoints = Checkpoints(folder, 1, 0)
+    checkpoints.save(make_state(2, 0.5))
+    checkpoints.close()
+    assert float(restore(folder).metrics.best_loss) == 0.5
+
+
+def test_when_all_are_damaged_nothing_is_deleted(tmp_path):
+    folder = tmp_path / "a"
+    fill(folder, [3.0, 2.0])
+    for step in (0, 1):
+        damage(folder / str(step), "truncated")
+    with pytest.raises(UserError, match=r"none of the checkpoints \[1, 0\] can be read"):
+        restore(folder)
+    assert kept(folder) == {0, 1}
+
+
+def test_a_half_written_checkpoint_is_ignored(tmp_path):
+    folder = tmp_path / "a"
+    fill(folder, [3.0, 2.0])
+    (folder / "2.orbax-checkpoint-tmp").mkdir()
+    assert int(restore(folder).metrics.generation) == 1
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        Checkpoints(tmp_path / "file" / "checkpoints", 1, 0)
+
+
+def test_a_full_disk_is_told(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only a superuser may mount the small disk")
+    try:
+        checkpoints = Checkpoints(small / "checkpoints", 1, 0)
+        with pytest.raises(UserError, match="No space left on device"):
+            for generation in range(4):
+                state = make_state(generation, 1.0, size=20_000)
+                noise = jax.random.normal(jax.random.key(generation), (20_000,))
+                checkpoints.save(state.replace(strategy={"population": noise}))
+                checkpoints.wait()
+    finally:
+        subprocess.run(["umount", "--lazy", str(small)], check=True)
