@@ -3,7 +3,7 @@
 from typing import Any
 
 # Activations that stay in the processor's cache make small chunks the fast ones: BUILD_NOTES.md.
-CPU_BUDGET = 64 * 2**20
+CPU_BUDGET = 16 * 2**20
 SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
 
 

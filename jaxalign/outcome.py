@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from ml_collections import config_dict
 
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
-from jaxalign.model import NOTICE_KEY, parameter_bytes, parameter_count
+from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem
 from jaxalign.report import print_header, print_result, write_report
 from jaxalign.report.files import write_file
@@ -20,6 +19,7 @@ FILES = {
     "soft_prompt.safetensors": "the tuned prompt, prompt_embeddings [L, D]",
     "summary.json": "scores, losses, cost",
     "metrics.jsonl": "one line per generation",
+    "tensorboard/": "the same as curves for TensorBoard",
     "report/index.html": "the report; its plots and table lie beside it",
     "config.json": "what was run, to run it again",
     "checkpoints/": "the search's state, to go on from",
@@ -65,8 +65,7 @@ def finish(
     """Writes the prompt, summary.json and the report, prints the result; gives the summary."""
     summary = _summarise(config, problem, engine, state, records)
     prompt = {"prompt_embeddings": np.asarray(state.best_prompt_LD, np.float32)}
-    metadata = {"format": "pt"} | ({NOTICE_KEY: problem.notice} if problem.notice else {})
-    content = safetensors.numpy.save(prompt, metadata=metadata)
+    content = to_safetensors(prompt, problem.notice)
     write_file(workdir.path / "soft_prompt.safetensors", content)
     workdir.write_json("summary.json", summary)
     write_report(workdir.path)

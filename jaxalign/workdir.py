@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import jax
 import numpy as np
+from tensorboardX import SummaryWriter
 
 import jaxalign
 from jaxalign.config import flatten
@@ -70,6 +71,7 @@ class Workdir:
                 f"workdir={path}: cannot write there ({error.strerror}); give another --workdir"
             ) from error
         self._metrics: TextIO | None = None
+        self._curves: SummaryWriter | None = None
 
     def __enter__(self) -> "Workdir":
         """Gives itself."""
@@ -79,6 +81,8 @@ class Workdir:
         """Lets others have the folder."""
         if self._metrics:
             self._metrics.close()
+        if self._curves:
+            self._curves.close()
         self._lock.close()
 
     def require_space(self, abstract_state: Any) -> None:
@@ -130,7 +134,20 @@ class Workdir:
                 lines.append(json.dumps(make_record(metrics, None, None)))
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
-        return [json.loads(line) for line in lines]
+        records = [json.loads(line) for line in lines]
+        # Curves are drawn anew: event files of a killed run lack what it had not flushed.
+        curves = self.path / "tensorboard"
+        shutil.rmtree(curves, ignore_errors=True)
+        self._curves = SummaryWriter(str(curves), write_to_disk=True, flush_secs=10)
+        for record in records:
+            self._draw(record)
+        return records
+
+    def _draw(self, record: dict[str, Any]) -> None:
+        assert self._curves is not None
+        for name, value in record.items():
+            if value is not None and name != "generation":
+                self._curves.add_scalar(name, value, record["generation"])
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line; it survives the death of the process."""
@@ -138,6 +155,7 @@ class Workdir:
         try:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
+            self._draw(record)
         except OSError as error:
             raise UserError(
                 f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"

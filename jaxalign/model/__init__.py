@@ -7,14 +7,14 @@ from jaxalign.model.abstract import (
     random_model,
 )
 from jaxalign.model.attention import attend
+from jaxalign.model.files import to_safetensors
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.llama import Frozen, Llama
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
-from jaxalign.model.weights import NOTICE_KEY, load_model, read_notice, save_model
+from jaxalign.model.weights import load_model, read_notice, save_model
 
 __all__ = [
     "EMBEDDED",
-    "NOTICE_KEY",
     "Frozen",
     "Llama",
     "LlamaConfig",
@@ -31,5 +31,6 @@ __all__ = [
     "resolve",
     "save_model",
     "to_hf",
+    "to_safetensors",
     "weights_digest",
 ]

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import numpy as np
+import safetensors.numpy
 
 from jaxalign.errors import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+NOTICE_KEY = "jaxalign_notice"
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -64,3 +66,22 @@ def open_files(paths: list[Path]) -> Iterator[list[Any]]:
                     "copy or download it again"
                 ) from None
         yield handles
+
+
+def to_safetensors(tensors: dict[str, np.ndarray], notice: str | None = None) -> bytes:
+    """Give the content of a safetensors file; equal tensors give equal bytes.
+
+    safetensors writes the metadata in an order that changes from call to call; here it is sorted.
+
+    Args:
+      tensors: by name.
+      notice: what every output that comes from them must say; kept in the file's metadata.
+    """
+    metadata = {"format": "pt"} | ({NOTICE_KEY: notice} if notice else {})
+    content = safetensors.numpy.save(tensors, metadata=metadata)
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]

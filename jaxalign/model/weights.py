@@ -9,12 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors.numpy
 from flax import nnx
 
 from jaxalign.errors import UserError
 from jaxalign.model.abstract import abstract_model, as_dtype, named_leaves, with_leaves
-from jaxalign.model.files import SINGLE, open_files, weight_files
+from jaxalign.model.files import NOTICE_KEY, SINGLE, open_files, to_safetensors, weight_files
 from jaxalign.model.hf_config import LlamaConfig, read_config, to_hf
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
@@ -46,7 +45,6 @@ LAYER_KEYS = {
 _SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 _READABLE = ("F32", "F16", "BF16")
 _FAULTS_SHOWN = 12
-NOTICE_KEY = "jaxalign_notice"
 
 
 def source_keys(name: str, layers: int) -> list[str]:
@@ -196,8 +194,7 @@ def save_model(
         tensors |= {key: np.ascontiguousarray(row) for key, row in zip(keys, rows, strict=True)}
     dtype = next(iter(tensors.values())).dtype.name
     partial = folder / f"{SINGLE}.partial"
-    metadata = {"format": "pt"} | ({NOTICE_KEY: notice} if notice else {})
-    safetensors.numpy.save_file(tensors, partial, metadata=metadata)
+    partial.write_bytes(to_safetensors(tensors, notice))
     os.replace(partial, folder / SINGLE)
     text = json.dumps(to_hf(config) | {"dtype": dtype} | dict(extra or {}), indent=2) + "\n"
     (folder / "config.json").write_text(text, encoding="utf-8")

@@ -124,9 +124,9 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         faults.append(f"validated must be true or false, not {raw['validated']!r}")
 
     stems = _mapping(raw, "stems", faults)
-    for key, text in stems.items():
-        if not _is_text(text):
-            faults.append(f"stems.{key} must be a text, not {text!r}")
+    for key, stem_text in stems.items():
+        if not _is_text(stem_text):
+            faults.append(f"stems.{key} must be a text, not {stem_text!r}")
     scales = {
         key: _parse_scale(f"scales.{key}", scale, faults)
         for key, scale in _mapping(raw, "scales", faults).items()
