@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from jaxalign.checkpoint import Checkpoints
+from jaxalign.checkpoint import Checkpoints, fingerprint
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 
@@ -20,7 +23,10 @@ def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
     loss = jnp.float32(best_loss)
     return RunState(
         key=jax.random.key(generation),
-        strategy={"population": jnp.full((size,), best_loss, jnp.float32), "flag": jnp.bool_(True)},
+        strategy={
+            "population": best_loss + jax.random.normal(jax.random.key(7), (size,)),
+            "flag": jnp.bool_(True),
+        },
         params={"weight": jnp.float32(0.5)},
         best_prompt_LD=jnp.ones((2, 3)),
         best_scores_C=jnp.zeros(6),
@@ -28,10 +34,10 @@ def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
     )
 
 
-def fill(folder: Path, losses: list[float], every: int = 1, keep: int = 0) -> None:
+def fill(folder: Path, losses: list[float], every: int = 1, keep: int = 0, size: int = 8) -> None:
     checkpoints = Checkpoints(folder, every, keep)
     for generation, loss in enumerate(losses):
-        checkpoints.save(make_state(generation, loss))
+        checkpoints.save(make_state(generation, loss, size))
     checkpoints.close()
 
 
@@ -39,9 +45,9 @@ def kept(folder: Path) -> set[int]:
     return {int(path.name) for path in folder.iterdir()}
 
 
-def restore(folder: Path) -> RunState | None:
+def restore(folder: Path, size: int = 8) -> RunState | None:
     checkpoints = Checkpoints(folder, 1, 0)
-    state = checkpoints.restore(jax.eval_shape(lambda: make_state(0, 0.0)))
+    state = checkpoints.restore(jax.eval_shape(lambda: make_state(0, 0.0, size)))
     checkpoints.close()
     return state
 
@@ -96,7 +102,8 @@ def test_the_state_may_be_donated_right_after_a_save(tmp_path):
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path / "a", 1, 0)
     state = checkpoints.restore(jax.eval_shape(lambda: make_state(0, 0.0, size=200_000)))
-    assert (np.asarray(state.strategy["population"]) == 3.0).all()
+    expected = make_state(1, 3.0, size=200_000).strategy["population"]
+    np.testing.assert_array_equal(state.strategy["population"], expected)
     checkpoints.close()
 
 
@@ -129,6 +136,41 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how)
     checkpoints.save(make_state(2, 0.5))
     checkpoints.close()
     assert float(restore(folder).metrics.best_loss) == 0.5
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    folder, size = tmp_path / "a", 3000
+    fill(folder, [3.0, 2.0, 1.0], size=size)
+    values = (folder / "2" / "state" / "ocdbt.process_0" / "d").iterdir()
+    biggest = max(values, key=lambda file: file.stat().st_size)
+    content = bytearray(biggest.read_bytes())
+    restored = set()
+    for place in range(0, len(content), len(content) // 12):
+        flipped = content.copy()
+        flipped[place] ^= 4
+        biggest.write_bytes(flipped)
+        state = restore(copied(folder, tmp_path / str(place)), size)
+        # Some bits of the file hold nothing; what comes back is in any case what was saved.
+        generation = int(state.metrics.generation)
+        restored.add(generation)
+        expected = make_state(generation, 3.0 - generation, size)
+        assert int(fingerprint(state)) == int(fingerprint(expected))
+    assert 1 in restored
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 7), st.integers(0, 31))
+def test_any_bit_changes_the_fingerprint(place, bit):
+    state = make_state(3, 1.5)
+    words = np.array(state.strategy["population"]).view(np.uint32)
+    words[place] ^= np.uint32(1 << bit)
+    other = state.replace(strategy=state.strategy | {"population": words.view(np.float32)})
+    assert int(fingerprint(other)) != int(fingerprint(state))
+
+
+def copied(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    return to
 
 
 def test_when_all_are_damaged_nothing_is_deleted(tmp_path):
@@ -165,8 +207,7 @@ def test_a_full_disk_is_told(tmp_path):
         with pytest.raises(UserError, match="No space left on device"):
             for generation in range(4):
                 state = make_state(generation, 1.0, size=20_000)
-                noise = jax.random.normal(jax.random.key(generation), (20_000,))
-                checkpoints.save(state.replace(strategy={"population": noise}))
+                checkpoints.save(state)
                 checkpoints.wait()
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)
