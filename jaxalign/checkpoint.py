@@ -45,12 +45,12 @@ class Checkpoints:
         if keep:
             preserved.append(policies.EveryNSteps(keep))
         self._folder = folder
+        self._every = every
         self._manager = _told(
             folder,
             lambda: ocp.CheckpointManager(
                 folder.absolute(),
                 options=ocp.CheckpointManagerOptions(
-                    save_decision_policy=policies.FixedIntervalPolicy(every),
                     preservation_policy=policies.AnyPreservationPolicy(preserved),
                     cleanup_tmp_directories=True,
                     enable_async_checkpointing=True,
@@ -58,7 +58,7 @@ class Checkpoints:
             ),
         )
 
-    def save(self, state: RunState, force: bool = False) -> None:
+    def save(self, generation: int, state: RunState, force: bool = False) -> None:
         """Copies the state off the device and writes it in the background; it may then be donated.
 
         A generation between two periods is passed over unless `force` is set; one that is already
@@ -67,8 +67,8 @@ class Checkpoints:
         Raises:
           UserError: this or an earlier write failed, for instance because the disk is full.
         """
-        generation = int(state.metrics.generation)
-        if generation in self._manager.all_steps():
+        passed_over = generation % self._every and not force
+        if passed_over or generation in self._manager.all_steps():
             return
         _told(
             self._folder,
@@ -79,7 +79,7 @@ class Checkpoints:
                     check=ocp.args.JsonSave({"fingerprint": int(fingerprint(state))}),
                 ),
                 metrics={"best_loss": float(state.metrics.best_loss)},
-                force=force,
+                force=True,
             ),
         )
 

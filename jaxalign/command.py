@@ -12,6 +12,7 @@ import jaxalign
 from jaxalign.errors import UserError
 
 USER_ERROR = 2
+_HELP = ("help", "helpshort", "helpfull")
 
 
 def config_folder() -> Path:
@@ -35,6 +36,17 @@ def find_config(name: str) -> str:
     raise UserError(f"--config={name}: no such file here or in the package, which has {known}")
 
 
+def without_flag(arguments: Sequence[str], name: str) -> list[str]:
+    """The arguments without `--name=value`, `--name value` and their forms with one dash."""
+    left, skip = [], False
+    for argument in arguments:
+        bare = argument.lstrip("-")
+        if not skip and not (argument.startswith("-") and bare.partition("=")[0] == name):
+            left.append(argument)
+        skip = argument.startswith("-") and bare == name
+    return left
+
+
 def define_config() -> flags.FlagHolder:
     """Defines --config; the flag's value is a locked, type-checked ConfigDict."""
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
@@ -49,6 +61,10 @@ def run(main: Callable[[list[str]], None]) -> None:
     typed = sys.argv[1:]
     try:
         app.run(lambda _: main(typed), flags_parser=_parse)
+    except SystemExit as end:
+        # absl ends --help with 1; asking is no mistake.
+        helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
+        sys.exit(0 if helped else end.code)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         sys.exit(USER_ERROR)
@@ -64,7 +80,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 argv[index : index + 2] = [f"--config={find_config(argv[index + 1])}"]
             break
     else:
-        if not any(argument.lstrip("-").startswith("help") for argument in argv):
+        if not any(argument.lstrip("-") in _HELP for argument in argv):
             raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
     # config_flags looks for overrides in sys.argv.
     sys.argv = argv

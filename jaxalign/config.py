@@ -1,6 +1,7 @@
 """The base config: every key, its default, and what it may be."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +84,10 @@ def _one_of(*names: str | int) -> tuple[Callable[[Any], bool], str]:
 
 def _is_constant(value: Any) -> bool:
     numbers = value if isinstance(value, (list, tuple)) and value else [value]
-    return all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
+    return all(
+        isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n)
+        for n in numbers
+    )
 
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {

@@ -49,7 +49,7 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     spread = float(jnp.std(population_PLD - jnp.mean(population_PLD, axis=0, keepdims=True)))
 
     def bytes_of(chunk: int) -> int:
-        function = functools.partial(evaluate, problem.graphdef, _objective(config, chunk))
+        function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
         arguments = (problem.weights, problem.task, population_PLD, jax.random.key(0))
         return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
@@ -82,7 +82,7 @@ def build_engine(
     bounds = None
     if config.search.bounds == "vocabulary":
         bounds = jax.jit(vocabulary_bounds)(weights["embedding"][...])
-    objective = _objective(config, settings["chunk"])
+    objective = make_objective(config, settings["chunk"])
     evolution = Evolution(
         strategy, functools.partial(evaluate, problem.graphdef, objective), bounds
     )
@@ -95,6 +95,7 @@ def build_engine(
     analysis = step.memory_analysis()
     alone = functools.partial(evaluate, problem.graphdef, dataclasses.replace(objective, chunk=1))
     no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    naive_key = jax.random.fold_in(key, 2**32 - 2)  # beyond every generation's number
     return Engine(
         tokens=config.search.population * (config.prompt.length + problem.questions.trie.size),
         chunk=settings["chunk"],
@@ -104,11 +105,12 @@ def build_engine(
             lowered.compile(), weights, task, population_PLD, key
         ),
         step=functools.partial(step, weights, task),
-        naive=jax.device_get(jax.jit(alone)(weights, task, no_rows, jax.random.fold_in(key, 2))),
+        naive=jax.device_get(jax.jit(alone)(weights, task, no_rows, naive_key)),
     )
 
 
-def _objective(config: config_dict.ConfigDict, chunk: int) -> Objective:
+def make_objective(config: config_dict.ConfigDict, chunk: int) -> Objective:
+    """The config's objective, for a chunk."""
     return Objective(
         readout=config.objective.readout,
         respondents=config.objective.respondents,

@@ -167,7 +167,8 @@ def choose_chunk(bytes_of: Callable[[int], int], population: int, budget: int) -
       budget: bytes there are.
 
     Returns:
-      A chunk that divides P into nearly equal parts; at least 1 even if that does not fit.
+      The smallest chunk that needs no more rounds than the largest that fits; at least 1 even if
+      that does not fit.
     """
     one, two = bytes_of(1), bytes_of(min(2, population))
     each = max(two - one, 1)

@@ -65,14 +65,20 @@ class Problem:
     task: Task
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of what decides the result besides the config: weights, survey, target."""
-        survey = json.dumps(dataclasses.asdict(self.instrument), sort_keys=True)
-        target = json.dumps(self.target.scores, sort_keys=True)
-        return {
-            "weights": weights_digest(self.folder),
-            "survey": hashlib.sha256(survey.encode()).hexdigest(),
-            "target": hashlib.sha256(target.encode()).hexdigest(),
+        """SHA-256 of what decides the result besides the config, by name."""
+        trie = self.questions.trie
+        parts = {
+            "architecture": repr(self.model_config).encode(),
+            "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
+            "target": json.dumps(self.target.scores, sort_keys=True).encode(),
+            # Tokenizer and chat template, by what they made of the survey.
+            "questions": b"".join(
+                array.tobytes()
+                for array in (trie.tokens_T, trie.parents_T, self.questions.answer_ids_QA)
+            ),
         }
+        digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
+        return {"weights": weights_digest(self.folder)} | digests
 
 
 def load_problem(config: config_dict.ConfigDict) -> Problem:
@@ -124,8 +130,10 @@ def first_population(config: config_dict.ConfigDict, problem: Problem) -> jax.Ar
     table_VD = problem.weights["embedding"][...]
     if config.prompt.init == "texts":
         rng = np.random.default_rng(config.seed)
-        texts = starting_texts(load_texts(), problem.target.code, population, rng)
+        target = problem.target
+        texts = starting_texts(load_texts(), target.code, target.country, population, rng)
         return jax.jit(from_tokens)(table_VD, encode_texts(problem.tokenizer, texts, length))
     draw = {"vocabulary": from_vocabulary, "normal": normal}[config.prompt.init]
-    key = jax.random.fold_in(jax.random.key(config.seed), 1)
+    # Beyond every generation's number, which fold_in the same key.
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
     return jax.jit(draw, static_argnums=(2, 3))(key, table_VD, population, length)

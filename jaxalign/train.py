@@ -7,6 +7,7 @@ The same command on the same workdir goes on where the last one stopped.
 
 import logging
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,16 @@ from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
 from jaxalign.report import Progress
 from jaxalign.stopping import StopRequest
-from jaxalign.workdir import Workdir, check_same_run, make_record, make_run_record
+from jaxalign.workdir import (
+    Workdir,
+    check_same_run,
+    make_record,
+    make_run_record,
+    warn_of_changes,
+)
 
 _CONFIG = command.define_config()
+flags.adopt_module_key_flags(command)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
 
 
@@ -38,8 +46,8 @@ def main(typed: list[str]) -> None:
     model = Path(config.model.path).name.lower()
     default = f"runs/{config.country.lower()}-{model}"
     path = Path(_WORKDIR.value or config.workdir or default).expanduser()
-    arguments = [argument for argument in typed if not argument.startswith("--workdir")]
-    again = shlex.join(["python", "-m", "jaxalign.train", *arguments, f"--workdir={path}"])
+    arguments = command.without_flag(typed, "workdir")
+    again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
     tune(config, path, again)
 
 
@@ -49,7 +57,7 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
     Args:
       config: validated.
       path: the workdir; a run that was begun there goes on.
-      again: the command that runs this again, for the record and for the user.
+      again: what follows `python` in the command that runs this again.
 
     Returns:
       The content of summary.json, or None if the run was stopped before its end.
@@ -67,14 +75,20 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
             old = workdir.read_record()
             if old:
                 check_same_run(old, to_plain(config), digests, path)
+            elif (path / "checkpoints").exists():
+                raise UserError(
+                    f"workdir={path} has checkpoints but no config.json to say of what run; give "
+                    "another --workdir"
+                )
             settings = old["resolved"] if old else resolve_settings(config, problem)
 
             # 3. One generation, compiled once.
             engine = build_engine(config, problem, settings)
             workdir.require_space(engine.abstract_state)
-            if not old:
-                record = make_run_record(to_plain(config), settings, digests, again)
-                workdir.write_json("config.json", record)
+            command_line = f"python {again}"
+            record = make_run_record(
+                to_plain(config), settings, digests, command_line, problem.notice
+            )
 
             # 4. Where to begin: the newest checkpoint that can be read, or generation 0.
             checkpoints = Checkpoints(
@@ -87,18 +101,28 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
                     f"search.generations={generations}: {path} is already at generation {begun}; "
                     "give at least that, or another --workdir"
                 )
+            if old:
+                warn_of_changes(old, record)
+            workdir.write_json("config.json", record)
             tell_before(config, problem, engine, path, begun)
 
             # 5. The search, and what leaves it.
             state, records = search(
-                engine, restored, generations, config.search.population, workdir, checkpoints, stop
+                engine,
+                restored,
+                generations,
+                config.search.population,
+                workdir,
+                checkpoints,
+                stop,
+                problem.notice,
             )
             generation = int(state.metrics.generation)
             if generation == generations:
                 return finish(config, problem, engine, workdir, state, records)
     print(
         f"\nstopped by {stop.received} after generation {generation}, which is saved; to go on:\n"
-        f"  {again}",
+        f"  {shlex.quote(sys.executable)} {again}",
         flush=True,
     )
     return None
@@ -112,16 +136,17 @@ def search(
     workdir: Workdir,
     checkpoints: Checkpoints,
     stop: StopRequest,
+    notice: str | None = None,
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
-    Metrics are read one step late, so that the device need not wait for the host, and written when
-    the generation's checkpoint is durable: what metrics.jsonl tells of, no kill can undo.
+    Metrics are read one step late and written when the generation's checkpoint is durable, so that
+    with a checkpoint each generation no kill can undo what metrics.jsonl tells of.
 
     Returns:
       The last state, and all records of the run.
     """
-    records = workdir.rewind_metrics(restored.metrics if restored else None)
+    records = workdir.rewind_metrics(restored.metrics if restored else None, notice)
     generation = int(restored.metrics.generation) if restored else 0
     start = engine.compile_start() if restored is None else lambda: (restored, None)
     clock = time.perf_counter()
@@ -138,7 +163,7 @@ def search(
     with Progress(generations, population, start=generation) as progress:
         clock = time.perf_counter()
         state, pending = start()
-        checkpoints.save(state)
+        checkpoints.save(generation, state)
         while generation < generations and not stop.received:
             state, metrics = engine.step(state)
             generation += 1
@@ -146,8 +171,8 @@ def search(
                 checkpoints.wait()
                 watch(pending)
             pending = metrics
-            checkpoints.save(state)
-        checkpoints.save(state, force=True)
+            checkpoints.save(generation, state)
+        checkpoints.save(generation, state, force=True)
         checkpoints.close()
         if pending is not None:
             watch(pending)

@@ -1,8 +1,10 @@
 """A run's folder: who holds it, what was run, and one line of metrics per generation."""
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import shutil
@@ -20,6 +22,7 @@ from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics
 from jaxalign.report.files import write_file
 
+_LOG = logging.getLogger(__name__)
 PACKAGES = (
     "jaxalign",
     "jax",
@@ -115,7 +118,9 @@ class Workdir:
         text = json.dumps(value, indent=2, allow_nan=False) + "\n"
         write_file(self.path / name, text.encode())
 
-    def rewind_metrics(self, metrics: Metrics | None) -> list[dict[str, Any]]:
+    def rewind_metrics(
+        self, metrics: Metrics | None, notice: str | None = None
+    ) -> list[dict[str, Any]]:
         """Opens metrics.jsonl for a run that goes on after `metrics`; None starts it anew.
 
         Later lines are of generations that will be run again. The line of `metrics` itself is
@@ -125,20 +130,22 @@ class Workdir:
           The records kept.
         """
         path = self.path / "metrics.jsonl"
-        lines: list[str] = []
+        records: list[dict[str, Any]] = []
         if metrics is not None:
             last = int(metrics.generation)
-            found = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-            lines = found[: last + 1]
-            if len(lines) == last:
-                lines.append(json.dumps(make_record(metrics, None, None)))
+            records = [record for record in _whole_records(path) if record["generation"] < last]
+            if len(records) < last:
+                _LOG.warning("%s lacks lines before generation %d; the run goes on", path, last)
+            records.append(_last_record(path, metrics))
+        lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
-        records = [json.loads(line) for line in lines]
         # Curves are drawn anew: event files of a killed run lack what it had not flushed.
         curves = self.path / "tensorboard"
         shutil.rmtree(curves, ignore_errors=True)
         self._curves = SummaryWriter(str(curves), write_to_disk=True, flush_secs=10)
+        if notice:
+            self._curves.add_text("notice", notice)
         for record in records:
             self._draw(record)
         return records
@@ -183,12 +190,35 @@ def make_record(metrics: Metrics, seconds: float | None, tokens: int | None) -> 
     }
 
 
+def _whole_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that can be read; a kill or a full disk may have cut the last."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and "generation" in record:
+                records.append(record)
+    return records
+
+
+def _last_record(path: Path, metrics: Metrics) -> dict[str, Any]:
+    """The line of the restored generation, from the file if it is there, else without timings."""
+    generation = int(metrics.generation)
+    found = [record for record in _whole_records(path) if record["generation"] == generation]
+    return found[0] if found else make_record(metrics, None, None)
+
+
 def make_run_record(
-    config: dict[str, Any], resolved: dict[str, Any], digests: dict[str, str], command: str
+    config: dict[str, Any],
+    resolved: dict[str, Any],
+    digests: dict[str, str],
+    command: str,
+    notice: str | None,
 ) -> dict[str, Any]:
     """The content of config.json: what was run, with what, on what."""
     return {
         "command": command,
+        "notice": notice,
         "config": config,
         "resolved": resolved,
         "digests": digests,
@@ -219,6 +249,7 @@ def check_same_run(
         if key not in FREE_KEYS and before.get(key) != value
     ]
     chunk = after["evaluation.chunk"]
+    chunk = min(chunk, after["search.population"])
     if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
         changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
     changes += [
@@ -228,6 +259,22 @@ def check_same_run(
         raise UserError(
             f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or "
             "the old settings to go on"
+        )
+
+
+def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Warns when a run goes on where it may round differently: another device or other versions."""
+    changes = [
+        f"{name} was {old['versions'].get(name)}, now {version}"
+        for name, version in new["versions"].items()
+        if old["versions"].get(name) != version
+    ]
+    if old["device"] != new["device"]:
+        changes.append(f"the device was {old['device']}, now {new['device']}")
+    if changes:
+        _LOG.warning(
+            "%s; the run goes on, but need not end byte for byte where it would have",
+            "; ".join(changes),
         )
 
 

@@ -37,7 +37,7 @@ def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
 def fill(folder: Path, losses: list[float], every: int = 1, keep: int = 0, size: int = 8) -> None:
     checkpoints = Checkpoints(folder, every, keep)
     for generation, loss in enumerate(losses):
-        checkpoints.save(make_state(generation, loss, size))
+        checkpoints.save(generation, make_state(generation, loss, size))
     checkpoints.close()
 
 
@@ -69,10 +69,10 @@ def test_a_best_loss_that_never_falls_again_keeps_the_newest(tmp_path):
 
 def test_forced_and_repeated_saves(tmp_path):
     checkpoints = Checkpoints(tmp_path / "a", 3, 0)
-    checkpoints.save(make_state(0, 5.0))
-    checkpoints.save(make_state(1, 4.0))
-    checkpoints.save(make_state(2, 4.0), force=True)
-    checkpoints.save(make_state(2, 1.0), force=True)  # already there: left as it is
+    checkpoints.save(0, make_state(0, 5.0))
+    checkpoints.save(1, make_state(1, 4.0))
+    checkpoints.save(2, make_state(2, 4.0), force=True)
+    checkpoints.save(2, make_state(2, 1.0), force=True)  # already there: left as it is
     checkpoints.close()
     assert kept(tmp_path / "a") == {0, 2}
     assert float(restore(tmp_path / "a").metrics.best_loss) == 4.0
@@ -81,7 +81,7 @@ def test_forced_and_repeated_saves(tmp_path):
 def test_every_leaf_comes_back_as_it_was(tmp_path):
     saved = make_state(5, 2.5)
     checkpoints = Checkpoints(tmp_path / "a", 1, 0)
-    checkpoints.save(saved)
+    checkpoints.save(5, saved)
     checkpoints.close()
     state = restore(tmp_path / "a")
     assert jax.tree.structure(state) == jax.tree.structure(saved)
@@ -96,7 +96,7 @@ def test_every_leaf_comes_back_as_it_was(tmp_path):
 def test_the_state_may_be_donated_right_after_a_save(tmp_path):
     checkpoints = Checkpoints(tmp_path / "a", 1, 0)
     state = make_state(1, 3.0, size=200_000)
-    checkpoints.save(state)
+    checkpoints.save(1, state)
     for leaf in jax.tree.leaves(state):
         leaf.delete()
     checkpoints.close()
@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how)
     assert len(caplog.records) == 1 and f"{folder}/2 cannot be read" in caplog.text
     assert 2 not in kept(folder)  # so that generation 2 can be saved again
     checkpoints = Checkpoints(folder, 1, 0)
-    checkpoints.save(make_state(2, 0.5))
+    checkpoints.save(2, make_state(2, 0.5))
     checkpoints.close()
     assert float(restore(folder).metrics.best_loss) == 0.5
 
@@ -207,7 +207,7 @@ def test_a_full_disk_is_told(tmp_path):
         with pytest.raises(UserError, match="No space left on device"):
             for generation in range(4):
                 state = make_state(generation, 1.0, size=20_000)
-                checkpoints.save(state)
+                checkpoints.save(generation, state)
                 checkpoints.wait()
     finally:
         subprocess.run(["umount", "--lazy", str(small)], check=True)

@@ -137,7 +137,7 @@ def test_twice_n_equals_n_restore_n(name, tmp_path):
     for _ in range(4):
         part, _ = step(*arguments(), part)
     first = Checkpoints(tmp_path / "checkpoints", 1, 0)
-    first.save(part)
+    first.save(4, part)
     first.close()
     second = Checkpoints(tmp_path / "checkpoints", 1, 0)
     part = second.restore(abstract)
@@ -154,7 +154,7 @@ def test_engine_equals_a_plain_loop_over_evosax(tiny_config, tiny_problem):
     """The whole step against evosax driven by hand, with losses from the engine's own problem."""
     from evosax.algorithms import DifferentialEvolution
 
-    from jaxalign.engine import _objective
+    from jaxalign.engine import make_objective
     from jaxalign.fitness import evaluate
     from jaxalign.problem import first_population
 
@@ -163,7 +163,7 @@ def test_engine_equals_a_plain_loop_over_evosax(tiny_config, tiny_problem):
     for _ in range(3):
         state, _ = engine.step(state)
 
-    function = functools.partial(evaluate, tiny_problem.graphdef, _objective(tiny_config, 3))
+    function = functools.partial(evaluate, tiny_problem.graphdef, make_objective(tiny_config, 3))
     unused = jax.random.key(9)  # the expected readout consumes no key
     losses = jax.jit(lambda p: function(tiny_problem.weights, tiny_problem.task, p, unused).loss_P)
     population_PLD = first_population(tiny_config, tiny_problem)

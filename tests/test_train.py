@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,9 +186,9 @@ def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, num
     assert last < 12 and len(records(workdir)) == last + 1
     assert not (workdir / "summary.json").exists()
     again = output.rstrip().splitlines()[-1].strip()
-    assert again.startswith("python -m jaxalign.train") and f"--workdir={workdir}" in again
+    assert "-m jaxalign.train --config=sa.py:embedded" in again
     result = subprocess.run(
-        [sys.executable, *again.split()[1:]], capture_output=True, text=True, env=ENVIRONMENT
+        again, shell=True, capture_output=True, text=True, env=ENVIRONMENT, timeout=300
     )
     assert result.returncode == 0, result.stderr
     assert ending(workdir) == ending(whole)
@@ -289,8 +290,6 @@ def test_a_broken_config_file(tmp_path):
 
 
 def test_a_truncated_model(tiny_folder, tmp_path):
-    import shutil
-
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     weights = folder / "model.safetensors"
@@ -298,3 +297,52 @@ def test_a_truncated_model(tiny_folder, tmp_path):
     result = invoke(EMBEDDED, f"--config.model.path={folder}", cwd=tmp_path)
     assert_refused(result, "model.safetensors")
     assert not (tmp_path / "runs").exists()
+
+
+def test_help_is_no_mistake(tmp_path):
+    result = invoke("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--config" in result.stdout and "--workdir" in result.stdout
+
+
+def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_path):
+    workdir = tmp_path / "unknown"
+    shutil.copytree(whole, workdir)
+    (workdir / "config.json").unlink()
+    assert_refused(run(tiny_folder, workdir, "--config.seed=9"), "config.json", "--workdir")
+
+
+def test_another_chat_template_is_another_run(whole, tiny_folder, tmp_path):
+    folder, workdir = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(tiny_folder, folder)
+    shutil.copytree(whole, workdir)
+    template = folder / "chat_template.jinja"
+    template.write_text("Dear model: " + template.read_text())
+    assert_refused(run(folder, workdir), "the questions changed")
+
+
+def test_a_cut_line_of_metrics_is_written_again(whole, tiny_folder, tmp_path):
+    workdir = tmp_path / "cut"
+    shutil.copytree(whole, workdir)
+    metrics = workdir / "metrics.jsonl"
+    metrics.write_text(metrics.read_text()[:-30])
+    result = run(tiny_folder, workdir)
+    assert result.returncode == 0 and result.stderr == ""
+    assert ending(workdir) == ending(whole)
+
+
+def test_a_chunk_above_the_population_and_a_workdir_with_a_space(tiny_folder, tmp_path):
+    workdir = tmp_path / "with space"
+    flags = ("--config.evaluation.chunk=100", "--config.search.generations=2")
+    for _ in range(2):
+        result = run(tiny_folder, workdir, *flags)
+        assert result.returncode == 0, result.stderr
+    record = json.loads((workdir / "config.json").read_text())
+    assert record["resolved"]["chunk"] == 6
+
+
+def test_a_flag_is_left_out_in_every_form():
+    from jaxalign.command import without_flag
+
+    given = ["--a=1", "--workdir", "x y", "-workdir=z", "--workdir=w", "--b", "workdir"]
+    assert without_flag(given, "workdir") == ["--a=1", "--b", "workdir"]

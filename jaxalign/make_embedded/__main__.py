@@ -35,7 +35,7 @@ ARCHITECTURE = {
 }
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 2500, "Training steps.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2200, "Training steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
 

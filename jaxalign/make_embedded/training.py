@@ -13,7 +13,7 @@ from jaxalign.make_embedded.examples import Batch, Examples
 from jaxalign.model import Llama, LlamaConfig
 
 PEAK_RATE = 2e-3
-QUIET = 0.35  # share of the steps before wordings become noisy
+QUIET = 0.4  # share of the steps before wordings become noisy
 NOISE = 0.5
 
 

@@ -41,7 +41,9 @@ def load_texts() -> Texts:
     )
 
 
-def starting_texts(texts: Texts, country: str, count: int, rng: np.random.Generator) -> list[str]:
+def starting_texts(
+    texts: Texts, code: str, name: str, count: int, rng: np.random.Generator
+) -> list[str]:
     """Draws texts that never name the country that is searched for.
 
     First one persona for each other country, each in a random wording, then the value statements,
@@ -50,11 +52,14 @@ def starting_texts(texts: Texts, country: str, count: int, rng: np.random.Genera
 
     Args:
       texts: the packaged texts.
-      country: code of the searched country.
+      code: of the searched country.
+      name: of the searched country, for targets whose codes are not ours.
       count: how many; the result is this long and has no text twice.
       rng: drawn from.
     """
-    barred = {country}.union(*(group for group in texts.overlaps if country in group))
+    searched = {code for code, ours in texts.countries.items() if _plain(ours) == _plain(name)}
+    searched.add(code)
+    barred = searched.union(*(group for group in texts.overlaps if searched & set(group)))
     names = [name for code, name in texts.countries.items() if code not in barred]
     wordings = {name: rng.permutation(texts.personas) for name in names}
     rounds = [
@@ -73,3 +78,7 @@ def starting_texts(texts: Texts, country: str, count: int, rng: np.random.Genera
 def encode_texts(tokenizer: Any, texts: list[str], length: int) -> np.ndarray:
     """Token ids int32 [P, L]: each text cut to L tokens, or repeated until it fills them."""
     return np.stack([np.resize(encode(tokenizer, text), length) for text in texts]).astype(np.int32)
+
+
+def _plain(name: str) -> str:
+    return name.casefold().removeprefix("the ").strip()

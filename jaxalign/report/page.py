@@ -85,10 +85,12 @@ def scores_csv(summary: dict[str, Any]) -> str:
     naive = summary.get("naive_scores") or {}
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["dimension", "target", "naive", "tuned", "distance_naive", "distance_tuned"])
+    columns = ["dimension", "target", "naive", "tuned", "distance_naive", "distance_tuned"]
+    table.writerow([*columns, "notice"])
     for key, target in summary["target"].items():
         before, after = naive.get(key), summary["scores"].get(key)
         cells = [target, before, after, distance(before, target), distance(after, target)]
+        cells.append(summary.get("notice"))
         table.writerow([key, *("" if cell is None else cell for cell in cells)])
     return out.getvalue()
 

@@ -6,6 +6,7 @@ their losses; +inf marks a failed candidate, NaN must never arrive.
 
 import dataclasses
 import inspect
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -160,7 +161,7 @@ def _replace(strategy: str, defaults: Any, chosen: dict[str, Any]) -> Any:
             faults.append(f"search.strategy_params.{key}: {strategy} has {known}")
             continue
         kind = type(values[key]) if isinstance(values[key], int) else float
-        if type(value) is kind or (kind is float and type(value) is int):
+        if (type(value) is kind or (kind is float and type(value) is int)) and math.isfinite(value):
             values[key] = kind(value)
         else:
             expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]

@@ -12,7 +12,8 @@ KEYS = ("PDI", "IDV", "MAS", "UAI", "LTO", "IVR")
 
 
 def draw(country: str, count: int, seed: int = 0) -> list[str]:
-    return starting_texts(TEXTS, country, count, np.random.default_rng(seed))
+    name = TEXTS.countries[country]
+    return starting_texts(TEXTS, country, name, count, np.random.default_rng(seed))
 
 
 def bare(name: str) -> str:
@@ -103,3 +104,11 @@ def test_texts_are_cut_or_repeated_to_length(trained):
 def test_a_default_population_starts_from_distinct_rows(trained, country):
     ids_PL = encode_texts(trained, draw(country, 32), 9)
     assert len(np.unique(ids_PL, axis=0)) == 32
+
+
+def test_a_country_is_barred_by_its_name_when_its_code_is_not_ours():
+    rng = np.random.default_rng(0)
+    for name in ("Saudi Arabia", "saudi arabia", "The United States"):
+        for text in starting_texts(TEXTS, "OWN", name, 600, rng):
+            assert name.casefold().removeprefix("the ") not in text.casefold()
+            assert "Arab" not in text or "Saudi" not in name.title()

@@ -114,7 +114,7 @@ def test_no_notice_no_naive_scores_and_other_dimensions(workdir: Path, summary: 
     page = write_report(workdir)
     assert "note" not in {tag for tag in parse_page(page).tags}
     assert 'class="note"' not in page.read_text()
-    assert (page.parent / "scores.csv").read_text().splitlines()[1] == "A,4,,3.5,,0.5"
+    assert (page.parent / "scores.csv").read_text().splitlines()[1] == "A,4,,3.5,,0.5,"
 
 
 def test_svg_files_are_well_formed(workdir: Path):

@@ -1,0 +1,351 @@
+"""What a generation costs: its parts timed beside a matrix product that sets the ceiling.
+
+Everything is measured in one process, in rounds that take each part in turn, so that other load on
+the machine falls on all of them; the figures are medians over the rounds. The letters are those of
+the whole package: P candidates, L prompt rows, T trie tokens, C dimensions.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from jaxalign.checkpoint import Checkpoints
+from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
+from jaxalign.errors import UserError
+from jaxalign.evolve import Evolution, RunState
+from jaxalign.fitness import Evaluation, Task, evaluate
+from jaxalign.model import parameter_bytes, parameter_count, parse_config, random_model
+from jaxalign.model.abstract import named_leaves
+from jaxalign.model.attention import matmul_precision
+from jaxalign.problem import Problem, first_population, strategy_params
+from jaxalign.search import make_strategy, vocabulary_bounds
+
+_LLAMA3 = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+}
+_LLAMA32 = _LLAMA3 | {
+    "max_position_embeddings": 131072,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    "tie_word_embeddings": True,
+}
+# config.json of Llama-3.2-1B, Llama-3.2-3B and Meta-Llama-3-8B, without what no shape needs.
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama3-1b": _LLAMA32
+    | {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "head_dim": 64,
+    },
+    "llama3-3b": _LLAMA32
+    | {
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 24,
+        "head_dim": 128,
+    },
+    "llama3-8b": _LLAMA3
+    | {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+    },
+}
+RANDOM_NOTICE = "random weights: the figures are a model's of this shape, its answers mean nothing"
+
+_CPU_PRODUCT = (2048, 1)  # rows of the ceiling's matrices, products in a row
+_ACCELERATOR_PRODUCT = (8192, 10)  # several, so that no launch is waited for
+
+
+def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape: str) -> Problem:
+    """Gives the same questions to a model of another shape, drawn on the device from the seed.
+
+    Args:
+      config: of the run; its `model.dtype` and `seed` are used.
+      problem: whose tokenizer and trie stay.
+      shape: a key of `SHAPES`.
+
+    Raises:
+      UserError: the tokenizer has more tokens than the shape, or a question more positions.
+    """
+    model_config = parse_config(SHAPES[shape], shape)
+    if len(problem.tokenizer) > model_config.vocab_size:
+        raise UserError(
+            f"--model={shape} has {model_config.vocab_size} tokens and the config's tokenizer "
+            f"{len(problem.tokenizer)}: give --config=NAME:embedded"
+        )
+    longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
+    model_config.check_positions(longest)
+    graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
+    return dataclasses.replace(
+        problem,
+        graphdef=graphdef,
+        weights=weights,
+        model_config=model_config,
+        notice=RANDOM_NOTICE,
+    )
+
+
+def linear_parameters(weights: Any) -> int:
+    """Counts the blocks' matrices; embedding, head, norms and biases are left out."""
+    return sum(
+        math.prod(leaf.shape)
+        for name, leaf in named_leaves(weights).items()
+        if name.startswith("block.") and len(leaf.shape) == 3
+    )
+
+
+def measure(
+    config: config_dict.ConfigDict, problem: Problem, repeats: int, folder: Path
+) -> dict[str, Any]:
+    """Times generations and their parts.
+
+    `flop_per_token` is 2 × `linear_parameters`. Attention is not counted in it, so long tries
+    leave a share below what the device does; and the rows that the last layer passes over are not
+    subtracted, which flatters a model of few layers. `share_of_ceiling` is tokens per second ×
+    `flop_per_token` ÷ the rate of a large square product of the same type and precision.
+
+    In `seconds`, a generation is `evaluate` + `ask_tell` + `rest`. The rest is a difference of
+    medians, so noise can make it negative. `checkpoint` is one save until it is durable, which a
+    run overlaps with the next generation. `overhead_share` is all but the evaluation, with the
+    checkpoint, as a share of the generation.
+
+    Args:
+      config: validated.
+      problem: what is asked of which model.
+      repeats: rounds to time, after one that warms up.
+      folder: where checkpoints may be written; on the disk whose speed matters.
+
+    Returns:
+      Plain values, as JSON holds them. Times are in seconds, memory in bytes, and null is what the
+      platform does not tell.
+
+    Raises:
+      UserError: the settings do not fit each other, or the folder cannot be written.
+    """
+    loaded_peak = _peak_bytes()
+    settings, choosing = _timed(resolve_settings, config, problem)
+    with _compile_times() as compiled:
+        engine, building = _timed(build_engine, config, problem, settings)
+    rounds = _run_rounds(config, problem, engine, settings["spread"], repeats, folder)
+    median = {part: statistics.median(taken[1:]) for part, taken in rounds.taken.items()}
+    rest = median["generation"] - median["evaluate"] - median["ask_tell"]
+    overhead = median["ask_tell"] + median["checkpoint"] + rest
+
+    population, length = config.search.population, config.prompt.length
+    trie = problem.questions.trie
+    tokens_per_second = engine.tokens / median["generation"]
+    flop_per_token = 2 * linear_parameters(problem.weights)
+    rows, products = _product_size()
+    ceiling = products * 2 * rows**3 / median["product"]
+    weights_bytes = parameter_bytes(problem.weights)
+    return {
+        "dtype": config.model.dtype,
+        "parameters": parameter_count(problem.weights),
+        "attention": make_objective(config, engine.chunk).attention,
+        "population": population,
+        "prompt_length": length,
+        "trie_tokens": trie.size,
+        "questions": len(trie.answer_nodes_Q),
+        "chunk": engine.chunk,
+        "tokens": engine.tokens,
+        "saving": trie.saving(length),
+        "repeats": repeats,
+        "seconds": {
+            "generation": median["generation"],
+            "evaluate": median["evaluate"],
+            "ask_tell": median["ask_tell"],
+            "rest": rest,
+            "checkpoint": median["checkpoint"],
+        },
+        "generation_seconds": rounds.taken["generation"][1:],
+        "overhead_share": overhead / median["generation"],
+        "candidates_per_second": population / median["generation"],
+        "tokens_per_second": tokens_per_second,
+        "flop_per_token": flop_per_token,
+        "ceiling": {"rows": rows, "flop_per_second": ceiling},
+        "share_of_ceiling": tokens_per_second * flop_per_token / ceiling,
+        "memory": {
+            "weights": weights_bytes,
+            "working": engine.working_bytes,
+            "predicted": weights_bytes + engine.working_bytes,
+            "peak": rounds.peak,
+            "peak_after_loading": loaded_peak,
+        },
+        "compile_seconds": {
+            "step": compiled.get("jit(step)"),
+            "engine": building,
+            "chunk": choosing,
+            "persistent_cache": jax.config.jax_compilation_cache_dir is not None,
+        },
+        "resume_identical": rounds.resume_identical,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rounds:
+    """What the rounds gave: seconds by part, the first round's included, and what else was seen."""
+
+    taken: dict[str, list[float]]
+    peak: int | None
+    resume_identical: bool
+
+
+def _run_rounds(
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    engine: Engine,
+    spread: float,
+    repeats: int,
+    folder: Path,
+) -> _Rounds:
+    """Takes every part in turn, `repeats` times after a round that compiles and warms up."""
+    # Memory is read before anything is there that a search does not have.
+    state, _ = engine.compile_start()()
+    state, _ = jax.block_until_ready(engine.step(state))
+    peak = _peak_bytes()
+
+    key = jax.random.key(config.seed)
+    population_PLD = first_population(config, problem)
+    evaluate_alone = jax.jit(
+        functools.partial(evaluate, problem.graphdef, make_objective(config, engine.chunk))
+    )
+    search_alone = _search_alone(config, problem, spread)
+    searched, _ = jax.jit(search_alone.start)(None, None, population_PLD, key)
+    search_step = jax.jit(search_alone.step, donate_argnums=2)
+    multiply = _product(jnp.dtype(config.model.dtype))
+    checkpoints = Checkpoints(folder / "checkpoints", every=1, keep=0)
+
+    def save(state: RunState) -> None:
+        checkpoints.save(int(state.metrics.generation), state)
+        checkpoints.wait()
+
+    taken: dict[str, list[float]] = defaultdict(list)
+
+    def timed(part: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        result, seconds = _timed(function, *arguments)
+        taken[part].append(seconds)
+        return result
+
+    for _ in range(1 + repeats):
+        state, _ = timed("generation", engine.step, state)
+        timed("checkpoint", save, state)
+        timed("evaluate", evaluate_alone, problem.weights, problem.task, population_PLD, key)
+        searched, _ = timed("ask_tell", search_step, None, None, searched)
+        timed("product", multiply)
+
+    restored = checkpoints.restore(engine.abstract_state)
+    assert restored is not None
+    kept, again = (_content(engine.step(each)[0]) for each in (state, restored))
+    checkpoints.close()
+    return _Rounds(taken, peak, kept == again)
+
+
+def _search_alone(config: config_dict.ConfigDict, problem: Problem, spread: float) -> Evolution:
+    """The engine's evolution without the model: a loss is one coordinate of its candidate."""
+    strategy = make_strategy(
+        config.search.strategy,
+        config.search.population,
+        config.prompt.length,
+        problem.model_config.width,
+        spread,
+        strategy_params(config),
+    )
+    bounds = None
+    if config.search.bounds == "vocabulary":
+        bounds = jax.jit(vocabulary_bounds)(problem.weights["embedding"][...])
+    dimensions = len(problem.instrument.dimensions)
+    answers_QA = problem.questions.answer_ids_QA
+
+    def free(_: Any, task: Task, population_PLD: jax.Array, key: jax.Array) -> Evaluation:
+        population = population_PLD.shape[0]
+        return Evaluation(
+            jnp.abs(population_PLD[:, 0, 0]),
+            jnp.zeros((population, dimensions)),
+            jnp.zeros((population, *answers_QA.shape)),
+        )
+
+    return Evolution(strategy, free, bounds)
+
+
+def _product(dtype: jnp.dtype) -> Callable[[], list[jax.Array]]:
+    """Large products of random matrices, at the precision of the model's own linear layers."""
+    rows, products = _product_size()
+    left, right = (
+        jax.random.normal(key, (rows, rows), dtype) for key in jax.random.split(jax.random.key(0))
+    )
+    multiply = jax.jit(functools.partial(jnp.matmul, precision=matmul_precision(dtype)))
+    return lambda: [multiply(left, right) for _ in range(products)]
+
+
+def _product_size() -> tuple[int, int]:
+    return _CPU_PRODUCT if jax.devices()[0].platform == "cpu" else _ACCELERATOR_PRODUCT
+
+
+def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """The result, once the device has it, and the seconds that took."""
+    begun = time.perf_counter()
+    result = jax.block_until_ready(function(*arguments))
+    return result, time.perf_counter() - begun
+
+
+@contextlib.contextmanager
+def _compile_times() -> Iterator[dict[str, float]]:
+    """Seconds of lowering and compiling by function, of what is compiled inside; no tracing."""
+    seconds: dict[str, float] = defaultdict(float)
+
+    def listen(event: str, duration: float, **about: Any) -> None:
+        if event in _COMPILING and "fun_name" in about:
+            seconds[about["fun_name"]] += duration
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+_COMPILING = (
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+def _peak_bytes() -> int | None:
+    """The most that the process has held on the device so far; None where it does not tell."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _content(state: RunState) -> list[bytes]:
+    """The bytes of every leaf."""
+
+    def raw(leaf: jax.Array) -> jax.Array:
+        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jax.random.key_data(leaf) if is_key else leaf
+
+    return [leaf.tobytes() for leaf in jax.device_get(jax.tree.leaves(jax.tree.map(raw, state)))]

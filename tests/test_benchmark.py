@@ -1,0 +1,166 @@
+"""The benchmark in a child process: figures that fit each other; no time is asserted."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxalign.errors import UserError
+from jaxalign.model import abstract_model, parameter_count, parse_config
+from jaxalign.throughput import RANDOM_NOTICE, SHAPES, linear_parameters, with_random_weights
+
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu"} | os.environ | {"COLUMNS": "200"}
+EMBEDDED = "--config=sa.py:embedded"
+POPULATION, LENGTH, CHUNK, REPEATS = 6, 3, 3, 2
+
+
+def benchmark(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "jaxalign.benchmark", *arguments],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("benchmark") / "made" / "here"
+
+
+@pytest.fixture(scope="module")
+def printed(tiny_folder, output) -> list[str]:
+    """The lines that the command prints for the tiny model."""
+    result = benchmark(
+        EMBEDDED,
+        f"--repeats={REPEATS}",
+        f"--output={output}",
+        f"--config.model.path={tiny_folder}",
+        f"--config.prompt.length={LENGTH}",
+        f"--config.search.population={POPULATION}",
+        f"--config.evaluation.chunk={CHUNK}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def figures(printed) -> dict:
+    return json.loads(printed[-1])
+
+
+def test_what_it_prints_and_leaves(printed, figures, output, tiny_folder):
+    assert [path.name for path in output.iterdir()] == ["benchmark.json"]
+    assert json.loads((output / "benchmark.json").read_text()) == figures
+    table = "\n".join(printed[:-1])
+    for words in ("candidates/s", "of the ceiling", "byte for byte", "attention xla", "flax"):
+        assert words in table
+    assert figures["model"] == str(tiny_folder) and EMBEDDED in figures["command"]
+    assert figures["hardware"] and figures["date"].endswith("+00:00")
+    assert {"jax", "jaxlib", "jaxalign"} <= figures["versions"].keys()
+
+
+def test_the_sizes_are_those_of_the_problem(figures, tiny_problem):
+    trie = tiny_problem.questions.trie
+    assert figures["population"] == POPULATION
+    assert figures["prompt_length"] == LENGTH
+    assert figures["chunk"] == CHUNK
+    assert figures["repeats"] == REPEATS == len(figures["generation_seconds"])
+    assert figures["trie_tokens"] == trie.size
+    assert figures["questions"] == 24
+    assert figures["tokens"] == POPULATION * (LENGTH + trie.size)
+    padded = trie.padded + 24 * LENGTH
+    assert figures["saving"] == pytest.approx(padded * POPULATION / figures["tokens"])
+    assert figures["parameters"] == parameter_count(tiny_problem.weights)
+
+
+def test_the_rates_fit_the_seconds(figures):
+    seconds = figures["seconds"]
+    assert seconds["generation"] == pytest.approx(sum(figures["generation_seconds"]) / REPEATS)
+    assert figures["tokens_per_second"] * seconds["generation"] == pytest.approx(figures["tokens"])
+    assert figures["candidates_per_second"] * seconds["generation"] == pytest.approx(POPULATION)
+    inside = seconds["evaluate"] + seconds["ask_tell"] + seconds["rest"]
+    assert inside == pytest.approx(seconds["generation"])
+    other = seconds["generation"] - seconds["evaluate"] + seconds["checkpoint"]
+    assert figures["overhead_share"] == pytest.approx(other / seconds["generation"])
+    for part in ("generation", "evaluate", "ask_tell", "checkpoint"):
+        assert seconds[part] > 0
+    compiling = figures["compile_seconds"]
+    assert 0 < compiling["step"] < compiling["engine"]
+
+
+def test_the_share_fits_the_flop(figures):
+    # Layers × (query and output 32 × 32, key and value 32 × 16, three of the MLP 32 × 48), by hand.
+    assert figures["flop_per_token"] == 2 * 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 48)
+    rate = figures["tokens_per_second"] * figures["flop_per_token"]
+    ceiling = figures["ceiling"]["flop_per_second"]
+    assert figures["share_of_ceiling"] == pytest.approx(rate / ceiling)
+    assert 0 < figures["share_of_ceiling"] < 1.5
+
+
+def test_memory_and_resume(figures):
+    memory = figures["memory"]
+    assert memory["weights"] == 4 * figures["parameters"]
+    assert memory["predicted"] == memory["weights"] + memory["working"]
+    assert memory["peak"] is None or memory["peak"] >= memory["weights"]
+    assert figures["resume_identical"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model=llama4"], ["--model", "llama4", "llama3-8b"]),
+        (["--repeats=0"], ["repeats", "0"]),
+        (["--output=/proc/nothing"], ["--output=/proc/nothing"]),
+        (["--config.search.populaton=8"], ["populaton", "population"]),
+        (["--config.model.path=./nowhere"], ["nowhere", "local folder"]),
+    ],
+    ids=lambda value: value[0][:30],
+)
+def test_mistakes_are_told_in_one_line(arguments, words):
+    result = benchmark(EMBEDDED, *arguments)
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters", "linear"),
+    [
+        ("llama3-1b", 1_235_814_400, 973_078_528),
+        ("llama3-3b", 3_212_749_824, 2_818_572_288),
+        ("llama3-8b", 8_030_261_248, 6_979_321_856),
+    ],
+)
+def test_the_shapes_are_those_of_the_published_models(shape, parameters, linear):
+    _, weights = abstract_model(parse_config(SHAPES[shape], shape), "bfloat16")
+    assert parameter_count(weights) == parameters
+    assert linear_parameters(weights) == linear
+
+
+SMALL = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 512,
+}
+
+
+def test_another_shape_keeps_the_questions(tiny_config, tiny_problem, monkeypatch):
+    monkeypatch.setitem(SHAPES, "small", SMALL | {"vocab_size": 1000})
+    problem = with_random_weights(tiny_config, tiny_problem, "small")
+    assert problem.questions is tiny_problem.questions and problem.notice == RANDOM_NOTICE
+    assert problem.weights["embedding"].shape == (1000, 16)
+    assert problem.model_config.layers == 3
+
+    monkeypatch.setitem(SHAPES, "small", SMALL | {"vocab_size": 100})
+    with pytest.raises(UserError, match="--model=small has 100 tokens"):
+        with_random_weights(tiny_config, tiny_problem, "small")
