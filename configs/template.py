@@ -25,7 +25,7 @@ def get_config(variant: str = ""):
     # config.model.path = "meta-llama/Llama-3.2-1B-Instruct"
 
     # How long and how wide to search; the cost is population × generations.
-    config.search.population = 32
+    config.search.population = 64
     config.search.generations = 80
     config.search.strategy = "DifferentialEvolution"  # any evosax algorithm, such as "SNES"
     config.search.strategy_params = {"differential_weight": 0.5, "crossover_rate": 0.5}

@@ -52,7 +52,7 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.search.strategy = "DifferentialEvolution"  # any evosax algorithm
     config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"crossover_rate": 0.9}
     config.search.space = "full"  # every coordinate of the prompt
-    config.search.population = 32 if small else 64  # P
+    config.search.population = 64  # P
     config.search.generations = 80 if small else 200
     config.search.bounds = "none"  # or `vocabulary`: each coordinate within the embedding table's
 

@@ -102,10 +102,10 @@ def test_ragged_options(tiny):
 
 def test_the_words_of_a_question(vsm13):
     assert question_text(vsm13, vsm13.items[15]) == (
-        "Think of how your life usually is.\n"
-        "1 = always\n2 = usually\n3 = sometimes\n4 = seldom\n5 = never\n"
+        "A question on how things usually are with you.\n"
+        "1 = all the time\n2 = often\n3 = now and then\n4 = rarely\n5 = never\n"
         "Reply with the number of one option only.\n"
-        "How often would you call yourself a happy person?"
+        "Do you feel happiness?"
     )
 
 
