@@ -1,9 +1,10 @@
 """Tunes a soft prompt towards China (hofstede2010, C = 50).
 
+On 2 CPU cores, in about a minute, L1 loss from 172.2 to 0.7 (a synthetic model, so no finding):
 python -m jaxalign.train --config=cn.py:embedded
-2 CPU cores, under a minute: L1 loss from 169.6 to 1.3 (a synthetic model: no finding)
+
+On one accelerator with more than 16 GB, Llama-3-8B-Instruct in bfloat16; not measured yet:
 python -m jaxalign.train --config=cn.py
-Llama-3-8B-Instruct in bfloat16 on one accelerator with more than 16 GB: not measured yet
 """
 
 from jaxalign import config as base_config

@@ -1,9 +1,10 @@
 """Tunes a soft prompt towards Saudi Arabia (hofstede2010, C = 50).
 
+On 2 CPU cores, in about a minute, L1 loss from 97.0 to 2.4 (a synthetic model, so no finding):
 python -m jaxalign.train --config=sa.py:embedded
-2 CPU cores, under a minute: L1 loss from 96.2 to 2.0 (a synthetic model: no finding)
+
+On one accelerator with more than 16 GB, Llama-3-8B-Instruct in bfloat16; not measured yet:
 python -m jaxalign.train --config=sa.py
-Llama-3-8B-Instruct in bfloat16 on one accelerator with more than 16 GB: not measured yet
 """
 
 from jaxalign import config as base_config
