@@ -37,6 +37,13 @@ def run(*arguments) -> subprocess.CompletedProcess:
     )
 
 
+def begin(*arguments) -> subprocess.Popen:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command(*arguments), stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
+    )
+
+
 def records(workdir: Path) -> list[dict]:
     """metrics.jsonl without its timings."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
@@ -146,13 +153,7 @@ def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path
 def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder, tmp_path, moments):
     workdir = tmp_path / "killed"
     for moment in moments:
-        process = subprocess.Popen(
-            command(tiny_folder, workdir),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        )
+        process = begin(tiny_folder, workdir)
         told = len(records(workdir)) - 1 if (workdir / "metrics.jsonl").exists() else -1
         wait_for_generation(process, workdir, max(moment, told + 1))
         process.kill()
@@ -169,13 +170,7 @@ def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder,
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, number):
     workdir = tmp_path / "stopped"
-    process = subprocess.Popen(
-        command(tiny_folder, workdir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    process = begin(tiny_folder, workdir)
     wait_for_generation(process, workdir, 2)
     process.send_signal(number)
     output, errors = process.communicate(timeout=100)
