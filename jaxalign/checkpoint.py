@@ -78,7 +78,7 @@ class Checkpoints:
                     state=ocp.args.StandardSave(state),
                     check=ocp.args.JsonSave({"fingerprint": int(fingerprint(state))}),
                 ),
-                metrics={"best_loss": float(state.metrics.best_loss)},
+                metrics={"best_loss": float(jnp.mean(state.metrics.best_loss_G))},
                 force=True,
             ),
         )

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ml_collections import config_dict
@@ -10,6 +10,8 @@ from ml_collections import config_dict
 from jaxalign.errors import UserError
 
 EMBEDDED = "embedded"
+ALL = "all"  # for `country`
+INITIAL = ("texts", "diverse", "mixtures", "vocabulary", "normal")  # kinds of first population
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
@@ -28,7 +30,10 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     small = variant == EMBEDDED
     config = config_dict.ConfigDict()
     config.seed = 0
-    config.country = ""  # a code or name that survey.targets holds
+    # A code or name that survey.targets holds; several, such as "sa,cn" or a tuple, share every
+    # evaluation, and `all` is every country of the targets.
+    config.country = config_dict.placeholder(object)
+    config.country = ""
     config.workdir = ""  # empty: runs/COUNTRY-MODEL in the current folder
 
     config.model = config_dict.ConfigDict()
@@ -45,21 +50,43 @@ def base(variant: str = "") -> config_dict.ConfigDict:
 
     config.prompt = config_dict.ConfigDict()
     config.prompt.length = 9 if small else 16  # L, in embedding rows
-    config.prompt.init = "texts"  # texts, vocabulary, normal
+    # Where the search starts: texts (personas of other countries first), diverse (also facts, in
+    # turn), mixtures of texts, vocabulary, normal; or the path of a soft prompt's .safetensors
+    # file, or of another run's workdir, whose population is taken over.
+    config.prompt.init = "texts"
+    config.prompt.texts = ""  # a YAML file with texts of your own, beside the packaged ones
     config.prompt.position = "first"  # before everything else, as PEFT has it
 
     config.search = config_dict.ConfigDict()
-    config.search.strategy = "DifferentialEvolution"  # any evosax algorithm
+    config.search.strategy = "DifferentialEvolution"  # README.md lists them
     config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"crossover_rate": 0.9}
-    config.search.space = "full"  # every coordinate of the prompt
-    config.search.population = 64  # P
+    # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
+    # texts: mixtures of the embeddings of `dimension` texts.
+    config.search.space = "full"
+    config.search.dimension = 500  # of the subspace; texts are as many, or all that there are
+    config.search.population = 64  # P, for each country
     config.search.generations = 80 if small else 200
     config.search.bounds = "none"  # or `vocabulary`: each coordinate within the embedding table's
+    config.search.max_norm = 0.0  # of a prompt row, in mean norms of the embeddings; 0: none
+    config.search.migrants = 4  # with several countries: candidates of others that may enter
+    config.search.polish = 0  # steps of gradient descent at the end, told apart; 0 for none
 
     config.objective = config_dict.ConfigDict()
     config.objective.readout = "expected"  # expected, sampled, greedy
     config.objective.respondents = 50  # of a sampled readout
     config.objective.norm = "l1"  # l1, l2
+    config.objective.reevaluate = 5  # generations between evaluating parents anew, if sampled
+    config.objective.benchmark = ""  # CulturalBench-Easy as CSV, or `fixture`: our toy questions
+    # Weights of what the loss adds up; all are measured. `objective.py` tells their units.
+    config.objective.terms = config_dict.ConfigDict(
+        {
+            "survey": 1.0,
+            "naive_distance": 0.0,
+            "prompt_norm": 0.0,
+            "benchmark_nll": 0.0,
+            "benchmark_error": 0.0,
+        }
+    )
 
     config.evaluation = config_dict.ConfigDict()
     config.evaluation.chunk = 0  # candidates at a time; 0 chooses from the memory there is
@@ -72,6 +99,16 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.checkpoint.every = 1  # generations between checkpoints
     config.checkpoint.keep = 100  # besides the latest two and the best, every k-th; 0 for none
     return config
+
+
+def country_names(value: Any) -> list[str]:
+    """The countries that `country` asks for, in order and each once; `["all"]` for all of them."""
+    if isinstance(value, str):
+        value = value.strip().strip("[]()").split(",")
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+        return []
+    names = (name.strip().strip("'\"") for name in value)
+    return list({name.casefold(): name for name in names if name}.values())
 
 
 def _at_least(bound: int) -> tuple[Callable[[Any], bool], str]:
@@ -90,22 +127,42 @@ def _is_constant(value: Any) -> bool:
     )
 
 
+def _are_weights(values: Iterable[float]) -> bool:
+    return all(0 <= value < math.inf for value in values) and any(values)
+
+
+_ANY_TYPE = ("country", "survey.constant")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda value: 0 <= value < 2**32, "a whole number from 0 to 4294967295"),
-    "country": (bool, "a country's code, such as SA"),
+    "country": (
+        lambda value: bool(country_names(value)),
+        "a country's code, such as SA, several with commas between, or `all`",
+    ),
     "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
     "prompt.length": _at_least(1),
-    "prompt.init": _one_of("texts", "vocabulary", "normal"),
+    "prompt.init": (
+        lambda value: value in INITIAL or "/" in value or value.endswith(".safetensors"),
+        f"{', '.join(INITIAL)}, or the path of a .safetensors file or a workdir",
+    ),
     "prompt.position": _one_of("first"),
-    "search.space": _one_of("full"),
+    "search.space": _one_of("full", "subspace", "texts"),
+    "search.dimension": _at_least(1),
     "search.population": _at_least(1),
     "search.generations": _at_least(1),
     "search.bounds": _one_of("none", "vocabulary"),
+    "search.max_norm": (lambda value: 0 <= value < math.inf, "a number of at least 0"),
+    "search.migrants": _at_least(0),
+    "search.polish": _at_least(0),
     "objective.readout": _one_of("expected", "sampled", "greedy"),
     "objective.respondents": _at_least(1),
     "objective.norm": _one_of("l1", "l2"),
+    "objective.reevaluate": _at_least(0),
+    "objective.terms": (
+        lambda terms: _are_weights(terms.values()),
+        "numbers of at least 0, of which one is above",
+    ),
     "evaluation.chunk": _at_least(0),
     "mesh.population": _one_of(1),
     "mesh.model": _one_of(1),
@@ -120,7 +177,7 @@ def to_plain(config: config_dict.ConfigDict) -> dict[str, Any]:
 
 
 def flatten(plain: dict[str, Any]) -> dict[str, Any]:
-    """Dotted key to value, of a plain config; `search.strategy_params` stays one value."""
+    """Dotted key to value, of a plain config; what lies deeper stays one value."""
     flat: dict[str, Any] = {}
     for room, value in plain.items():
         if isinstance(value, dict):
@@ -141,7 +198,7 @@ def validate(config: config_dict.ConfigDict) -> None:
     for key, default in defaults.items():
         if key not in given:
             faults.append(f"{key}: missing, the base config has it")
-        elif key != "survey.constant" and type(given[key]) is not type(default):
+        elif key not in _ANY_TYPE and type(given[key]) is not type(default):
             expected = type(default).__name__
             faults.append(f"{key}={given[key]!r}: must be of type {expected}")
         elif key in _RULES and not _RULES[key][0](given[key]):

@@ -9,11 +9,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
 
+from jaxalign.beginning import NAIVE, Beginning, begin
 from jaxalign.evolve import Evolution, Metrics, RunState
-from jaxalign.fitness import Evaluation, Objective, choose_chunk, evaluate
+from jaxalign.fitness import choose_chunk, evaluate
 from jaxalign.memory import chunk_budget
-from jaxalign.problem import Problem, first_population, strategy_params
-from jaxalign.search import make_strategy, vocabulary_bounds
+from jaxalign.objective import Evaluation, Objective, Task, measure_answers
+from jaxalign.problem import Problem
+
+_FRONT = 16  # members of a Pareto front, where several objectives are weighted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,7 +24,11 @@ class Engine:
     """The compiled steps of a search.
 
     Attributes:
-      tokens: through the model in one generation, P × (L + T).
+      evolution: what was compiled.
+      beginning: its space and first population.
+      task: what is asked, the naive answers included.
+      tokens_each: through the model for one candidate, L + T.
+      candidates: evaluated in one generation, E = G × P.
       chunk: candidates evaluated at a time.
       working_bytes: temporaries and outputs of one generation.
       abstract_state: shapes and types of the state, for restoring one.
@@ -31,7 +38,11 @@ class Engine:
       naive: what the model answers without a soft prompt, on the host.
     """
 
-    tokens: int
+    evolution: Evolution
+    beginning: Beginning
+    task: Task
+    tokens_each: int
+    candidates: int
     chunk: int
     working_bytes: int
     abstract_state: RunState
@@ -45,19 +56,20 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
 
     A run that goes on takes these from its record: another chunk would round differently.
     """
-    population_PLD = first_population(config, problem)
-    spread = float(jnp.std(population_PLD - jnp.mean(population_PLD, axis=0, keepdims=True)))
+    beginning = begin(config, problem)
+    prompts_ELD = jax.eval_shape(beginning.space.prompts, beginning.vectors_E)
+    key = jax.random.key(0)
 
     def bytes_of(chunk: int) -> int:
         function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
-        arguments = (problem.weights, problem.task, population_PLD, jax.random.key(0))
+        arguments = (problem.weights, problem.task, prompts_ELD, key)
         return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
-    population = config.search.population
+    candidates = prompts_ELD.shape[0]
     chunk = config.evaluation.chunk or choose_chunk(
-        bytes_of, population, chunk_budget(jax.devices()[0])
+        bytes_of, candidates, chunk_budget(jax.devices()[0])
     )
-    return {"chunk": min(chunk, population), "spread": spread}
+    return {"chunk": min(chunk, candidates), "spread": beginning.spread}
 
 
 def build_engine(
@@ -70,50 +82,68 @@ def build_engine(
       problem: what is asked of which model.
       settings: as `resolve_settings` gives them.
     """
-    weights, task = problem.weights, problem.task
-    strategy = make_strategy(
-        config.search.strategy,
-        config.search.population,
-        config.prompt.length,
-        problem.model_config.width,
-        settings["spread"],
-        strategy_params(config),
-    )
-    bounds = None
-    if config.search.bounds == "vocabulary":
-        bounds = jax.jit(vocabulary_bounds)(weights["embedding"][...])
-    objective = make_objective(config, settings["chunk"])
-    evolution = Evolution(
-        strategy, functools.partial(evaluate, problem.graphdef, objective), bounds
-    )
-
+    beginning = begin(config, problem, settings["spread"])
+    task, naive = ask_naive(config, problem)
+    evolution = make_evolution(config, problem, beginning, settings["chunk"])
+    weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
     key = jax.random.key(config.seed)
-    population_PLD = first_population(config, problem)
-    lowered = jax.jit(evolution.start).lower(weights, task, population_PLD, key)
+    begun = (weights, task, space, beginning.strategy.params, vectors_E, key)
+    lowered = jax.jit(evolution.start).lower(*begun)
     abstract_state = lowered.out_info[0]
-    step = jax.jit(evolution.step, donate_argnums=2).lower(weights, task, abstract_state).compile()
-    analysis = step.memory_analysis()
-    alone = functools.partial(evaluate, problem.graphdef, dataclasses.replace(objective, chunk=1))
-    no_rows = jnp.zeros((1, 0, problem.model_config.width))
-    naive_key = jax.random.fold_in(key, 2**32 - 2)  # beyond every generation's number
+    step = jax.jit(evolution.step, donate_argnums=3)
+    compiled = step.lower(weights, task, space, abstract_state).compile()
+    analysis = compiled.memory_analysis()
+    candidates = vectors_E.shape[0]
     return Engine(
-        tokens=config.search.population * (config.prompt.length + problem.questions.trie.size),
+        beginning=beginning,
+        evolution=evolution,
+        task=task,
+        tokens_each=config.prompt.length + problem.questions.trie.size,
+        candidates=candidates,
         chunk=settings["chunk"],
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(
-            lowered.compile(), weights, task, population_PLD, key
-        ),
-        step=functools.partial(step, weights, task),
-        naive=jax.device_get(jax.jit(alone)(weights, task, no_rows, naive_key)),
+        compile_start=lambda: functools.partial(lowered.compile(), *begun),
+        step=functools.partial(compiled, weights, task, space),
+        naive=naive,
     )
+
+
+def make_evolution(
+    config: config_dict.ConfigDict, problem: Problem, beginning: Beginning, chunk: int
+) -> Evolution:
+    """The search that a config describes, to be compiled."""
+    objective = make_objective(config, chunk)
+    weighted = tuple(problem.task.terms.index(name) for name, _ in objective.weights)
+    return Evolution(
+        strategy=beginning.strategy,
+        evaluate=functools.partial(evaluate, problem.graphdef, objective),
+        migrants=config.search.migrants,
+        reevaluate=config.objective.reevaluate if objective.readout == "sampled" else 0,
+        front=_FRONT if len(weighted) > 1 else 0,
+        objectives=weighted,
+    )
+
+
+def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, Evaluation]:
+    """The task with the naive answers in it, and what the model is worth without a soft prompt."""
+    objective = make_objective(config, 1)
+    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    key = jax.random.fold_in(jax.random.key(config.seed), NAIVE)
+    alone = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
+    answers_PQA = alone(problem.weights, problem.task, no_rows, key).answers_PQA
+    task = problem.task._replace(naive_QA=answers_PQA[0])
+    measure = jax.jit(functools.partial(measure_answers, objective))
+    return task, jax.device_get(measure(task, no_rows, answers_PQA))
 
 
 def make_objective(config: config_dict.ConfigDict, chunk: int) -> Objective:
     """The config's objective, for a chunk."""
+    terms = config.objective.terms
     return Objective(
         readout=config.objective.readout,
         respondents=config.objective.respondents,
         norm=config.objective.norm,
+        weights=tuple((name, float(terms[name])) for name in sorted(terms) if terms[name]),
         chunk=chunk,
     )

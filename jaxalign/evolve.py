@@ -1,4 +1,8 @@
-"""One generation of the search, and the state it carries."""
+"""One generation of the search, and the state it carries.
+
+A generation evaluates E = G × P candidates: P for each of G countries that are searched for at
+once. What a candidate answers does not depend on the country, so every candidate counts for all.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,10 +13,11 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from jaxalign.fitness import Evaluation, Task
-from jaxalign.search import Strategy
+from jaxalign.front import Front, empty_front, merge
+from jaxalign.objective import Evaluation, Task
+from jaxalign.search import Space, Strategy
 
-Evaluate = Callable[[Any, Task, jax.Array, jax.Array], Evaluation]
+Evaluate = Callable[[Any, Task, jax.Array, jax.Array, jax.Array], Evaluation]
 
 
 @struct.dataclass
@@ -21,21 +26,25 @@ class Metrics:
 
     Attributes:
       generation, evaluations: counted from the start; generation 0 is the initial population.
-      best_loss: smallest loss so far.
-      generation_best, generation_mean: over this generation's finite losses; +inf if there is none.
-      accepted: members replaced; -1 for a strategy that keeps no population.
       failed: candidates whose loss was not finite.
-      prompt_norm: mean Euclidean norm of the best prompt's rows.
+      best_loss_G: smallest loss so far.
+      generation_best_G, generation_mean_G: over this generation's finite losses, the best of all
+        candidates, the mean of the country's own; +inf if there is none.
+      accepted_G: members replaced by the country's own candidates; -1 for a strategy that keeps no
+        population.
+      prompt_norm_G: mean Euclidean norm of the best prompt's rows.
+      terms_GO: the objectives of the best prompt, in the order of `Task.terms`.
     """
 
     generation: Int[Array, ""]
     evaluations: Int[Array, ""]
-    best_loss: Float[Array, ""]
-    generation_best: Float[Array, ""]
-    generation_mean: Float[Array, ""]
-    accepted: Int[Array, ""]
     failed: Int[Array, ""]
-    prompt_norm: Float[Array, ""]
+    best_loss_G: Float[Array, " G"]
+    generation_best_G: Float[Array, " G"]
+    generation_mean_G: Float[Array, " G"]
+    accepted_G: Int[Array, " G"]
+    prompt_norm_G: Float[Array, " G"]
+    terms_GO: Float[Array, "G O"]
 
 
 @struct.dataclass
@@ -44,16 +53,18 @@ class RunState:
 
     Attributes:
       key: the run's root key; generation g derives its own by `fold_in` and consumes none.
-      strategy: the strategy's state; params: its parameters.
-      best_prompt_LD, best_scores_C: of the smallest loss so far, `metrics.best_loss`.
+      strategy: the strategy's state, with a leading axis of countries; params: its parameters.
+      best_prompt_GLD, best_scores_GC: of the smallest loss so far, `metrics.best_loss_G`.
+      front: the Pareto front of each country, with a leading axis; None where none is kept.
       metrics: of the generation that made this state.
     """
 
     key: Key[Array, ""]
     strategy: Any
     params: Any
-    best_prompt_LD: Float[Array, "L D"]
-    best_scores_C: Float[Array, " C"]
+    best_prompt_GLD: Float[Array, "G L D"]
+    best_scores_GC: Float[Array, "G C"]
+    front: Front | None
     metrics: Metrics
 
 
@@ -62,93 +73,213 @@ class Evolution:
     """The pure steps of a search, to be jitted with the state donated.
 
     Attributes:
-      strategy: proposes and selects.
-      evaluate: weights, task, population, key to an `Evaluation`.
-      bounds: lowest and highest value of each coordinate `[D]`, or None.
+      strategy: proposes and selects, for one country.
+      evaluate: weights, task, prompts [E, L, D], key and number of candidates that matter to an
+        `Evaluation`.
+      migrants: candidates of other countries that may enter a country's population in a generation.
+      reevaluate: every so many generations the members are evaluated anew instead of candidates,
+        for a loss that is noisy; 0 for never.
+      front: members of the Pareto front; 0 for none.
+      objectives: which of `Task.terms` the front is over.
     """
 
     strategy: Strategy
     evaluate: Evaluate
-    bounds: tuple[jax.Array, jax.Array] | None = None
+    migrants: int = 0
+    reevaluate: int = 0
+    front: int = 0
+    objectives: tuple[int, ...] = ()
 
     def start(
-        self, weights: Any, task: Task, population_PLD: jax.Array, key: jax.Array
+        self,
+        weights: Any,
+        task: Task,
+        space: Space,
+        params: Any,
+        vectors_E: Float[Array, "E ..."],
+        key: jax.Array,
     ) -> tuple[RunState, Metrics]:
-        """Evaluates the initial population (generation 0). `key` becomes the run's root key."""
+        """Evaluates the initial population (generation 0); each country takes the best P of it.
+
+        Args:
+          weights: the model's.
+          task: what is asked and wanted.
+          space: where the search takes place.
+          params: of the strategy.
+          vectors_E: the initial population, for all countries together.
+          key: becomes the run's root key.
+        """
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
-        population_PLD = self._bounded(population_PLD)
-        result = self.evaluate(weights, task, population_PLD, evaluate_key)
-        inner = self.strategy.init(init_key, self.strategy.params, population_PLD, result.loss_P)
+        vectors_E = space.confine(vectors_E)
+        prompts_ELD = space.prompts(vectors_E)
+        everyone = jnp.int32(vectors_E.shape[0])
+        result = self.evaluate(weights, task, prompts_ELD, evaluate_key, everyone)
+        countries, candidates = result.loss_GP.shape
+        chosen_GP = jnp.broadcast_to(jnp.arange(candidates), (1, candidates))
+        if countries > 1:
+            chosen_GP = jnp.argsort(result.loss_GP, axis=1)[:, : candidates // countries]
+        inner = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0))(
+            _keys(init_key, countries),
+            params,
+            vectors_E[chosen_GP],
+            jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1),
+        )
+        nothing_G = jnp.full(countries, jnp.inf)
         before = RunState(
             key=key,
             strategy=inner,
-            params=self.strategy.params,
-            best_prompt_LD=population_PLD[0],
-            best_scores_C=result.scores_PC[0],
+            params=params,
+            best_prompt_GLD=jnp.broadcast_to(prompts_ELD[0], (countries, *prompts_ELD.shape[1:])),
+            best_scores_GC=jnp.broadcast_to(result.scores_PC[0], jnp.shape(task.target_GC)),
+            front=self._no_front(prompts_ELD[0], countries),
             metrics=Metrics(
                 generation=jnp.int32(-1),
                 evaluations=jnp.int32(0),
-                best_loss=jnp.float32(jnp.inf),
-                generation_best=jnp.float32(jnp.inf),
-                generation_mean=jnp.float32(jnp.inf),
-                accepted=jnp.int32(0),
                 failed=jnp.int32(0),
-                prompt_norm=jnp.float32(0.0),
+                best_loss_G=nothing_G,
+                generation_best_G=nothing_G,
+                generation_mean_G=nothing_G,
+                accepted_G=jnp.zeros(countries, jnp.int32),
+                prompt_norm_G=jnp.zeros(countries),
+                terms_GO=result.terms_GPO[:, 0],
             ),
         )
-        state = _record(before, inner, population_PLD, result, before.metrics.accepted)
+        mean_G = _finite_mean(jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1))
+        state = self._record(before, inner, prompts_ELD, result, everyone, mean_G, None)
         return state, state.metrics
 
-    def step(self, weights: Any, task: Task, state: RunState) -> tuple[RunState, Metrics]:
-        """One generation: ask, evaluate, tell. Nothing leaves the device."""
-        generation_key = jax.random.fold_in(state.key, state.metrics.generation + 1)
-        ask_key, evaluate_key, tell_key = jax.random.split(generation_key, 3)
-        population_PLD, asked = self.strategy.ask(ask_key, state.params, state.strategy)
-        population_PLD = self._bounded(population_PLD)
-        result = self.evaluate(weights, task, population_PLD, evaluate_key)
-        inner = self.strategy.tell(tell_key, state.params, population_PLD, result.loss_P, asked)
-        accepted = self.strategy.accepted(asked, inner)
-        state = _record(state, inner, population_PLD, result, accepted)
+    def step(
+        self, weights: Any, task: Task, space: Space, state: RunState
+    ) -> tuple[RunState, Metrics]:
+        """One generation: ask, evaluate, tell, exchange. Nothing leaves the device."""
+        generation = state.metrics.generation + 1
+        ask_key, evaluate_key, tell_key = jax.random.split(
+            jax.random.fold_in(state.key, generation), 3
+        )
+        countries = state.metrics.best_loss_G.shape[0]
+        vectors_GP, asked = jax.vmap(self.strategy.ask, in_axes=(0, None, 0))(
+            _keys(ask_key, countries), state.params, state.strategy
+        )
+        anew = self._evaluates_anew(generation)
+        if anew is not None:
+            members_GP = jax.vmap(self.strategy.members)(state.strategy)
+            vectors_GP = jnp.where(anew, members_GP, vectors_GP)
+        vectors_GP = space.confine(vectors_GP)
+
+        # Candidate p of country g stands at p × G + g, so that the first ones of all come first.
+        vectors_E = _interleave(vectors_GP)
+        prompts_ELD = space.prompts(vectors_E)
+        count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
+        result = self.evaluate(weights, task, prompts_ELD, evaluate_key, count)
+        loss_GP = jax.vmap(lambda loss_E, g: loss_E.reshape(-1, countries)[:, g])(
+            result.loss_GP, jnp.arange(countries)
+        )
+        inner = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
+            _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
+        )
+        accepted_G = jax.vmap(self.strategy.accepted)(asked, inner)
+        if anew is not None:
+            refreshed = jax.vmap(self.strategy.refresh)(state.strategy, loss_GP)
+            inner = jax.tree.map(lambda new, old: jnp.where(anew, new, old), refreshed, inner)
+            accepted_G = jnp.where(anew, 0, accepted_G)
+        if countries > 1 and self.migrants and self.strategy.exchanges:
+            inner = self._exchange(inner, vectors_E, result.loss_GP)
+        mean_G = _finite_mean(loss_GP)
+        state = self._record(state, inner, prompts_ELD, result, count, mean_G, accepted_G, anew)
         return state, state.metrics
 
-    def _bounded(self, population_PLD: jax.Array) -> jax.Array:
-        if self.bounds is None:
-            return population_PLD
-        low_D, high_D = self.bounds
-        return jnp.clip(population_PLD, low_D[None, None, :], high_D[None, None, :])
+    def _evaluates_anew(self, generation: jax.Array) -> jax.Array | None:
+        """Whether this generation gives the members new losses; None where that never happens."""
+        if not self.reevaluate or not self.strategy.exchanges:
+            return None
+        return generation % self.reevaluate == 0
+
+    def _exchange(self, inner: Any, vectors_E: jax.Array, loss_GE: jax.Array) -> Any:
+        """Offers each country the best candidates of the others."""
+        countries, candidates = loss_GE.shape
+        own_GE = jnp.arange(candidates)[None] % countries == jnp.arange(countries)[:, None]
+        foreign_GE = jnp.where(own_GE, jnp.inf, loss_GE)
+        best_GK = jnp.argsort(foreign_GE, axis=1)[:, : self.migrants]
+        return jax.vmap(self.strategy.receive)(
+            inner, vectors_E[best_GK], jnp.take_along_axis(foreign_GE, best_GK, axis=1)
+        )
+
+    def _no_front(self, prompt_LD: jax.Array, countries: int) -> Front | None:
+        if not self.front:
+            return None
+        one = empty_front(self.front, len(self.objectives), prompt_LD)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (countries, *leaf.shape)), one)
+
+    def _record(
+        self,
+        state: RunState,
+        inner: Any,
+        prompts_ELD: jax.Array,
+        result: Evaluation,
+        count: jax.Array,
+        mean_G: jax.Array,
+        accepted_G: jax.Array | None,
+        anew: jax.Array | None = None,
+    ) -> RunState:
+        """The next state: the strategy's, the best so far, and the generation's metrics."""
+        winner_G = jnp.argmin(result.loss_GP, axis=1)
+        loss_G = jnp.min(result.loss_GP, axis=1)
+        best_loss_G = state.metrics.best_loss_G
+        if anew is not None:  # what was best by luck no longer counts
+            best_loss_G = jnp.where(anew & jnp.isfinite(loss_G), jnp.inf, best_loss_G)
+        better_G = loss_G < best_loss_G
+        best_prompt_GLD = jnp.where(
+            better_G[:, None, None], prompts_ELD[winner_G], state.best_prompt_GLD
+        )
+        terms_GO = result.terms_GPO[jnp.arange(winner_G.shape[0]), winner_G]
+        counted_E = jnp.arange(prompts_ELD.shape[0]) < count
+        metrics = Metrics(
+            generation=state.metrics.generation + 1,
+            evaluations=state.metrics.evaluations + count,
+            failed=jnp.sum(counted_E & ~jnp.isfinite(result.loss_GP[0]), dtype=jnp.int32),
+            best_loss_G=jnp.minimum(best_loss_G, loss_G),
+            generation_best_G=loss_G,
+            generation_mean_G=mean_G,
+            accepted_G=state.metrics.accepted_G if accepted_G is None else accepted_G,
+            prompt_norm_G=jnp.mean(jnp.linalg.norm(best_prompt_GLD, axis=-1), axis=-1),
+            terms_GO=jnp.where(better_G[:, None], terms_GO, state.metrics.terms_GO),
+        )
+        front = state.front
+        if front is not None:
+            terms_GEO = jnp.where(
+                counted_E[None, :, None],
+                result.terms_GPO[..., jnp.array(self.objectives)],
+                jnp.inf,
+            )
+            front = jax.vmap(merge, in_axes=(0, 0, None))(front, terms_GEO, prompts_ELD)
+        return dataclasses.replace(
+            state,
+            strategy=jax.tree.map(_strong, inner),
+            best_prompt_GLD=best_prompt_GLD,
+            best_scores_GC=jnp.where(
+                better_G[:, None], result.scores_PC[winner_G], state.best_scores_GC
+            ),
+            front=front,
+            metrics=metrics,
+        )
 
 
-def _record(
-    state: RunState,
-    inner: Any,
-    population_PLD: jax.Array,
-    result: Evaluation,
-    accepted: jax.Array,
-) -> RunState:
-    """The next state: the strategy's, the best candidate so far, and the generation's metrics."""
-    winner = jnp.argmin(result.loss_P)
-    finite_P = jnp.isfinite(result.loss_P)
-    better = result.loss_P[winner] < state.metrics.best_loss
-    best_prompt_LD = jnp.where(better, population_PLD[winner], state.best_prompt_LD)
-    count = jnp.sum(finite_P)
-    total = jnp.sum(jnp.where(finite_P, result.loss_P, 0.0))
-    metrics = Metrics(
-        generation=state.metrics.generation + 1,
-        evaluations=state.metrics.evaluations + result.loss_P.shape[0],
-        best_loss=jnp.minimum(state.metrics.best_loss, result.loss_P[winner]),
-        generation_best=result.loss_P[winner],
-        generation_mean=jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.inf),
-        accepted=accepted,
-        failed=jnp.sum(~finite_P, dtype=jnp.int32),
-        prompt_norm=jnp.mean(jnp.linalg.norm(best_prompt_LD, axis=-1)),
-    )
-    return dataclasses.replace(
-        state,
-        strategy=jax.tree.map(_strong, inner),
-        best_prompt_LD=best_prompt_LD,
-        best_scores_C=jnp.where(better, result.scores_PC[winner], state.best_scores_C),
-        metrics=metrics,
-    )
+def _keys(key: jax.Array, countries: int) -> jax.Array:
+    """One key for each country; the first ones do not depend on how many there are."""
+    return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(countries))
+
+
+def _interleave(vectors_GP: jax.Array) -> jax.Array:
+    swapped = jnp.swapaxes(vectors_GP, 0, 1)
+    return swapped.reshape(-1, *vectors_GP.shape[2:])
+
+
+def _finite_mean(loss_GP: jax.Array) -> jax.Array:
+    """Mean of the finite losses of each country; +inf if there is none."""
+    finite_GP = jnp.isfinite(loss_GP)
+    count_G = jnp.sum(finite_GP, axis=1)
+    total_G = jnp.sum(jnp.where(finite_GP, loss_GP, 0.0), axis=1)
+    return jnp.where(count_G > 0, total_G / jnp.maximum(count_G, 1), jnp.inf)
 
 
 def _strong(leaf: jax.Array) -> jax.Array:

@@ -4,89 +4,15 @@ For P candidates of L rows and a trie of T tokens the work is P × (L + T) token
 and attention over P × (L + T)² pairs; memory grows with the chunk, not with P.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
-from jaxalign.prompts import Questions
-from jaxalign.survey import Scoring, distance, item_means, scores_from_means
-
-
-class Task(NamedTuple):
-    """What is asked and what is wanted, as arrays (a pytree, an argument of the jitted step).
-
-    Attributes:
-      tokens_T, positions_T: the trie's nodes and their depths.
-      mask_TT: whether the row's node may attend to the column's.
-      answer_nodes_Q: where answers are read.
-      answer_ids_QA, offered_QA: option tokens, and whether the option exists.
-      scoring: the survey's formulas.
-      target_C: scores to reach.
-    """
-
-    tokens_T: Int[Array, " T"] | np.ndarray
-    positions_T: Int[Array, " T"] | np.ndarray
-    mask_TT: Bool[Array, "T T"] | np.ndarray
-    answer_nodes_Q: Int[Array, " Q"] | np.ndarray
-    answer_ids_QA: Int[Array, "Q A"] | np.ndarray
-    offered_QA: Bool[Array, "Q A"] | np.ndarray
-    scoring: Scoring
-    target_C: Float[Array, " C"] | np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """How answers are read and compared; static under jit.
-
-    Attributes:
-      readout: `expected` takes the option probabilities, the mean of infinitely many respondents;
-        `sampled` the shares among `respondents` seeded draws; `greedy` the likeliest option.
-      respondents: of a sampled readout.
-      norm: `l1` or `l2`.
-      chunk: candidates evaluated at a time.
-      attention: implementation, by name.
-    """
-
-    readout: str = "expected"
-    respondents: int = 50
-    norm: str = "l1"
-    chunk: int = 1
-    attention: str = "xla"
-
-
-class Evaluation(NamedTuple):
-    """What P candidates answered.
-
-    Attributes:
-      loss_P: distance to the target; +inf where it is not finite.
-      scores_PC: scores.
-      answers_PQA: share of respondents for each option.
-    """
-
-    loss_P: Float[Array, " P"]
-    scores_PC: Float[Array, "P C"]
-    answers_PQA: Float[Array, "P Q A"]
-
-
-def make_task(questions: Questions, scoring: Scoring, target_C: np.ndarray) -> Task:
-    """Lays out a survey and a target as arrays."""
-    trie = questions.trie
-    return Task(
-        tokens_T=trie.tokens_T,
-        positions_T=trie.positions_T,
-        mask_TT=trie.ancestors_TT(),
-        answer_nodes_Q=trie.answer_nodes_Q,
-        answer_ids_QA=questions.answer_ids_QA,
-        offered_QA=questions.offered_QA,
-        scoring=scoring,
-        target_C=np.asarray(target_C, np.float32),
-    )
+from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 
 
 def answer_logits(
@@ -130,32 +56,61 @@ def evaluate(
     task: Task,
     population_PLD: Float[Array, "P L D"],
     key: jax.Array,
+    count: jax.Array | None = None,
 ) -> Evaluation:
     """Answers, scores and losses of a population in one pass; nothing is computed twice.
 
     Args:
       graphdef: the model's structure, from `nnx.split`.
-      weights: the model's arrays, shared by all candidates.
       objective: static settings.
+      weights: the model's arrays, shared by all candidates.
       task: what is asked.
       population_PLD: soft prompts, in the type of the search; cast to the model's.
       key: consumed by a sampled readout.
+      count: how many of the first candidates matter; the others cost nothing but what fills up the
+        last chunk, and their loss is +inf. None for all.
     """
     model = nnx.merge(graphdef, weights)
 
-    def answer(candidate: tuple[jax.Array, jax.Array]) -> jax.Array:
-        prompt_LD, candidate_key = candidate
+    def answer(prompt_LD: jax.Array, candidate_key: jax.Array) -> jax.Array:
         logits_QA = answer_logits(model, task, prompt_LD, objective.attention)
         return read_answers(logits_QA, objective, candidate_key)
 
     population = population_PLD.shape[0]
+    chunk = min(objective.chunk, population)
+    # The last chunk goes back over what the one before has done: all chunks have one shape, so the
+    # forward is compiled once, and any number of them can be left out without another compilation.
+    rounds = -(-population // chunk)
     keys_P = jax.random.split(key, population)
-    answers_PQA = jax.lax.map(
-        answer, (population_PLD, keys_P), batch_size=min(objective.chunk, population)
+
+    def one_chunk(index: jax.Array, answers_PQA: jax.Array) -> jax.Array:
+        first = jnp.minimum(index * chunk, population - chunk)
+        prompts, keys = (
+            jax.lax.dynamic_slice_in_dim(each, first, chunk) for each in (population_PLD, keys_P)
+        )
+        answered = jax.vmap(answer)(prompts, keys)
+        return jax.lax.dynamic_update_slice_in_dim(answers_PQA, answered, first, 0)
+
+    answers_PQA = jax.lax.fori_loop(
+        0,
+        rounds if count is None else (count + chunk - 1) // chunk,
+        one_chunk,
+        jnp.zeros((population, *task.answer_ids_QA.shape)),
     )
-    scores_PC = scores_from_means(task.scoring, item_means(task.scoring, answers_PQA))
-    loss_P = distance(scores_PC, jnp.asarray(task.target_C), objective.norm)
-    return Evaluation(jnp.where(jnp.isfinite(loss_P), loss_P, jnp.inf), scores_PC, answers_PQA)
+    result = measure_answers(objective, task, population_PLD, answers_PQA)
+    if count is None:
+        return result
+    matters_P = jnp.arange(population) < count
+    return result._replace(loss_GP=jnp.where(matters_P[None], result.loss_GP, jnp.inf))
+
+
+def loss_of_prompt(
+    graphdef: Any, objective: Objective, weights: Any, task: Task, prompt_LD: Float[Array, "L D"]
+) -> Float[Array, " G"]:
+    """Losses of one soft prompt with expected answers: what can be differentiated."""
+    logits_QA = answer_logits(nnx.merge(graphdef, weights), task, prompt_LD, objective.attention)
+    answers_QA = jax.nn.softmax(logits_QA, axis=-1)
+    return measure_answers(objective, task, prompt_LD[None], answers_QA[None]).loss_GP[:, 0]
 
 
 def choose_chunk(bytes_of: Callable[[int], int], population: int, budget: int) -> int:

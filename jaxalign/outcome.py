@@ -1,20 +1,25 @@
 """What a run tells: its settings before, its result after, and the tuned prompt as a file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import config_dict
 
+from jaxalign.beginning import POPULATION
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem
-from jaxalign.report import print_header, print_result, write_report
-from jaxalign.report.files import write_file
-from jaxalign.survey import distance
+from jaxalign.refine import polish, rescore
+from jaxalign.report import print_header, print_result, print_results, write_report
+from jaxalign.report.files import write_file, write_json
+from jaxalign.summary import of_country, summarise, tell_rescored, together
 from jaxalign.workdir import Workdir, as_number, describe_device
 
+_SHOWN = 4  # countries that are told of in full before a run
 FILES = {
     "soft_prompt.safetensors": "the tuned prompt, prompt_embeddings [L, D]",
     "summary.json": "scores, losses, cost",
@@ -24,6 +29,14 @@ FILES = {
     "config.json": "what was run, to run it again",
     "checkpoints/": "the search's state, to go on from",
 }
+FILES_OF_SEVERAL = {
+    "countries/": "for each country what a run for it alone would leave",
+    "summary.json": "losses and scores of all, cost",
+    **{
+        name: FILES[name]
+        for name in ("metrics.jsonl", "tensorboard/", "config.json", "checkpoints/")
+    },
+}
 
 
 def tell_before(
@@ -32,21 +45,23 @@ def tell_before(
     """Prints what is about to run; `begun` is the generation that a resumed run goes on after."""
     trie, length, search = problem.questions.trie, config.prompt.length, config.search
     wording = "validated" if problem.instrument.validated else "wording not validated"
-    target = " ".join(f"{key} {value:g}" for key, value in problem.target.scores.items())
+    naive = [f"{loss:.1f}" for loss in engine.naive.loss_GP[:, 0]]
+    each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
     rows = {
         "model": f"{config.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{config.model.dtype}",
         "device": describe_device(),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
-        "target": f"{problem.target.country}, {config.survey.targets}: {target}",
-        "search": f"{search.strategy}, {search.population} candidates of {length} x "
+        "target": _targets(config, problem),
+        "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
         f"{problem.model_config.width}, {search.generations} generations",
         "token trie": f"{trie.size} tokens for {len(trie.answer_nodes_Q)} questions, "
         f"{trie.saving(length):.1f} times fewer than a padded batch",
-        "generation": f"{engine.tokens:,} tokens, {engine.chunk} candidates at a time",
+        "generation": f"{engine.candidates * engine.tokens_each:,} tokens, "
+        f"{engine.chunk} candidates at a time",
         "memory": f"{parameter_bytes(problem.weights) / 2**20:,.0f} MiB weights, "
         f"{engine.working_bytes / 2**20:,.0f} MiB working",
-        "naive loss": f"{engine.naive.loss_P[0]:.1f}",
+        "naive loss": " ".join(naive[:_SHOWN]) + (" …" if len(naive) > _SHOWN else ""),
         "workdir": str(path),
     }
     if begun is not None:
@@ -62,53 +77,90 @@ def finish(
     state: RunState,
     records: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Writes the prompt, summary.json and the report, prints the result; gives the summary."""
-    summary = _summarise(config, problem, engine, state, records)
-    prompt = {"prompt_embeddings": np.asarray(state.best_prompt_LD, np.float32)}
-    content = to_safetensors(prompt, problem.notice)
-    write_file(workdir.path / "soft_prompt.safetensors", content)
-    workdir.write_json("summary.json", summary)
-    write_report(workdir.path)
-    files = [(str(workdir.path / name), line) for name, line in FILES.items()]
-    print_result(summary, files, problem.notice)
+    """Writes prompts, summaries and reports, prints the results; gives the summary.
+
+    A run for several countries writes for each a folder `countries/CODE` that reads like the
+    workdir of a run for that country alone.
+    """
+    several = len(problem.targets) > 1
+    rescored_GN = None
+    if config.objective.readout == "sampled":
+        rescored_GN = rescore(config, problem, engine, state.best_prompt_GLD)
+    summaries = {}
+    for place, target in enumerate(problem.targets):
+        folder = workdir.path / "countries" / target.code if several else workdir.path
+        summary = summarise(config, problem, engine, state, records, place)
+        if rescored_GN is not None:
+            tell_rescored(summary, rescored_GN[place])
+        prompt_LD = np.asarray(state.best_prompt_GLD[place], np.float32)
+        _write_prompt(folder / "soft_prompt.safetensors", prompt_LD, problem.notice)
+        if config.search.polish:
+            polished = polish(config, problem, engine.task, prompt_LD, place, config.search.polish)
+            prompt_LD = np.asarray(polished.prompt_LD)
+            _write_prompt(folder / "soft_prompt_polished.safetensors", prompt_LD, problem.notice)
+            summary["polish"] = {
+                "method": "gradient descent (Adam) on the expected answers, after the search",
+                "steps": config.search.polish,
+                "loss": as_number(polished.loss),
+                "forward_equivalents": round(polished.evaluations_forward_equivalents, 1),
+            }
+        _write_population(folder, engine, state, place, problem.notice)
+        if state.front is not None:
+            _write_front(folder, problem, state, engine.evolution.objectives, place)
+        if several:
+            own = [of_country(record, target.code) for record in records]
+            lines = [json.dumps(record, allow_nan=False) + "\n" for record in own]
+            write_file(folder / "metrics.jsonl", "".join(lines).encode())
+            write_file(folder / "config.json", (workdir.path / "config.json").read_bytes())
+        write_json(folder / "summary.json", summary)
+        write_report(folder)
+        summaries[target.code] = summary
+    if not several:
+        files = [(str(workdir.path / name), line) for name, line in FILES.items()]
+        print_result(summary, files, problem.notice)
+        return summary
+    summary = together(summaries)
+    write_json(workdir.path / "summary.json", summary)
+    files = [(str(workdir.path / name), line) for name, line in FILES_OF_SEVERAL.items()]
+    print_results(summaries, files, problem.notice)
     return summary
 
 
-def _summarise(
-    config: config_dict.ConfigDict,
-    problem: Problem,
-    engine: Engine,
-    state: RunState,
-    records: list[dict[str, Any]],
-) -> dict[str, Any]:
-    keys = list(problem.instrument.dimensions)
-    constant_C = np.asarray(problem.scoring.constant_C)
-    constant = distance(constant_C, problem.task.target_C, config.objective.norm)
-    timed = [record for record in records if record["seconds"]]
-    seconds = sum(record["seconds"] for record in timed)
-    return {
-        "country": problem.target.code,
-        "country_name": problem.target.country,
-        "model": config.model.path,
-        "notice": problem.notice,
-        "strategy": config.search.strategy,
-        "generations": int(state.metrics.generation),
-        "evaluations": int(state.metrics.evaluations),
-        "loss": {
-            "constant": as_number(constant),
-            "naive": as_number(engine.naive.loss_P[0]),
-            "best": as_number(state.metrics.best_loss),
-        },
-        "scores": dict(zip(keys, map(as_number, state.best_scores_C), strict=True)),
-        "naive_scores": dict(zip(keys, map(as_number, engine.naive.scores_PC[0]), strict=True)),
-        "target": problem.target.scores,
-        "target_source": f"{problem.target.source} ({problem.target.year})",
-        "dimension_names": problem.instrument.dimensions,
-        "constant": [float(value) for value in constant_C],
-        "readout": config.objective.readout,
-        "norm": config.objective.norm,
-        "targets": config.survey.targets,
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(len(timed) * engine.tokens / seconds) if seconds else None,
-        "hardware": describe_device(),
-    }
+def _targets(config: config_dict.ConfigDict, problem: Problem) -> str:
+    texts = [
+        f"{target.country}, {config.survey.targets}: "
+        + " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        for target in problem.targets[:_SHOWN]
+    ]
+    left = len(problem.targets) - len(texts)
+    return "; ".join(texts) + (f"; and {left} more" if left else "")
+
+
+def _write_prompt(path: Path, prompt_LD: np.ndarray, notice: str | None) -> None:
+    write_file(path, to_safetensors({"prompt_embeddings": prompt_LD}, notice))
+
+
+def _write_population(
+    folder: Path, engine: Engine, state: RunState, place: int, notice: str | None
+) -> None:
+    """Writes the last members' prompts, which another run may start from, where there are any."""
+    strategy = engine.evolution.strategy
+    if strategy.exchanges:
+        members = strategy.members(jax.tree.map(lambda leaf: leaf[place], state.strategy))
+        prompts_PLD = np.asarray(engine.beginning.space.prompts(members), np.float32)
+        write_file(folder / POPULATION, to_safetensors({"population": prompts_PLD}, notice))
+
+
+def _write_front(
+    folder: Path, problem: Problem, state: RunState, objectives: tuple[int, ...], place: int
+) -> None:
+    """Writes pareto.csv and pareto.safetensors: no prompt seen beats one of these on all terms."""
+    front = jax.tree.map(lambda leaf: np.asarray(leaf[place]), state.front)
+    order = [row for row in np.argsort(front.terms_KO[:, 0]) if np.isfinite(front.terms_KO[row, 0])]
+    names = [problem.task.terms[index] for index in objectives]
+    lines = [",".join(["prompt", *names])]
+    for number, row in enumerate(order):
+        lines.append(",".join([str(number), *(str(as_number(v)) for v in front.terms_KO[row])]))
+    write_file(folder / "pareto.csv", ("\n".join(lines) + "\n").encode())
+    prompts = {"prompts": front.prompts_KLD[np.array(order, int)].astype(np.float32)}
+    write_file(folder / "pareto.safetensors", to_safetensors(prompts, problem.notice))

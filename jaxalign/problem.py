@@ -1,4 +1,4 @@
-"""From a config to what a command works on: survey, target, model, questions, population."""
+"""From a config to what a command works on: survey, targets, model, questions."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
-from jaxalign.fitness import Task, make_task
+from jaxalign.config import ALL, country_names
+from jaxalign.errors import UserError
 from jaxalign.model import (
     LlamaConfig,
     load_model,
@@ -19,23 +20,20 @@ from jaxalign.model import (
     resolve,
     weights_digest,
 )
-from jaxalign.prompts import (
-    Questions,
-    build_questions,
-    encode_texts,
-    load_texts,
-    load_tokenizer,
-    starting_texts,
-)
-from jaxalign.search import from_tokens, from_vocabulary, make_strategy, normal
+from jaxalign.objective import BENCHMARK_TERMS, Task, make_task
+from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
+from jaxalign.search import make_strategy, mean_norm
 from jaxalign.survey import (
+    Benchmark,
     Instrument,
     Scoring,
     Target,
     find_target,
+    load_benchmark,
     load_instrument,
     load_targets,
     make_scoring,
+    questions_for,
 )
 
 
@@ -44,17 +42,19 @@ class Problem:
     """A survey put to a model, and the scores it should give.
 
     Attributes:
-      instrument, scoring, target: the survey, its formulas, the country's scores.
+      instrument, scoring: the survey and its formulas.
+      targets: the scores of each of the G countries.
       folder: where the model's files lie.
       notice: what every output of this model must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
-      questions: the survey as tokens; task: the same with the target, as arrays on the device.
+      questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
+        device.
     """
 
     instrument: Instrument
     scoring: Scoring
-    target: Target
+    targets: tuple[Target, ...]
     folder: Path
     notice: str | None
     graphdef: Any
@@ -70,11 +70,19 @@ class Problem:
         parts = {
             "architecture": repr(self.model_config).encode(),
             "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
-            "target": json.dumps(self.target.scores, sort_keys=True).encode(),
+            "target": json.dumps(
+                [target.scores for target in self.targets], sort_keys=True
+            ).encode(),
             # Tokenizer and chat template, by what they made of the survey.
             "questions": b"".join(
                 array.tobytes()
-                for array in (trie.tokens_T, trie.parents_T, self.questions.answer_ids_QA)
+                for array in (
+                    trie.tokens_T,
+                    trie.parents_T,
+                    self.questions.answer_ids_QA,
+                    self.questions.right_B,
+                    np.asarray(self.task.asked_GB),
+                )
             ),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
@@ -91,49 +99,63 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     instrument = load_instrument(survey.instrument)
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
     targets = load_targets(survey.targets, tuple(instrument.dimensions))
-    target = find_target(targets, config.country, f"survey.targets={survey.targets}")
-    # Only to check the names and numbers of search.*: the real one needs the model's width.
+    names = country_names(config.country)
+    if names == [ALL]:
+        names = list(targets)
+    wanted = {
+        target.code: target
+        for target in (
+            find_target(targets, name, f"survey.targets={survey.targets}") for name in names
+        )
+    }
+    benchmark = _load_benchmark(config)
+    own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
+    asked = [question for questions in own for question in questions]
+    load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
     make_strategy(
-        config.search.strategy, config.search.population, 1, 2, 1.0, strategy_params(config)
+        config.search.strategy,
+        config.search.population,
+        (1, 2),
+        1.0,
+        config.search.strategy_params.to_dict(),
+        config.search.generations,
     )
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     tokenizer = load_tokenizer(folder)
-    questions = build_questions(instrument, tokenizer)
+    questions = build_questions(instrument, tokenizer, benchmark=asked)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
-    target_C = np.array([target.scores[key] for key in instrument.dimensions], np.float32)
+    target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
     graphdef, weights, _ = load_model(folder, model.dtype)
+    asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
+    row_norm = float(jax.jit(mean_norm)(weights["embedding"][...]))
+    task = make_task(
+        questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
+    )
+    notices = (read_notice(folder), benchmark.notice if benchmark else None)
     return Problem(
         instrument=instrument,
         scoring=scoring,
-        target=target,
+        targets=tuple(wanted.values()),
         folder=folder,
-        notice=read_notice(folder),
+        notice="; ".join(filter(None, notices)) or None,
         graphdef=graphdef,
         weights=weights,
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
-        task=jax.device_put(make_task(questions, scoring, target_C)),
+        task=jax.device_put(task),
     )
 
 
-def strategy_params(config: config_dict.ConfigDict) -> dict[str, Any]:
-    """`search.strategy_params` as a plain dictionary."""
-    return config.search.strategy_params.to_dict()
-
-
-def first_population(config: config_dict.ConfigDict, problem: Problem) -> jax.Array:
-    """The initial population, float32 [P, L, D], seeded by `seed` and never naming the country."""
-    population, length = config.search.population, config.prompt.length
-    table_VD = problem.weights["embedding"][...]
-    if config.prompt.init == "texts":
-        rng = np.random.default_rng(config.seed)
-        target = problem.target
-        texts = starting_texts(load_texts(), target.code, target.country, population, rng)
-        return jax.jit(from_tokens)(table_VD, encode_texts(problem.tokenizer, texts, length))
-    draw = {"vocabulary": from_vocabulary, "normal": normal}[config.prompt.init]
-    # Beyond every generation's number, which fold_in the same key.
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**32 - 1)
-    return jax.jit(draw, static_argnums=(2, 3))(key, table_VD, population, length)
+def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:
+    if config.objective.benchmark:
+        return load_benchmark(config.objective.benchmark)
+    for name, weight in config.objective.terms.items():
+        if weight and name in BENCHMARK_TERMS:
+            raise UserError(
+                f"objective.terms.{name}={weight:g}: needs questions; set objective.benchmark to a "
+                "CSV of CulturalBench-Easy, or to `fixture`"
+            )
+    return None

@@ -24,12 +24,12 @@ from jaxalign.checkpoint import Checkpoints
 from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Evolution, RunState
-from jaxalign.fitness import Evaluation, Task, evaluate
+from jaxalign.fitness import evaluate
 from jaxalign.model import parameter_bytes, parameter_count, parse_config, random_model
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.attention import matmul_precision
-from jaxalign.problem import Problem, first_population, strategy_params
-from jaxalign.search import make_strategy, vocabulary_bounds
+from jaxalign.objective import Evaluation, Task
+from jaxalign.problem import Problem
 
 _LLAMA3 = {
     "model_type": "llama",
@@ -152,14 +152,15 @@ def measure(
     settings, choosing = _timed(resolve_settings, config, problem)
     with _compile_times() as compiled:
         engine, building = _timed(build_engine, config, problem, settings)
-    rounds = _run_rounds(config, problem, engine, settings["spread"], repeats, folder)
+    rounds = _run_rounds(config, problem, engine, repeats, folder)
     median = {part: statistics.median(taken[1:]) for part, taken in rounds.taken.items()}
     rest = median["generation"] - median["evaluate"] - median["ask_tell"]
     overhead = median["ask_tell"] + median["checkpoint"] + rest
 
     population, length = config.search.population, config.prompt.length
     trie = problem.questions.trie
-    tokens_per_second = engine.tokens / median["generation"]
+    tokens = engine.candidates * engine.tokens_each
+    tokens_per_second = tokens / median["generation"]
     flop_per_token = 2 * linear_parameters(problem.weights)
     rows, products = _product_size()
     ceiling = products * 2 * rows**3 / median["product"]
@@ -173,7 +174,7 @@ def measure(
         "trie_tokens": trie.size,
         "questions": len(trie.answer_nodes_Q),
         "chunk": engine.chunk,
-        "tokens": engine.tokens,
+        "tokens": tokens,
         "saving": trie.saving(length),
         "repeats": repeats,
         "seconds": {
@@ -185,7 +186,7 @@ def measure(
         },
         "generation_seconds": rounds.taken["generation"][1:],
         "overhead_share": overhead / median["generation"],
-        "candidates_per_second": population / median["generation"],
+        "candidates_per_second": engine.candidates / median["generation"],
         "tokens_per_second": tokens_per_second,
         "flop_per_token": flop_per_token,
         "ceiling": {"rows": rows, "flop_per_second": ceiling},
@@ -220,7 +221,6 @@ def _run_rounds(
     config: config_dict.ConfigDict,
     problem: Problem,
     engine: Engine,
-    spread: float,
     repeats: int,
     folder: Path,
 ) -> _Rounds:
@@ -231,13 +231,16 @@ def _run_rounds(
     peak = _peak_bytes()
 
     key = jax.random.key(config.seed)
-    population_PLD = first_population(config, problem)
+    task, beginning = engine.task, engine.beginning
+    space, vectors_E = beginning.space, beginning.vectors_E
+    prompts_ELD = jax.jit(space.prompts)(vectors_E)
     evaluate_alone = jax.jit(
         functools.partial(evaluate, problem.graphdef, make_objective(config, engine.chunk))
     )
-    search_alone = _search_alone(config, problem, spread)
-    searched, _ = jax.jit(search_alone.start)(None, None, population_PLD, key)
-    search_step = jax.jit(search_alone.step, donate_argnums=2)
+    search_alone = _search_alone(problem, engine)
+    params = beginning.strategy.params
+    searched, _ = jax.jit(search_alone.start)(None, task, space, params, vectors_E, key)
+    search_step = jax.jit(search_alone.step, donate_argnums=3)
     multiply = _product(jnp.dtype(config.model.dtype))
     checkpoints = Checkpoints(folder / "checkpoints", every=1, keep=0)
 
@@ -255,8 +258,8 @@ def _run_rounds(
     for _ in range(1 + repeats):
         state, _ = timed("generation", engine.step, state)
         timed("checkpoint", save, state)
-        timed("evaluate", evaluate_alone, problem.weights, problem.task, population_PLD, key)
-        searched, _ = timed("ask_tell", search_step, None, None, searched)
+        timed("evaluate", evaluate_alone, problem.weights, task, prompts_ELD, key)
+        searched, _ = timed("ask_tell", search_step, None, task, space, searched)
         timed("product", multiply)
 
     restored = checkpoints.restore(engine.abstract_state)
@@ -266,31 +269,22 @@ def _run_rounds(
     return _Rounds(taken, peak, kept == again)
 
 
-def _search_alone(config: config_dict.ConfigDict, problem: Problem, spread: float) -> Evolution:
+def _search_alone(problem: Problem, engine: Engine) -> Evolution:
     """The engine's evolution without the model: a loss is one coordinate of its candidate."""
-    strategy = make_strategy(
-        config.search.strategy,
-        config.search.population,
-        config.prompt.length,
-        problem.model_config.width,
-        spread,
-        strategy_params(config),
-    )
-    bounds = None
-    if config.search.bounds == "vocabulary":
-        bounds = jax.jit(vocabulary_bounds)(problem.weights["embedding"][...])
+    countries = len(problem.targets)
     dimensions = len(problem.instrument.dimensions)
-    answers_QA = problem.questions.answer_ids_QA
 
-    def free(_: Any, task: Task, population_PLD: jax.Array, key: jax.Array) -> Evaluation:
-        population = population_PLD.shape[0]
+    def free(_: Any, task: Task, prompts_ELD: jax.Array, *__: jax.Array) -> Evaluation:
+        candidates = prompts_ELD.shape[0]
+        loss_GE = jnp.broadcast_to(jnp.abs(prompts_ELD[:, 0, 0]), (countries, candidates))
         return Evaluation(
-            jnp.abs(population_PLD[:, 0, 0]),
-            jnp.zeros((population, dimensions)),
-            jnp.zeros((population, *answers_QA.shape)),
+            loss_GE,
+            jnp.zeros((candidates, dimensions)),
+            jnp.zeros((candidates, *task.answer_ids_QA.shape)),
+            jnp.broadcast_to(loss_GE[..., None], (*loss_GE.shape, len(task.terms))),
         )
 
-    return Evolution(strategy, free, bounds)
+    return dataclasses.replace(engine.evolution, evaluate=free)
 
 
 def _product(dtype: jnp.dtype) -> Callable[[], list[jax.Array]]:

@@ -5,10 +5,12 @@
 The same command on the same workdir goes on where the last one stopped.
 """
 
+import functools
 import logging
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ from ml_collections import config_dict
 
 from jaxalign import command
 from jaxalign.checkpoint import Checkpoints
-from jaxalign.config import to_plain, validate
+from jaxalign.config import country_names, to_plain, validate
 from jaxalign.engine import Engine, build_engine, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
 from jaxalign.report import Progress
+from jaxalign.report.files import write_json
 from jaxalign.stopping import StopRequest
 from jaxalign.workdir import (
     Workdir,
@@ -44,7 +47,7 @@ def main(typed: list[str]) -> None:
     config = _CONFIG.value
     validate(config)
     model = Path(config.model.path).name.lower()
-    default = f"runs/{config.country.lower()}-{model}"
+    default = f"runs/{'-'.join(country_names(config.country)).lower()}-{model}"
     path = Path(_WORKDIR.value or config.workdir or default).expanduser()
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
@@ -103,15 +106,16 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
                 )
             if old:
                 warn_of_changes(old, record)
-            workdir.write_json("config.json", record)
+            write_json(path / "config.json", record)
             tell_before(config, problem, engine, path, begun)
 
             # 5. The search, and what leaves it.
+            codes = [target.code for target in problem.targets]
             state, records = search(
                 engine,
                 restored,
                 generations,
-                config.search.population,
+                functools.partial(make_record, codes, problem.task.terms),
                 workdir,
                 checkpoints,
                 stop,
@@ -132,7 +136,7 @@ def search(
     engine: Engine,
     restored: RunState | None,
     generations: int,
-    population: int,
+    record_of: Callable[..., dict[str, Any]],
     workdir: Workdir,
     checkpoints: Checkpoints,
     stop: StopRequest,
@@ -140,13 +144,16 @@ def search(
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
+    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens.
+
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl tells of.
 
     Returns:
       The last state, and all records of the run.
     """
-    records = workdir.rewind_metrics(restored.metrics if restored else None, notice)
+    last = record_of(jax.device_get(restored.metrics)) if restored else None
+    records = workdir.rewind_metrics(last, notice)
     generation = int(restored.metrics.generation) if restored else 0
     start = engine.compile_start() if restored is None else lambda: (restored, None)
     clock = time.perf_counter()
@@ -155,12 +162,14 @@ def search(
         nonlocal clock
         metrics = jax.device_get(metrics)
         now = time.perf_counter()
-        records.append(make_record(metrics, now - clock, engine.tokens))
+        before = records[-1]["evaluations"] if records else 0
+        tokens = (int(metrics.evaluations) - before) * engine.tokens_each
+        records.append(record_of(metrics, now - clock, tokens))
         clock = now
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, population, start=generation) as progress:
+    with Progress(generations, engine.candidates, start=generation) as progress:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)

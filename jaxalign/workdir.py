@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -113,30 +114,32 @@ class Workdir:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: cannot be read ({error}); give another --workdir") from error
 
-    def write_json(self, name: str, value: dict[str, Any]) -> None:
-        """Writes a JSON file whole or not at all."""
-        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-        write_file(self.path / name, text.encode())
-
     def rewind_metrics(
-        self, metrics: Metrics | None, notice: str | None = None
+        self,
+        last: dict[str, Any] | None,
+        notice: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Opens metrics.jsonl for a run that goes on after `metrics`; None starts it anew.
+        """Opens metrics.jsonl for a run that goes on after a generation; None starts it anew.
 
-        Later lines are of generations that will be run again. The line of `metrics` itself is
-        written here, without timings, if the run was cut off before it came to that.
+        Later lines are of generations that will be run again.
+
+        Args:
+          last: the record of that generation, as its checkpoint has it, without timings. It is
+            written here if the run was cut off before it came to that.
+          notice: shown with the curves.
 
         Returns:
           The records kept.
         """
         path = self.path / "metrics.jsonl"
         records: list[dict[str, Any]] = []
-        if metrics is not None:
-            last = int(metrics.generation)
-            records = [record for record in _whole_records(path) if record["generation"] < last]
-            if len(records) < last:
-                _LOG.warning("%s lacks lines before generation %d; the run goes on", path, last)
-            records.append(_last_record(path, metrics))
+        if last is not None:
+            number = last["generation"]
+            found = _whole_records(path)
+            records = [record for record in found if record["generation"] < number]
+            if len(records) < number:
+                _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
+            records += [record for record in found if record["generation"] == number][:1] or [last]
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
@@ -152,9 +155,8 @@ class Workdir:
 
     def _draw(self, record: dict[str, Any]) -> None:
         assert self._curves is not None
-        for name, value in record.items():
-            if value is not None and name != "generation":
-                self._curves.add_scalar(name, value, record["generation"])
+        for name, value in _curves(record):
+            self._curves.add_scalar(name, value, record["generation"])
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line; it survives the death of the process."""
@@ -174,20 +176,67 @@ def as_number(value: Any) -> float | None:
     return float(str(np.float32(value))) if math.isfinite(value) else None
 
 
-def make_record(metrics: Metrics, seconds: float | None, tokens: int | None) -> dict[str, Any]:
-    """One line of metrics.jsonl. Infinite means and unknown counts become null."""
+def make_record(
+    countries: Sequence[str],
+    terms: Sequence[str],
+    metrics: Metrics,
+    seconds: float | None = None,
+    tokens: int | None = None,
+) -> dict[str, Any]:
+    """One line of metrics.jsonl. Infinite means and unknown counts become null.
+
+    A run for several countries tells of each under `countries`, and outside of that their means.
+
+    Args:
+      countries: codes of the G countries.
+      terms: names of the O objectives.
+      metrics: of the generation, on the host.
+      seconds: that the generation took.
+      tokens: that went through the model.
+    """
+    of_each = {
+        code: {
+            "best_loss": as_number(metrics.best_loss_G[place]),
+            "generation_best": as_number(metrics.generation_best_G[place]),
+            "generation_mean": as_number(metrics.generation_mean_G[place]),
+            "accepted": _count(metrics.accepted_G[place]),
+            "prompt_norm": as_number(metrics.prompt_norm_G[place]),
+            "terms": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
+        }
+        for place, code in enumerate(countries)
+    }
+    if len(countries) == 1:
+        together = of_each[countries[0]]
+    else:
+        together = {
+            "best_loss": as_number(np.mean(metrics.best_loss_G)),
+            "generation_best": as_number(np.mean(metrics.generation_best_G)),
+            "generation_mean": as_number(np.mean(metrics.generation_mean_G)),
+            "accepted": _count(np.sum(metrics.accepted_G)),
+            "prompt_norm": as_number(np.mean(metrics.prompt_norm_G)),
+            "countries": of_each,
+        }
     return {
         "generation": int(metrics.generation),
         "evaluations": int(metrics.evaluations),
-        "best_loss": as_number(metrics.best_loss),
-        "generation_best": as_number(metrics.generation_best),
-        "generation_mean": as_number(metrics.generation_mean),
-        "accepted": int(metrics.accepted) if metrics.accepted >= 0 else None,
         "failed": int(metrics.failed),
-        "prompt_norm": as_number(metrics.prompt_norm),
+        **together,
         "seconds": None if seconds is None else round(seconds, 4),
         "tokens_per_second": round(tokens / seconds) if seconds and tokens else None,
     }
+
+
+def _count(number: Any) -> int | None:
+    return int(number) if number >= 0 else None
+
+
+def _curves(record: dict[str, Any], place: str = "") -> Iterator[tuple[str, float]]:
+    """Names and values of a record's numbers; what lies deeper is named with slashes."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _curves(value, f"{place}{name}/")
+        elif value is not None and name != "generation":
+            yield place + name, value
 
 
 def _whole_records(path: Path) -> list[dict[str, Any]]:
@@ -199,13 +248,6 @@ def _whole_records(path: Path) -> list[dict[str, Any]]:
             if isinstance(record, dict) and "generation" in record:
                 records.append(record)
     return records
-
-
-def _last_record(path: Path, metrics: Metrics) -> dict[str, Any]:
-    """The line of the restored generation, from the file if it is there, else without timings."""
-    generation = int(metrics.generation)
-    found = [record for record in _whole_records(path) if record["generation"] == generation]
-    return found[0] if found else make_record(metrics, None, None)
 
 
 def make_run_record(

@@ -11,7 +11,15 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxalign.fitness import Objective, answer_logits, choose_chunk, evaluate, read_answers
+from jaxalign.fitness import (
+    answer_logits,
+    choose_chunk,
+    evaluate,
+    loss_of_prompt,
+    read_answers,
+)
+from jaxalign.objective import Objective
+from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
 
 LENGTH = 3
@@ -23,9 +31,10 @@ def population_PLD(tiny_problem):
     return 0.3 * jax.random.normal(jax.random.key(1), shape)
 
 
-def run(problem, population_PLD, **settings):
+def run(problem, population_PLD, count=None, **settings):
     function = functools.partial(evaluate, problem.graphdef, Objective(**settings))
-    result = jax.jit(function)(problem.weights, problem.task, population_PLD, jax.random.key(7))
+    arguments = (problem.weights, problem.task, population_PLD, jax.random.key(7), count)
+    result = jax.jit(function)(*arguments)
     return jax.tree.map(np.asarray, result)
 
 
@@ -94,7 +103,7 @@ def test_vmapped_equals_looped_equals_chunked(tiny_problem, population_PLD):
         np.testing.assert_allclose(chunked.answers_PQA, together.answers_PQA, atol=2e-6)
     looped = [run(tiny_problem, one[None], chunk=1).scores_PC[0] for one in population_PLD]
     np.testing.assert_allclose(np.stack(looped), together.scores_PC, rtol=1e-5)
-    assert np.ptp(together.loss_P) > 1.0
+    assert np.ptp(together.loss_GP) > 1.0
 
 
 def test_scores_and_loss_by_hand(tiny_problem, population_PLD):
@@ -103,8 +112,10 @@ def test_scores_and_loss_by_hand(tiny_problem, population_PLD):
     pdi = 35 * (m["m07"] - m["m02"]) + 25 * (m["m20"] - m["m23"]) + 50
     np.testing.assert_allclose(result.scores_PC[:, 0], pdi, rtol=1e-5)
     target = np.array([95.0, 25, 60, 80, 36, 52])  # Saudi Arabia, hofstede2010
-    np.testing.assert_allclose(result.loss_P, np.abs(result.scores_PC - target).sum(1), rtol=1e-5)
-    euclidean = run(tiny_problem, population_PLD, chunk=2, norm="l2").loss_P
+    np.testing.assert_allclose(
+        result.loss_GP[0], np.abs(result.scores_PC - target).sum(1), rtol=1e-5
+    )
+    euclidean = run(tiny_problem, population_PLD, chunk=2, norm="l2").loss_GP[0]
     np.testing.assert_allclose(
         euclidean, np.linalg.norm(result.scores_PC - target, axis=1), rtol=1e-5
     )
@@ -114,9 +125,9 @@ def test_a_failed_candidate_loses_and_harms_no_other(tiny_problem, population_PL
     broken = population_PLD.at[2].set(jnp.nan)
     for chunk in (1, 2, 5):
         result, sound = (run(tiny_problem, p, chunk=chunk) for p in (broken, population_PLD))
-        assert np.isposinf(result.loss_P[2])
+        assert np.isposinf(result.loss_GP[0, 2])
         others = [0, 1, 3, 4]
-        np.testing.assert_array_equal(result.loss_P[others], sound.loss_P[others])
+        np.testing.assert_array_equal(result.loss_GP[:, others], sound.loss_GP[:, others])
 
 
 @settings(max_examples=20, deadline=None)
@@ -146,6 +157,74 @@ def test_sampling_is_seeded_and_differs_between_candidates(tiny_problem, populat
     again = run(tiny_problem, same, chunk=2, readout="sampled", respondents=5)
     np.testing.assert_array_equal(first.answers_PQA, again.answers_PQA)
     assert len({answers.tobytes() for answers in first.answers_PQA}) == len(same)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5])
+def test_only_the_first_candidates_are_evaluated(tiny_problem, population_PLD, chunk):
+    whole = run(tiny_problem, population_PLD, chunk=chunk)
+    for count in range(1, 6):
+        part = run(tiny_problem, population_PLD, jnp.int32(count), chunk=chunk)
+        np.testing.assert_array_equal(part.loss_GP[:, :count], whole.loss_GP[:, :count])
+        assert np.isposinf(part.loss_GP[:, count:]).all()
+        # What was left out was not computed: no answers stand there beyond the last chunk.
+        beyond = -(-count // chunk) * chunk
+        assert not part.answers_PQA[beyond:].any() and part.answers_PQA[:count].any()
+
+
+def test_every_country_is_served_by_one_pass(tiny_config, population_PLD, tiny_problem):
+    tiny_config.country = "sa,us,jp"
+    several = load_problem(tiny_config)
+    result = run(several, population_PLD, chunk=2)
+    assert result.loss_GP.shape == (3, 5)
+    for place, country in enumerate(["SA", "US", "JP"]):
+        tiny_config.country = country
+        alone = run(load_problem(tiny_config), population_PLD, chunk=2)
+        np.testing.assert_array_equal(result.loss_GP[place], alone.loss_GP[0])
+        np.testing.assert_array_equal(result.scores_PC, alone.scores_PC)
+
+
+def test_objectives_by_hand(tiny_config, population_PLD):
+    tiny_config.country = "sa,cn"
+    tiny_config.objective.benchmark = "fixture"
+    problem = load_problem(tiny_config)
+    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    naive_QA = run(problem, no_rows, chunk=1).answers_PQA[0]
+    problem = dataclasses.replace(problem, task=problem.task._replace(naive_QA=naive_QA))
+    weights = (("benchmark_nll", 2.0), ("naive_distance", 0.5), ("survey", 1.0))
+    result = run(problem, population_PLD, chunk=2, weights=weights)
+    terms = dict(zip(problem.task.terms, np.moveaxis(result.terms_GPO, -1, 0), strict=True))
+
+    targets = np.array([[95.0, 25, 60, 80, 36, 52], [80, 20, 66, 30, 87, 24]])
+    survey = np.abs(result.scores_PC[None] - targets[:, None]).sum(-1)
+    np.testing.assert_allclose(terms["survey"], survey, rtol=1e-5)
+    moved = np.abs(result.answers_PQA - naive_QA)[:, :24].sum(-1).mean(-1) / 2 * 100
+    np.testing.assert_allclose(terms["naive_distance"], [moved, moved], rtol=1e-4)
+    table_VD = np.asarray(problem.weights["embedding"][...])
+    norm = (
+        np.linalg.norm(population_PLD, axis=-1).mean(-1) / np.linalg.norm(table_VD, axis=-1).mean()
+    )
+    np.testing.assert_allclose(terms["prompt_norm"], [norm, norm], rtol=1e-5)
+    for place, target in enumerate(problem.targets):
+        asked = [index for index, name in enumerate(problem.questions.countries_B)
+                 if name == target.country]  # fmt: skip
+        assert len(asked) == 4
+        right = problem.questions.right_B[asked]
+        answers = result.answers_PQA[:, 24:][:, asked]
+        likely = np.take_along_axis(answers, right[None, :, None], axis=-1)[..., 0]
+        np.testing.assert_allclose(
+            terms["benchmark_nll"][place], -np.log(likely).mean(-1), rtol=1e-4
+        )
+        wrong = 100 * (answers.argmax(-1) != right).mean(-1)
+        np.testing.assert_allclose(terms["benchmark_error"][place], wrong, atol=1e-3)
+    total = terms["survey"] + 2 * terms["benchmark_nll"] + 0.5 * terms["naive_distance"]
+    np.testing.assert_allclose(result.loss_GP, total, rtol=1e-5)
+
+
+def test_the_loss_that_is_differentiated_is_the_loss(tiny_problem, population_PLD):
+    losses = run(tiny_problem, population_PLD, chunk=2).loss_GP
+    one = jax.jit(functools.partial(loss_of_prompt, tiny_problem.graphdef, Objective()))
+    ours = [one(tiny_problem.weights, tiny_problem.task, prompt_LD) for prompt_LD in population_PLD]
+    np.testing.assert_allclose(np.stack(ours, 1), losses, rtol=1e-5)
 
 
 def test_weights_and_task_are_arguments(tiny_problem, population_PLD):

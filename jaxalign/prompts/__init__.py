@@ -1,7 +1,13 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
 from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
-from jaxalign.prompts.questions import Questions, build_questions, option_ids, question_text
+from jaxalign.prompts.questions import (
+    Questions,
+    benchmark_text,
+    build_questions,
+    option_ids,
+    question_text,
+)
 from jaxalign.prompts.texts import Texts, encode_texts, load_texts, starting_texts
 from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
 
@@ -10,6 +16,7 @@ __all__ = [
     "Questions",
     "Texts",
     "TokenTrie",
+    "benchmark_text",
     "build_questions",
     "build_trie",
     "encode",

@@ -1,30 +1,51 @@
-"""A survey's items as token sequences, and the tokens that answer them."""
+"""A survey's items and a benchmark's questions as token sequences, and the tokens of answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode, render_chat
 from jaxalign.prompts.trie import TokenTrie, build_trie
-from jaxalign.survey import Instrument, Item
+from jaxalign.survey import BENCHMARK_LABELS, BenchmarkQuestion, Instrument, Item
+
+_BENCHMARK_INSTRUCTION = "Reply with the letter of one option only."
+_OTHER_LABELS = "choose other labels in the survey file"
+_NO_BENCHMARK = "this tokenizer cannot be asked for letters: leave the benchmark out"
 
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """A survey ready to be asked.
+    """A survey, and perhaps a benchmark, ready to be asked.
 
     Attributes:
-      trie: all Q questions, up to where the answer begins.
-      answer_ids_QA: token that stands for each option; repeats the first where an item has fewer
+      trie: all Q questions, up to where the answer begins: the survey's items, then the
+        benchmark's B questions.
+      answer_ids_QA: token that stands for each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
+      items: number of survey items, Q − B; they are the first rows.
+      right_B: int32, index of the right option of each benchmark question.
+      countries_B: name of the country that each benchmark question is on.
     """
 
     trie: TokenTrie
     answer_ids_QA: np.ndarray
     offered_QA: np.ndarray
+    items: int
+    right_B: np.ndarray
+    countries_B: tuple[str, ...]
+
+
+class _Asked(NamedTuple):
+    """What a question of either kind needs to become tokens."""
+
+    user: str
+    labels: tuple[str, ...]
+    where: str
+    remedy: str
 
 
 def question_text(instrument: Instrument, item: Item) -> str:
@@ -39,34 +60,79 @@ def question_text(instrument: Instrument, item: Item) -> str:
     return "\n".join([item.stem, *options, instrument.instruction, item.text])
 
 
-def build_questions(instrument: Instrument, tokenizer: Any, system: str | None = None) -> Questions:
-    """Tokenises a survey and merges its questions into a trie.
+def benchmark_text(question: BenchmarkQuestion) -> str:
+    """The user's message for one question of a benchmark.
+
+    The instruction stands first, since nothing after it is shared: questions differ from their
+    first word on.
+    """
+    labels = BENCHMARK_LABELS[: len(question.options)]
+    options = [f"{label}. {option}" for label, option in zip(labels, question.options, strict=True)]
+    return "\n".join([_BENCHMARK_INSTRUCTION, question.text, *options])
+
+
+def build_questions(
+    instrument: Instrument,
+    tokenizer: Any,
+    system: str | None = None,
+    benchmark: Sequence[BenchmarkQuestion] = (),
+) -> Questions:
+    """Tokenises a survey and a benchmark and merges their questions into one trie.
 
     Args:
       instrument: the survey.
       tokenizer: a transformers tokenizer.
       system: text of a system message before each question, such as a persona; None for none.
+      benchmark: further questions, asked after the survey's items.
 
     Raises:
-      UserError: two options of an item begin with the same token, or an option has no token.
+      UserError: two options of a question begin with the same token, or an option has no token.
     """
-    texts = [
-        render_chat(tokenizer, question_text(instrument, item), system) for item in instrument.items
+    asked = [
+        _Asked(question_text(instrument, item), item.labels, f"item {item.id}", _OTHER_LABELS)
+        for item in instrument.items
     ]
-    options = max(len(item.labels) for item in instrument.items)
-    answer_ids_QA = np.empty((len(texts), options), np.int32)
-    offered_QA = np.zeros((len(texts), options), bool)
-    for row, (item, text) in enumerate(zip(instrument.items, texts, strict=True)):
-        ids = option_ids(tokenizer, text, item.labels, f"item {item.id}")
+    for question in benchmark:
+        labels = BENCHMARK_LABELS[: len(question.options)]
+        where = f"benchmark question {question.id}"
+        asked.append(_Asked(benchmark_text(question), labels, where, _NO_BENCHMARK))
+
+    options = max(len(one.labels) for one in asked)
+    answer_ids_QA = np.empty((len(asked), options), np.int32)
+    offered_QA = np.zeros((len(asked), options), bool)
+    sequences = []
+    for row, one in enumerate(asked):
+        text = render_chat(tokenizer, one.user, system)
+        ids = option_ids(tokenizer, text, one.labels, one.where, one.remedy)
         answer_ids_QA[row] = ids[0]
         answer_ids_QA[row, : len(ids)] = ids
         offered_QA[row, : len(ids)] = True
-    trie = build_trie([encode(tokenizer, text) for text in texts])
-    return Questions(trie, answer_ids_QA, offered_QA)
+        sequences.append(encode(tokenizer, text))
+    return Questions(
+        trie=build_trie(sequences),
+        answer_ids_QA=answer_ids_QA,
+        offered_QA=offered_QA,
+        items=len(instrument.items),
+        right_B=np.array([question.right for question in benchmark], np.int32),
+        countries_B=tuple(question.country for question in benchmark),
+    )
 
 
-def option_ids(tokenizer: Any, text: str, labels: tuple[str, ...], where: str) -> list[int]:
+def option_ids(
+    tokenizer: Any,
+    text: str,
+    labels: tuple[str, ...],
+    where: str,
+    remedy: str = _OTHER_LABELS,
+) -> list[int]:
     """First token of each label as the tokenizer writes it after `text`.
+
+    Args:
+      tokenizer: a transformers tokenizer.
+      text: what stands before the answer.
+      labels: of the options.
+      where: names the question in messages.
+      remedy: what the user can do, in messages.
 
     Raises:
       UserError: a label melts into the text before it, or two labels share their first token.
@@ -78,14 +144,13 @@ def option_ids(tokenizer: Any, text: str, labels: tuple[str, ...], where: str) -
         if after[: len(before)] != before or len(after) == len(before):
             raise UserError(
                 f"{where}: option label {label!r} is not a token of its own after the question; "
-                "choose other labels in the survey file"
+                f"{remedy}"
             )
         first = after[len(before)]
         if first in ids:
             raise UserError(
                 f"{where}: options {labels[ids.index(first)]!r} and {label!r} begin with the same "
-                f"token {tokenizer.convert_ids_to_tokens(first)!r}; choose labels that differ in "
-                "their first token"
+                f"token {tokenizer.convert_ids_to_tokens(first)!r}; {remedy}"
             )
         ids.append(first)
     return ids

@@ -6,6 +6,6 @@ again long after the run, on a machine without an accelerator.
 
 from jaxalign.report.page import write_report
 from jaxalign.report.progress import Progress
-from jaxalign.report.terminal import print_header, print_result
+from jaxalign.report.terminal import print_header, print_result, print_results
 
-__all__ = ["Progress", "print_header", "print_result", "write_report"]
+__all__ = ["Progress", "print_header", "print_result", "print_results", "write_report"]

@@ -59,6 +59,11 @@ def write_file(path: Path, content: bytes) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

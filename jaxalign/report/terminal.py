@@ -48,6 +48,35 @@ def print_result(
     _print_files(console, files)
 
 
+def print_results(
+    summaries: dict[str, dict[str, Any]],
+    files: list[tuple[str, str]],
+    notice: str | None = None,
+    *,
+    console: Console | None = None,
+) -> None:
+    """Prints the losses of a run for several countries, one line each, and the files.
+
+    Args:
+        summaries: the content of each country's summary.json.
+        files: path and one line of explanation each.
+        notice: said below the losses.
+        console: where to print; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    table = _table("Loss", "country", "constant answer", "naive", "tuned", "share of naive")
+    for summary in summaries.values():
+        loss = summary["loss"]
+        tuned = Text(format_loss(loss["best"]), style="bold")
+        share = f"{loss['best'] / loss['naive']:.0%}" if loss["best"] is not None else ""
+        losses = format_loss(loss["constant"]), format_loss(loss["naive"])
+        table.add_row(summary.get("country_name") or summary["country"], *losses, tuned, share)
+    console.print()
+    console.print(table)
+    _print_notice(console, notice)
+    _print_files(console, files)
+
+
 def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
     """Prints paths whole, to be copied: beside their lines, or above where that is too wide."""
     width = max((len(path) for path, _ in files), default=0)
@@ -90,6 +119,9 @@ def _loss_table(summary: dict[str, Any]) -> Table:
         share = f"{value / naive:.0%}" if value is not None and naive else ""
         style = "bold" if key == "best" else ""
         table.add_row(Text(name, style=style), Text(format_loss(value), style=style), share)
+    if polished := summary.get("polish"):
+        share = f"{polished['loss'] / loss['naive']:.0%}" if loss.get("naive") else ""
+        table.add_row("then polished by gradient", format_loss(polished["loss"]), share)
     return table
 
 

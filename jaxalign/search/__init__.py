@@ -1,14 +1,47 @@
-"""How candidates are proposed: initial populations and strategies, over plain arrays."""
+"""How candidates are proposed: spaces, initial populations and strategies, over plain arrays."""
 
-from jaxalign.search.initial import from_tokens, from_vocabulary, normal, vocabulary_bounds
-from jaxalign.search.strategies import Strategy, make_strategy, strategy_names
+from jaxalign.search.contract import Strategy
+from jaxalign.search.initial import (
+    embedding_std,
+    from_tokens,
+    from_vocabulary,
+    mixtures,
+    normal,
+    resize_population,
+    vocabulary_bounds,
+)
+from jaxalign.search.saved import read_population, read_prompt
+from jaxalign.search.spaces import (
+    Space,
+    first_vectors,
+    full_space,
+    mean_norm,
+    random_subspace,
+    text_space,
+    with_limits,
+)
+from jaxalign.search.strategies import generations_for, is_ours, make_strategy, strategy_names
 
 __all__ = [
+    "Space",
     "Strategy",
+    "embedding_std",
+    "first_vectors",
     "from_tokens",
     "from_vocabulary",
+    "full_space",
+    "generations_for",
+    "is_ours",
     "make_strategy",
+    "mean_norm",
+    "mixtures",
     "normal",
+    "random_subspace",
+    "read_population",
+    "read_prompt",
+    "resize_population",
     "strategy_names",
+    "text_space",
     "vocabulary_bounds",
+    "with_limits",
 ]

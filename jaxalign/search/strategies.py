@@ -1,188 +1,230 @@
-"""Evolutionary strategies by name: evosax's algorithms behind one contract.
-
-A strategy minimises. `init` wants an evaluated population, `ask` gives P candidates, `tell` takes
-their losses; +inf marks a failed candidate, NaN must never arrive.
-"""
+"""Strategies by name: one table of ours and evosax's, and their parameters from a config."""
 
 import dataclasses
 import inspect
 import math
-from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, get_args
 
 import evosax.algorithms
 import jax
 import jax.numpy as jnp
 import optax
 from evosax.algorithms.base import EvolutionaryAlgorithm
-from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
 from jaxalign.errors import UserError
+from jaxalign.search.contract import Strategy
+from jaxalign.search.jade import JADE
+from jaxalign.search.jde import jDE
+from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
+from jaxalign.search.random_search import RandomSearch
+from jaxalign.search.shade import SHADE
 
 # evosax's own F = .8, CR = .9 make steps that are too long for prompts: see BUILD_NOTES.md.
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
 }
-_LEAST = {"DifferentialEvolution": 4}
-# Only compares losses, so it may see +inf: a failed member is then replaced by whatever comes next.
-_COMPARES = {"DifferentialEvolution"}
-_HOPELESS = 1e6  # above any loss of a survey, small enough to be averaged and squared
+_RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "DifferentialEvolution": {
+        "crossover_rate": (0.0, 1.0),
+        "differential_weight": (0.0, 2.0),
+        "differential_weight_min": (0.0, 2.0),
+        "differential_weight_max": (0.0, 2.0),
+        "num_diff": (1, 100),
+    },
+}
+_OURS: dict[str, type[EvolutionaryAlgorithm]] = {
+    "JADE": JADE,
+    "LSHADE": LSHADE,
+    "RandomSearch": RandomSearch,
+    "SHADE": SHADE,
+    "jDE": jDE,
+}
+_REFUSED = {
+    "SV_CMA_ES": "it moves several populations at once, and a search here holds one",
+    "SV_Open_ES": "it moves several populations at once, and a search here holds one",
+}
+_LEAST = dict.fromkeys(["DifferentialEvolution", "ESMC", "jDE", "JADE", "SHADE", "LSHADE"], 4)
+_EVEN = {"ESMC"}  # refuses an odd population only when asked for candidates
+_LEAST_COORDINATES = {"LM_MA_ES": 2}  # NaN with one
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
+_LARGEST = float(jnp.finfo(jnp.float32).max)
+_LIMITS = {bool: (0, 1), int: (-(2**31), 2**31 - 1), float: (-_LARGEST, _LARGEST)}
 
 
-@dataclasses.dataclass(frozen=True)
-class Strategy:
-    """One evosax algorithm for candidates of shape `[L, D]`.
-
-    Attributes:
-      name: its name in evosax.
-      algorithm: the instance; build one per run, for a second would compile again.
-      params: the algorithm's parameters, a pytree; part of the run's state.
-    """
-
-    name: str
-    algorithm: EvolutionaryAlgorithm
-    params: Any
-
-    @property
-    def keeps_population(self) -> bool:
-        """Whether the state holds a population (as DE does) and not a distribution (as CMA-ES)."""
-        return isinstance(self.algorithm, PopulationBasedAlgorithm)
-
-    def init(
-        self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array
-    ) -> Any:
-        """State after the initial population; a distribution starts at its best member.
-
-        Consumes the key.
-        """
-        with _evosax_rules():
-            if self.keeps_population:
-                return self.algorithm.init(key, population_PLD, self._usable(loss_P), params)
-            return self.algorithm.init(key, population_PLD[jnp.argmin(loss_P)], params)
-
-    def ask(self, key: jax.Array, params: Any, state: Any) -> tuple[jax.Array, Any]:
-        """Candidates `[P, L, D]` and the state that `tell` wants. Consumes the key."""
-        with _evosax_rules():
-            return self.algorithm.ask(key, state, params)
-
-    def tell(
-        self, key: jax.Array, params: Any, population_PLD: jax.Array, loss_P: jax.Array, state: Any
-    ) -> Any:
-        """The next state. Consumes the key."""
-        usable_P = self._usable(loss_P)
-        with _evosax_rules():
-            return self.algorithm.tell(key, population_PLD, usable_P, state, params)[0]
-
-    def _usable(self, loss_P: jax.Array) -> jax.Array:
-        """Failed candidates made as bad as the worst: one +inf in a mean makes a NaN state."""
-        if self.name in _COMPARES:
-            return loss_P
-        finite_P = jnp.isfinite(loss_P)
-        worst = jnp.max(jnp.where(finite_P, loss_P, -jnp.inf))
-        return jnp.where(finite_P, loss_P, jnp.where(jnp.any(finite_P), worst, _HOPELESS))
-
-    def accepted(self, before: Any, after: Any) -> jax.Array:
-        """How many members of the kept population were replaced; -1 where none is kept."""
-        if not self.keeps_population:
-            return jnp.int32(-1)
-        return jnp.sum(jnp.any(before.population != after.population, axis=-1), dtype=jnp.int32)
-
-
-def _evosax_rules() -> AbstractContextManager:
-    """Evosax broadcasts across ranks, which a strict caller may have forbidden for its own code."""
-    return jax.numpy_rank_promotion("allow")
-
-
-def strategy_names() -> list[str]:
-    """Names of all algorithms that need nothing but a population size and a solution."""
-    return sorted(
-        name
+def _table() -> dict[str, type[EvolutionaryAlgorithm]]:
+    theirs = {
+        name: member
         for name, member in vars(evosax.algorithms).items()
         if inspect.isclass(member)
         and issubclass(member, EvolutionaryAlgorithm)
-        and not _unmet(member)
-    )
+        and name not in _REFUSED
+    }
+    return dict(sorted((theirs | _OURS).items()))
+
+
+def strategy_names() -> list[str]:
+    """Names of all algorithms that run here: evosax's class names, and ours."""
+    return list(_table())
+
+
+def is_ours(name: str) -> bool:
+    """Whether the algorithm is this package's own, and not evosax's."""
+    return name in _OURS
+
+
+def generations_for(name: str, population: int, evaluations: int) -> int:
+    """The most generations after the initial population that so many evaluations pay for.
+
+    L-SHADE has more than others: its population shrinks on the way.
+    """
+    if name != "LSHADE":
+        return evaluations // population - 1
+    low, high = 0, evaluations
+    while low < high:
+        middle = (low + high + 1) // 2
+        spent = sum(lshade_sizes(population, lshade_evaluations(population, middle)))
+        low, high = (middle, high) if spent <= evaluations else (low, middle - 1)
+    return low
 
 
 def make_strategy(
-    name: str, population: int, length: int, width: int, spread: float, params: dict[str, Any]
+    name: str,
+    population: int,
+    shape: tuple[int, ...],
+    spread: float,
+    params: dict[str, Any],
+    generations: int = 1,
 ) -> Strategy:
     """Builds a strategy and its parameters.
 
     Args:
-      name: of an evosax algorithm.
+      name: in the table.
       population: P.
-      length: L, rows of a candidate.
-      width: D, their width.
+      shape: of one candidate, such as `(L, D)`.
       spread: standard deviation of the initial population around its mean; the first step length of
         an algorithm that has one, unless `params` says otherwise.
-      params: values for fields of the algorithm's parameters, over our defaults for it.
+      params: values for the algorithm's numbers, over our defaults for it: the fields of its
+        parameters, the numbers that its constructor takes and, where it moves its mean by an
+        optimiser, `step_scale`, a factor of the optimiser's steps.
+      generations: of the whole run, for algorithms with a schedule.
 
     Raises:
       UserError: no such strategy or parameter, a wrong value, or too small a population.
     """
-    cls: Any = getattr(evosax.algorithms, name, None)
-    if name not in strategy_names():
-        unmet = _unmet(cls) if inspect.isclass(cls) else []
-        reason = f"it also needs {', '.join(unmet)}" if unmet else "evosax has no such algorithm"
-        raise UserError(
-            f"search.strategy={name!r}: {reason}; there are {', '.join(strategy_names())}"
-        )
-    least = _LEAST.get(name, 2)
-    if population < least:
-        raise UserError(f"search.population={population}: {name} needs at least {least}")
-    options: dict[str, Any] = {"metrics_fn": _no_metrics}
-    if "std_schedule" in inspect.signature(cls).parameters:
-        options["std_schedule"] = optax.constant_schedule(spread)
-    template_LD = jnp.zeros((length, width), jnp.float32)
+    table = _table()
+    if name not in table:
+        reason = _REFUSED.get(name, "there is no such strategy")
+        raise UserError(f"search.strategy={name!r}: {reason}; there are {', '.join(table)}")
+    _check_sizes(name, population, math.prod(shape))
+    cls: Any = table[name]
+    own_ranges = getattr(cls, "param_ranges", None)
+    ranges = own_ranges(population) if own_ranges else _RANGES.get(name, {})
+    kinds = _constructor_numbers(cls)
+    options, faults = _typed({key: params[key] for key in params if key in kinds}, kinds, ranges)
     try:
-        algorithm = cls(population_size=population, solution=template_LD, **options)
+        algorithm = cls(
+            population_size=population,
+            solution=jnp.zeros(shape, jnp.float32),
+            metrics_fn=_no_metrics,
+            **_arguments(cls, options, spread, generations),
+        )
         defaults = algorithm.default_params
     except Exception as error:
         raise UserError(
             f"search.strategy={name!r} cannot start with a population of {population} and "
-            f"{length * width} coordinates: {' '.join(str(error).split()) or type(error).__name__}"
+            f"{math.prod(shape)} coordinates: "
+            f"{' '.join(str(error).split()) or type(error).__name__}"
         ) from error
-    names = {field.name for field in dataclasses.fields(defaults)}
+
+    fields = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    numbers = {key: value for key, value in fields.items() if jnp.isscalar(value)}
+    known = ", ".join(sorted(numbers.keys() | kinds.keys())) or "none"
     chosen = DEFAULT_PARAMS.get(name, {}) | params
-    if "std_init" in names:
+    if "std_init" in numbers:
         chosen = {"std_init": spread} | chosen
-    return Strategy(name, algorithm, _replace(name, defaults, chosen))
-
-
-def _replace(strategy: str, defaults: Any, chosen: dict[str, Any]) -> Any:
-    """Sets parameters by name, each of its default's type, and makes every number an array."""
-    faults = []
-    values = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
-    numbers = {key for key, value in values.items() if jnp.isscalar(value)}
-    for key, value in chosen.items():
-        if key not in numbers:
-            known = ", ".join(sorted(numbers)) or "none"
-            faults.append(f"search.strategy_params.{key}: {strategy} has {known}")
-            continue
-        kind = type(values[key]) if isinstance(values[key], int) else float
-        if (type(value) is kind or (kind is float and type(value) is int)) and math.isfinite(value):
-            values[key] = kind(value)
-        else:
-            expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-            faults.append(f"search.strategy_params.{key}={value!r}: must be {expected}")
+    unknown = [key for key in chosen if key not in numbers and key not in kinds]
+    faults += [f"search.strategy_params.{key}: {name} has {known}" for key in unknown]
+    values, wrong = _typed(
+        {key: value for key, value in chosen.items() if key in numbers},
+        {key: _kind(value) for key, value in numbers.items()},
+        ranges,
+    )
+    faults += wrong
     if faults:
         raise UserError("; ".join(faults))
     # Strongly typed arrays, so that a restored checkpoint has the same types.
-    return jax.tree.map(
+    strong = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), defaults.replace(**values)
     )
+    return Strategy(name, algorithm, strong, tuple(shape))
 
 
-def _unmet(cls: type) -> list[str]:
-    """Constructor arguments without a default that we cannot supply."""
-    return [
-        name
-        for name, parameter in inspect.signature(cls).parameters.items()
-        if parameter.default is inspect.Parameter.empty
-        and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        and name not in ("population_size", "solution")
-    ]
+def _check_sizes(name: str, population: int, coordinates: int) -> None:
+    least = _LEAST.get(name, 2)
+    if population < least:
+        raise UserError(f"search.population={population}: {name} needs at least {least}")
+    if name in _EVEN and population % 2:
+        raise UserError(f"search.population={population}: {name} needs an even number")
+    least = _LEAST_COORDINATES.get(name, 1)
+    if coordinates < least:
+        raise UserError(
+            f"search.strategy={name!r} needs at least {least} coordinates, not {coordinates}"
+        )
+
+
+def _constructor_numbers(cls: type) -> dict[str, type]:
+    """Numbers that an algorithm is built with, by name; a user may set them like parameters."""
+    signature = inspect.signature(cls, eval_str=True)
+    kinds = {}
+    for name, parameter in signature.parameters.items():
+        variants = set(get_args(parameter.annotation)) or {parameter.annotation}
+        kind = variants - {type(None)}
+        if len(kind) == 1 and kind <= {bool, int, float}:
+            kinds[name] = kind.pop()
+    for supplied in ("population_size", "generations"):
+        kinds.pop(supplied, None)
+    if "std_schedule" in signature.parameters:
+        kinds["std_init"] = float
+    if "optimizer" in signature.parameters:
+        kinds["step_scale"] = float
+    return kinds
+
+
+def _arguments(
+    cls: type, options: dict[str, Any], spread: float, generations: int
+) -> dict[str, Any]:
+    """The constructor's arguments: the user's numbers, and what follows from the run."""
+    parameters = inspect.signature(cls).parameters
+    arguments = dict(options)
+    std, scale = arguments.pop("std_init", spread), arguments.pop("step_scale", None)
+    if "std_schedule" in parameters:
+        arguments["std_schedule"] = optax.constant_schedule(std)
+    if scale is not None:
+        arguments["optimizer"] = optax.chain(parameters["optimizer"].default, optax.scale(scale))
+    if "generations" in parameters:
+        arguments["generations"] = generations
+    return arguments
+
+
+def _typed(
+    chosen: dict[str, Any], kinds: dict[str, type], ranges: dict[str, tuple[float, float]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Values of their kinds and within their ranges, and a line for each that is not."""
+    values, faults = {}, []
+    for key, value in chosen.items():
+        kind = kinds[key]
+        low, high = ranges.get(key, _LIMITS[kind])
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if fits and low <= value <= high:
+            values[key] = kind(value)
+        else:
+            bounds = f" from {low} to {high}" if key in ranges else ""
+            faults.append(f"search.strategy_params.{key}={value!r}: must be {_WORDS[kind]}{bounds}")
+    return values, faults
+
+
+def _kind(value: Any) -> type:
+    return type(value) if isinstance(value, int) else float
 
 
 def _no_metrics(*_: Any) -> dict:

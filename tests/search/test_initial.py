@@ -1,12 +1,28 @@
-"""Initial populations against numpy, from float32 and bfloat16 tables."""
+"""Initial populations against numpy, from float32 and bfloat16 tables; prompts from files."""
+
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 import scipy.stats
 
-from jaxalign.search import from_tokens, from_vocabulary, normal, vocabulary_bounds
+from jaxalign.errors import UserError
+from jaxalign.search import (
+    embedding_std,
+    from_tokens,
+    from_vocabulary,
+    mixtures,
+    normal,
+    read_population,
+    read_prompt,
+    resize_population,
+    vocabulary_bounds,
+)
 
 V, D = 50, 7
 
@@ -80,3 +96,143 @@ def test_the_mean_of_a_large_bfloat16_table_is_taken_in_float32():
     # In bfloat16 a running mean of thousands of rows would stall far from 1.
     table_VD = jnp.ones((20_000, 1), jnp.bfloat16)
     np.testing.assert_allclose(normal(jax.random.key(0), table_VD, 3, 2), 1.0, atol=1e-3)
+
+
+def test_embedding_std_is_that_of_all_entries(table_VD):
+    np.testing.assert_allclose(embedding_std(table_VD), exact(table_VD).std(), rtol=1e-5)
+
+
+def test_mixtures_lie_between_two_different_texts_row_by_row(table_VD):
+    texts_NLD = from_tokens(table_VD, np.random.default_rng(1).permutation(V)[:12].reshape(4, 3))
+    population_PLD = mixtures(jax.random.key(0), texts_NLD, 500)
+    assert (population_PLD.shape, population_PLD.dtype) == ((500, 3, D), jnp.float32)
+    texts = exact(texts_NLD)
+    counts, weights = np.zeros((4, 4)), []
+    for member in np.asarray(population_PLD, np.float64):
+        fits = []
+        for a in range(4):
+            for b in range(a):  # u = <x - b, a - b> / |a - b|^2, for each row
+                line = texts[a] - texts[b]
+                u = ((member - texts[b]) * line).sum(1) / (line**2).sum(1)
+                error = np.abs(member - texts[b] - u[:, None] * line).max()
+                fits.append((error, a, b, u))
+        error, a, b, u = min(fits, key=lambda fit: fit[0])
+        assert error < 1e-4 and (u > -1e-4).all() and (u < 1 + 1e-4).all()
+        counts[a, b] += 1
+        weights.extend(u)
+    assert scipy.stats.chisquare(counts[np.tril_indices(4, -1)]).pvalue > 1e-3
+    assert scipy.stats.kstest(weights, "uniform").pvalue > 1e-3
+
+
+def test_mixtures_need_two_texts(table_VD):
+    assert mixtures(jax.random.key(0), table_VD[:6].reshape(2, 3, D), 1).shape == (1, 3, D)
+    with pytest.raises(ValueError, match="at least two"):
+        mixtures(jax.random.key(0), table_VD[:3].reshape(1, 3, D), 5)
+
+
+def test_a_population_is_cut_or_repeated_with_noise():
+    population = jnp.asarray(np.random.default_rng(3).normal(size=(3, 4, 50)), jnp.float32)
+    key = jax.random.key(0)
+    for count in (1, 2, 3):
+        cut = resize_population(population, count, key, 9.0)
+        np.testing.assert_array_equal(cut, population[:count])
+    grown = np.asarray(resize_population(population, 200, key, 0.01))
+    assert grown.shape == (200, 4, 50)
+    np.testing.assert_array_equal(grown[:3], population)
+    noise = (grown - np.asarray(population)[np.arange(200) % 3])[3:]
+    assert scipy.stats.kstest(noise.ravel() / 0.01, "norm").pvalue > 1e-3
+    assert len(np.unique(grown.reshape(200, -1), axis=0)) == 200
+    again, other = (resize_population(population, 200, jax.random.key(k), 0.01) for k in (0, 1))
+    np.testing.assert_array_equal(again, grown)
+    assert not np.array_equal(other[3:], grown[3:])
+
+
+def test_a_prompt_alone_fills_a_population():
+    prompt_LD = jnp.ones((2, 3), jnp.bfloat16)
+    grown = resize_population(prompt_LD[None], 5, jax.random.key(0), jnp.float32(0.0))
+    assert grown.dtype == jnp.float32
+    np.testing.assert_array_equal(grown, np.ones((5, 2, 3)))
+
+
+def test_mixtures_depend_on_the_key_alone(table_VD):
+    texts_NLD = table_VD[:30].reshape(10, 3, D)
+    one, same, other = (mixtures(jax.random.key(k), texts_NLD, 6) for k in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    jitted = jax.jit(mixtures, static_argnums=2)(jax.random.key(0), texts_NLD, 6)
+    np.testing.assert_allclose(jitted, one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16])
+def test_a_saved_prompt_is_read_as_float32(dtype, tmp_path):
+    prompt = np.random.default_rng(4).normal(size=(3, 5)).astype(dtype)
+    path = tmp_path / "adapter.safetensors"
+    safetensors.numpy.save_file({"prompt_embeddings": prompt, "other": np.zeros(2)}, path)
+    for given in (path, str(path)):
+        read = read_prompt(given, 3, 5)
+        assert read.dtype == np.float32
+        np.testing.assert_array_equal(read, prompt.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "tensors,said",
+    [
+        ({"other": np.zeros((3, 5))}, "must hold a tensor 'prompt_embeddings', and holds other"),
+        ({}, "and holds nothing"),
+        ({"prompt_embeddings": np.zeros((4, 5))}, "has 4 rows and .* is 3; set prompt.length=4"),
+        ({"prompt_embeddings": np.zeros((3, 6))}, "is 6 wide and the model 5"),
+        ({"prompt_embeddings": np.zeros((1, 3, 5))}, r"not float64 of shape \[1, 3, 5\]"),
+        ({"prompt_embeddings": np.zeros((3, 5), np.int32)}, "real numbers .* not int32"),
+        ({"prompt_embeddings": np.full((3, 5), np.nan)}, "not finite"),
+        ({"prompt_embeddings": np.full((3, 5), 1e300)}, "not finite in float32"),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_one_line(tensors, said, tmp_path):
+    path = tmp_path / "prompt.safetensors"
+    safetensors.numpy.save_file(tensors, path)
+    with pytest.raises(
+        UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$"
+    ) as error:
+        read_prompt(path, 3, 5)
+    assert re.search(said, str(error.value))
+
+
+def test_an_unreadable_prompt_is_one_line(tmp_path):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\x00" * 7)
+    cut = tmp_path / "cut.safetensors"
+    content = safetensors.numpy.save({"prompt_embeddings": np.zeros((3, 5))})
+    cut.write_bytes(content[:-9])
+    for path in (tmp_path / "missing.safetensors", tmp_path, damaged, cut, Path("~nobody-here/x")):
+        with pytest.raises(UserError, match=r"^prompt.init=[^\n]*cannot read it \([^\n]+$"):
+            read_prompt(path, 3, 5)
+
+
+def test_a_saved_population_is_read_in_the_order_of_names(tmp_path):
+    rng = np.random.default_rng(5)
+    china, india = rng.normal(size=(4, 3, 5)), rng.normal(size=(2, 3, 5)).astype(np.float16)
+    path = tmp_path / "population.safetensors"
+    safetensors.numpy.save_file({"IN": india, "CN": china}, path)
+    read = read_population(path, 3, 5)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, np.concatenate([china, india]).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    "tensors,said",
+    [
+        ({}, "it holds no prompts"),
+        ({"CN": np.zeros((0, 3, 5))}, "it holds no prompts"),
+        ({"CN": np.zeros((3, 5))}, r"CN must be real numbers of shape \[P, L, D\], not float64"),
+        ({"CN": np.zeros((2, 3, 5)), "IN": np.zeros((2, 4, 5))}, "IN has 4 rows .* is 3; set"),
+        ({"CN": np.full((2, 3, 5), np.inf)}, "CN holds values that are not finite"),
+    ],
+)
+def test_a_population_that_does_not_fit_is_one_line(tensors, said, tmp_path):
+    path = tmp_path / "population.safetensors"
+    safetensors.numpy.save_file(tensors, path)
+    with pytest.raises(
+        UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$"
+    ) as error:
+        read_population(path, 3, 5)
+    assert re.search(said, str(error.value))

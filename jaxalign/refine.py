@@ -1,0 +1,76 @@
+"""What is done with the best prompts after a search: fresh respondents, and a gradient polish."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.beginning import RESCORE
+from jaxalign.engine import Engine, make_objective
+from jaxalign.fitness import evaluate, loss_of_prompt
+from jaxalign.gradient import Descent, Loss, descend, forward_equivalents
+from jaxalign.objective import Task
+from jaxalign.problem import Problem
+
+LEARNING_RATE = 0.01  # of Adam, in the units of the embeddings
+DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
+
+
+def rescore(
+    config: config_dict.ConfigDict, problem: Problem, engine: Engine, prompts_GLD: jax.Array
+) -> np.ndarray:
+    """Losses of each country's prompt with fresh samples of respondents, float32 [G, DRAWS].
+
+    The search kept the luckiest of thousands of noisy losses, so its own figure is too good.
+    """
+    objective = make_objective(config, engine.chunk)
+    function = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
+    key = jax.random.fold_in(jax.random.key(config.seed), RESCORE)
+    losses = [
+        function(problem.weights, engine.task, prompts_GLD, each).loss_GP
+        for each in jax.random.split(key, DRAWS)
+    ]
+    return np.stack([np.diagonal(loss_GG) for loss_GG in jax.device_get(losses)], axis=1)
+
+
+def polish(
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    task: Task,
+    prompt_LD: jax.Array,
+    country: int,
+    steps: int,
+) -> Descent:
+    """Descends along the gradient of the loss with expected answers, whatever the readout.
+
+    Args:
+      config: of the run.
+      problem: whose model is asked.
+      task: what is asked and wanted.
+      prompt_LD: where to begin.
+      country: its place among the targets.
+      steps: of Adam.
+    """
+    arguments = (problem.weights, task)
+    return descend(_loss(config, problem, country), arguments, prompt_LD, steps, LEARNING_RATE)
+
+
+def gradient_cost(config: config_dict.ConfigDict, problem: Problem) -> float:
+    """One step of a polish, in evaluations of a candidate: the ratio of their FLOPs."""
+    shape = (config.prompt.length, problem.model_config.width)
+    prompt_LD = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return forward_equivalents(
+        _loss(config, problem, 0), (problem.weights, problem.task), prompt_LD
+    )
+
+
+def _loss(config: config_dict.ConfigDict, problem: Problem, country: int) -> Loss:
+    objective = make_objective(config, 1)
+
+    def loss(arguments: Any, prompt_LD: jax.Array) -> jax.Array:
+        return loss_of_prompt(problem.graphdef, objective, *arguments, prompt_LD)[country]
+
+    return loss

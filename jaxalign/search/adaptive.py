@@ -1,0 +1,231 @@
+"""What the adaptive differential evolutions share, as pure functions over plain arrays.
+
+N is the number of coordinates of a flat candidate. Over N everything is elementwise, so that a
+population that is sharded over its coordinates needs no collective. In time and memory everything
+is O(P × N); partners are drawn as indices, in O(P).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from evosax.algorithms.base import metrics_fn
+from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
+from evosax.algorithms.population_based.base import State as BaseState
+from evosax.core.fitness_shaping import identity_fitness_shaping_fn
+from flax import struct
+
+LEAST = 4  # members: a parent, a base and two more
+SPREAD = 0.1  # of the Cauchy and normal laws of F and CR, in JADE and in all that came after
+
+
+@struct.dataclass
+class State(BaseState):
+    """What every differential evolution of ours carries on.
+
+    Attributes:
+      population, fitness: members `[P, N]` and their losses `[P]`, +inf for a failed one.
+      best_solution, best_fitness, generation_counter: as in evosax.
+      trial_weight, trial_rate: F and CR `[P]` of the candidates that were asked for last.
+      replaced: how many members the last `tell` replaced.
+    """
+
+    trial_weight: jax.Array
+    trial_rate: jax.Array
+    replaced: jax.Array
+
+
+@struct.dataclass
+class Archive:
+    """Parents that lost to their trial: `vectors` `[A, N]`, of which those `held` `[A]` are in it.
+
+    A vector stays in its row until it leaves, so that an update writes only the new ones.
+    """
+
+    vectors: jax.Array
+    held: jax.Array
+
+
+class AdaptiveDE(PopulationBasedAlgorithm):
+    """Base of the differential evolutions that adapt F and CR.
+
+    Args:
+      population_size: P, 4 or more.
+      solution: any array of a candidate's shape.
+      archive_rate: size of the archive as a multiple of P; 0 for no archive.
+      fitness_shaping_fn, metrics_fn: as in evosax.
+    """
+
+    def __init__(
+        self,
+        population_size: int,
+        solution: jax.Array,
+        archive_rate: float = 0.0,
+        fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
+        metrics_fn: Callable = metrics_fn,
+    ):
+        if population_size < LEAST:
+            raise ValueError(f"population_size={population_size}: needs at least {LEAST}")
+        super().__init__(population_size, solution, fitness_shaping_fn, metrics_fn)
+        self.archive_rate = archive_rate
+
+    @classmethod
+    def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
+        """Smallest and largest allowed value of each bounded parameter or constructor argument."""
+        raise NotImplementedError
+
+    def _blank(self) -> dict[str, jax.Array]:
+        """Fields of `State` before the initial population is known."""
+        size, width = self.population_size, self.num_dims
+        return {
+            "population": jnp.zeros((size, width), jnp.float32),
+            "fitness": jnp.full(size, jnp.inf, jnp.float32),
+            "best_solution": jnp.zeros(width, jnp.float32),
+            "best_fitness": jnp.float32(jnp.inf),
+            "generation_counter": jnp.int32(0),
+            "trial_weight": jnp.zeros(size, jnp.float32),
+            "trial_rate": jnp.zeros(size, jnp.float32),
+            "replaced": jnp.int32(0),
+        }
+
+    def _capacity(self, members: int | jax.Array) -> jax.Array:
+        return jnp.round(self.archive_rate * jnp.asarray(members, jnp.float32)).astype(jnp.int32)
+
+    def _empty_archive(self) -> Archive:
+        rows = max(1, math.ceil(self.archive_rate * self.population_size))  # XLA needs one to read
+        return Archive(jnp.zeros((rows, self.num_dims), jnp.float32), jnp.zeros(rows, bool))
+
+
+def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -> jax.Array:
+    """Uniform indices `[P]` below `count` that differ, row by row, from all those taken.
+
+    Exact and free of rejection: an index among the free ones is shifted past each taken one.
+    The key is consumed.
+    """
+    taken_KP = jnp.sort(jnp.stack(taken), axis=0)
+    first_KP = jnp.ones_like(taken_KP, bool).at[1:].set(taken_KP[1:] != taken_KP[:-1])
+    free_P = count - jnp.sum(first_KP, axis=0)
+    index_P = jax.random.randint(key, free_P.shape, 0, free_P)
+    for taken_P, first_P in zip(taken_KP, first_KP, strict=True):
+        index_P += first_P & (taken_P <= index_P)
+    return index_P
+
+
+def crossover(
+    key: jax.Array, parents_PN: jax.Array, mutants_PN: jax.Array, rate_P: jax.Array
+) -> jax.Array:
+    """Binomial crossover: each coordinate is the mutant's with probability CR, one always.
+
+    16 random bits a coordinate: random numbers are most of what `ask` costs on a CPU, and the
+    probability is still exact to 2^-17. The key is consumed.
+    """
+    rows, width = parents_PN.shape
+    key, forced_key = jax.random.split(key)
+    words = jax.random.bits(key, (rows, -(-width // 2)), jnp.uint32)
+    bits_PN = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(rows, -1)[:, :width]
+    crosses_PN = bits_PN.astype(jnp.float32) + 0.5 < 2.0**16 * rate_P[:, None]
+    forced_P = jax.random.randint(forced_key, (rows,), 0, width)
+    crosses_PN |= jnp.arange(width)[None, :] == forced_P[:, None]
+    return jnp.where(crosses_PN, mutants_PN, parents_PN)
+
+
+def current_to_pbest(
+    key: jax.Array,
+    population_PN: jax.Array,
+    fitness_P: jax.Array,
+    archive: Archive,
+    weight_P: jax.Array,
+    top_P: jax.Array,
+    count: int | jax.Array,
+) -> jax.Array:
+    """Mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
+
+    `x_pbest` is one of the `top_P` best, `x_r1` another member, `x_r2` another member still or one
+    of the archive. Of the rows only the first `count` are members. The key is consumed.
+    """
+    best_key, member_key, either_key = jax.random.split(key, 3)
+    own_P = jnp.arange(population_PN.shape[0])
+    best_P = jnp.argsort(fitness_P)[jax.random.randint(best_key, own_P.shape, 0, top_P)]
+    member_P = others(member_key, [own_P], count)
+    either_P = others(either_key, [own_P, member_P], count + jnp.sum(archive.held))
+    held_first = jnp.argsort(~archive.held)
+    second_PN = jnp.where(
+        (either_P < count)[:, None],
+        population_PN[jnp.minimum(either_P, count - 1)],
+        archive.vectors[held_first[jnp.maximum(either_P - count, 0)]],
+    )
+    step_PN = population_PN[best_P] - population_PN + population_PN[member_P] - second_PN
+    return population_PN + weight_P[:, None] * step_PN
+
+
+def top_count(share_P: jax.Array, count: int | jax.Array) -> jax.Array:
+    """How many of `count` members are the best: a share of them, but 2 at least, as published."""
+    return jnp.clip(jnp.round(share_P * count).astype(jnp.int32), 2, count)
+
+
+def archived(
+    key: jax.Array,
+    archive: Archive,
+    vectors_PN: jax.Array,
+    enters_P: jax.Array,
+    capacity: int | jax.Array,
+) -> Archive:
+    """The archive with new vectors, cut to its capacity by leaving out uniformly drawn ones.
+
+    The key is consumed.
+    """
+    rows = archive.held.shape[0]
+    wanted = jnp.concatenate([archive.held, enters_P])
+    order = jnp.argsort(jnp.where(wanted, jax.random.uniform(key, wanted.shape), 2.0))
+    drawn = jnp.zeros_like(wanted).at[order].set(jnp.arange(wanted.size) < capacity) & wanted
+    stays, enters_P = drawn[:rows], drawn[rows:]
+    free = jnp.argsort(stays)  # rows that are not held come first
+    row_P = jnp.where(enters_P, free[jnp.cumsum(enters_P) - 1], rows)
+    return Archive(
+        archive.vectors.at[row_P].set(vectors_PN, mode="drop"),
+        stays.at[row_P].set(True, mode="drop"),
+    )
+
+
+def draw_weight(key: jax.Array, location_P: jax.Array) -> jax.Array:
+    """F from a Cauchy law of scale 0.1, drawn again while it is not positive, and cut at 1.
+
+    By the inverse of the distribution function over its part above 0, which is the very law of
+    drawing again without a loop (JADE, eq. 10). The key is consumed.
+    """
+    below_P = 0.5 + jnp.arctan(-location_P / SPREAD) / jnp.pi
+    above_P = 0.5 + jnp.arctan((1.0 - location_P) / SPREAD) / jnp.pi
+    level_P = below_P + (1.0 - below_P) * jax.random.uniform(key, location_P.shape)
+    # Above the cut the tangent would pass its pole, where it changes sign.
+    angle_P = jnp.pi * (jnp.minimum(level_P, above_P) - 0.5)
+    value_P = location_P + SPREAD * jnp.tan(angle_P)
+    return jnp.where(level_P >= above_P, 1.0, jnp.clip(value_P, jnp.finfo(jnp.float32).tiny, 1.0))
+
+
+def draw_rate(key: jax.Array, location_P: jax.Array) -> jax.Array:
+    """CR from a normal law of deviation 0.1, cut to [0, 1] (JADE, eq. 8). The key is consumed."""
+    return jnp.clip(location_P + SPREAD * jax.random.normal(key, location_P.shape), 0.0, 1.0)
+
+
+def improvements(before_P: jax.Array, after_P: jax.Array, success_P: jax.Array) -> jax.Array:
+    """Weights `[P]` of the successes by how much the loss fell; 0 for all else.
+
+    As parts of the largest one, so that neither tiny nor huge losses leave float32.
+    """
+    fall_P = jnp.where(success_P, before_P - after_P, 0.0)
+    largest = jnp.max(fall_P)
+    usable = (largest > 0) & jnp.isfinite(largest)
+    return jnp.where(usable, fall_P / jnp.where(usable, largest, 1.0), success_P)
+
+
+def mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
+    """Weighted arithmetic mean; 0 where all weights are 0."""
+    total = jnp.sum(share_P)
+    return jnp.sum(share_P * values_P) / jnp.where(total > 0, total, 1.0)
+
+
+def lehmer_mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
+    """Weighted Lehmer mean `Σ w v² / Σ w v` (JADE, eq. 12); 0 where that has no value."""
+    total = jnp.sum(share_P * values_P)
+    return jnp.sum(share_P * values_P**2) / jnp.where(total > 0, total, 1.0)

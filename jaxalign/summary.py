@@ -1,0 +1,104 @@
+"""The content of summary.json: losses, scores, objectives, cost."""
+
+from typing import Any
+
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.engine import Engine, make_objective
+from jaxalign.evolve import RunState
+from jaxalign.problem import Problem
+from jaxalign.survey import distance
+from jaxalign.workdir import as_number, describe_device
+
+
+def tell_rescored(summary: dict[str, Any], losses_N: np.ndarray) -> None:
+    """Replaces the best loss that the search saw by the mean over fresh respondents."""
+    summary["loss"]["search"] = summary["loss"]["best"]
+    summary["loss"]["best"] = as_number(np.mean(losses_N))
+    summary["rescored"] = {
+        "draws": len(losses_N),
+        "mean": as_number(np.mean(losses_N)),
+        "standard_deviation": as_number(np.std(losses_N, ddof=1)),
+    }
+
+
+def of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
+    """A record as a run for this country alone would have it, at the cost of the whole."""
+    shared = {key: value for key, value in record.items() if key != "countries"}
+    return shared | record["countries"][code]
+
+
+def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """summary.json of a run for several countries: what they share, means, and each loss."""
+    first = next(iter(summaries.values()))
+    own = ("country", "country_name", "loss", "scores", "naive_scores", "target", "target_source")
+    losses = {
+        kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
+        for kind in ("constant", "naive", "best")
+    }
+    return {
+        "country": list(summaries),
+        **{key: value for key, value in first.items() if key not in (*own, "polish", "rescored")},
+        "loss": losses,
+        "countries": {
+            code: {key: summary[key] for key in (*own, "polish", "rescored") if key in summary}
+            for code, summary in summaries.items()
+        },
+    }
+
+
+def summarise(
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    engine: Engine,
+    state: RunState,
+    records: list[dict[str, Any]],
+    place: int,
+) -> dict[str, Any]:
+    """What a run found for one country, by its place among the targets."""
+    keys, target = list(problem.instrument.dimensions), problem.targets[place]
+    metrics = state.metrics
+    constant_C = np.asarray(problem.scoring.constant_C)
+    constant = distance(constant_C, engine.task.target_GC[place], config.objective.norm)
+    timed = [record for record in records if record["seconds"]]
+    seconds = sum(record["seconds"] for record in timed)
+    tokens = sum(record["seconds"] * (record["tokens_per_second"] or 0) for record in timed)
+    terms = problem.task.terms
+
+    def scores(scores_C: Any) -> dict[str, float | None]:
+        return dict(zip(keys, map(as_number, scores_C), strict=True))
+
+    return {
+        "country": target.code,
+        "country_name": target.country,
+        "model": config.model.path,
+        "notice": problem.notice,
+        "strategy": config.search.strategy,
+        "generations": int(metrics.generation),
+        "evaluations": int(metrics.evaluations),
+        "loss": {
+            "constant": as_number(constant),
+            "naive": as_number(engine.naive.loss_GP[place, 0]),
+            "best": as_number(metrics.best_loss_G[place]),
+        },
+        "terms": {
+            "weights": dict(make_objective(config, 1).weights),
+            "naive": dict(
+                zip(terms, map(as_number, engine.naive.terms_GPO[place, 0]), strict=True)
+            ),
+            "best": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
+        },
+        "scores": scores(state.best_scores_GC[place]),
+        "naive_scores": scores(engine.naive.scores_PC[0]),
+        "target": target.scores,
+        "target_source": f"{target.source} ({target.year})",
+        "dimension_names": problem.instrument.dimensions,
+        "constant": [float(value) for value in constant_C],
+        "readout": config.objective.readout,
+        "norm": config.objective.norm,
+        "targets": config.survey.targets,
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(tokens / seconds) if seconds else None,
+        "hardware": describe_device(),
+    }
