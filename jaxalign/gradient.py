@@ -21,6 +21,11 @@ from jaxtyping import Array, Float, Int
 Loss = Callable[[Any, jax.Array], jax.Array]
 OnStep = Callable[[int, np.ndarray], None]
 
+# A first rate, in standard deviations of the model's embedding table. Four countries from four
+# starts each on the embedded model, 200 steps: 0.1 ended below 0.03 in 15 of 16 (else 0.9), 0.03
+# stuck twice (0.5 and 9.3), and 0.3 ended as low as 0.1 with rows twice as long as a word's.
+RELATIVE_RATE = 0.1
+
 _adam = optax.scale_by_adam()
 _PROGRAMS = (Jaxpr, ClosedJaxpr)
 
@@ -38,7 +43,7 @@ class Descent:
 
     prompt_LD: Float[Array, "*starts L D"]
     loss: Float[np.ndarray, "*starts"]
-    history_N: Float[np.ndarray, "N *starts"]
+    history_N: Float[np.ndarray, " N *starts"]
     evaluations_forward_equivalents: float
 
 
@@ -80,9 +85,9 @@ def descend(
         waits for it.
 
     Raises:
-      ValueError: no steps, a rate that is not positive, or a prompt of another rank.
+      ValueError: no steps, a rate that is not positive and finite, or a prompt of another rank.
     """
-    if steps < 1 or not learning_rate > 0:
+    if steps < 1 or not 0 < learning_rate < math.inf:
         raise ValueError(f"needs a step and a positive rate, not {steps} and {learning_rate}")
     if jnp.ndim(prompt_LD) not in (2, 3):
         raise ValueError(f"a prompt is [L, D], several are [P, L, D], not {jnp.shape(prompt_LD)}")
@@ -124,7 +129,8 @@ def forward_equivalents(
 
     Args:
       loss: as `descend` takes it.
-      args, prompt_LD: arrays, or only their shapes and types.
+      args: as `descend` takes it; shapes and types are enough.
+      prompt_LD: one prompt; its shape and type are enough.
     """
     forward = jax.make_jaxpr(loss)(args, prompt_LD)
     both = jax.make_jaxpr(jax.value_and_grad(loss, argnums=1))(args, prompt_LD)

@@ -1,5 +1,6 @@
 """What is done with the best prompts after a search: fresh respondents, and a gradient polish."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -11,11 +12,11 @@ from ml_collections import config_dict
 from jaxalign.beginning import RESCORE
 from jaxalign.engine import Engine, make_objective
 from jaxalign.fitness import evaluate, loss_of_prompt
-from jaxalign.gradient import Descent, Loss, descend, forward_equivalents
-from jaxalign.objective import Task
+from jaxalign.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
+from jaxalign.objective import Objective, Task
 from jaxalign.problem import Problem
+from jaxalign.search import embedding_std
 
-LEARNING_RATE = 0.01  # of Adam, in the units of the embeddings
 DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
 
 
@@ -54,23 +55,31 @@ def polish(
       country: its place among the targets.
       steps: of Adam.
     """
-    arguments = (problem.weights, task)
-    return descend(_loss(config, problem, country), arguments, prompt_LD, steps, LEARNING_RATE)
+    arguments = (problem.weights, task, jnp.int32(country))
+    std = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
+    loss = PromptLoss(problem.graphdef, make_objective(config, 1))
+    return descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
 
 
 def gradient_cost(config: config_dict.ConfigDict, problem: Problem) -> float:
     """One step of a polish, in evaluations of a candidate: the ratio of their FLOPs."""
     shape = (config.prompt.length, problem.model_config.width)
-    prompt_LD = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return forward_equivalents(
-        _loss(config, problem, 0), (problem.weights, problem.task), prompt_LD
-    )
+    loss = PromptLoss(problem.graphdef, make_objective(config, 1))
+    arguments = (problem.weights, problem.task, jnp.int32(0))
+    return forward_equivalents(loss, arguments, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
-def _loss(config: config_dict.ConfigDict, problem: Problem, country: int) -> Loss:
-    objective = make_objective(config, 1)
+@dataclasses.dataclass(frozen=True)
+class PromptLoss:
+    """The loss of one prompt for one country, to be differentiated.
 
-    def loss(arguments: Any, prompt_LD: jax.Array) -> jax.Array:
-        return loss_of_prompt(problem.graphdef, objective, *arguments, prompt_LD)[country]
+    Equal ones compare equal, so that descents for several countries share one compilation.
+    """
 
-    return loss
+    graphdef: Any
+    objective: Objective
+
+    def __call__(self, arguments: Any, prompt_LD: jax.Array) -> jax.Array:
+        """The loss, with `arguments` of weights, task, and the country's place."""
+        weights, task, country = arguments
+        return loss_of_prompt(self.graphdef, self.objective, weights, task, prompt_LD)[country]

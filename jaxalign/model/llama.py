@@ -189,6 +189,9 @@ class Llama(nnx.Module):
         def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, None]:
             return self.block.at(layer)(states_SD, turn, mask_SS, attention=attention), None
 
+        # A gradient would keep a copy of each layer's weights beside the activations otherwise; the
+        # forward is unchanged by it.
+        step = jax.checkpoint(step, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
         # Scanning over the index, not over the arrays: stack[:-1] would be copied.
         states_SD, _ = jax.lax.scan(
             step, embeddings_SD.astype(self.embedding.dtype), jnp.arange(config.layers - 1)

@@ -174,8 +174,8 @@ def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
     except (OSError, ValueError, csv.Error) as error:  # ValueError: bytes that are no UTF-8
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"objective.benchmark={str(path)!r}: cannot read it ({reason}); give {FIXTURE} or the CSV "
-            "of CulturalBench-Easy"
+            f"objective.benchmark={str(path)!r}: cannot read it ({reason}); give {FIXTURE} or the "
+            "CSV of CulturalBench-Easy"
         ) from error
     header = [cell.strip() for cell in rows[0]] if rows else []
     numbered = []
