@@ -22,7 +22,7 @@ from jaxalign.model import (
 )
 from jaxalign.objective import BENCHMARK_TERMS, Task, make_task
 from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
-from jaxalign.search import make_strategy, mean_norm
+from jaxalign.search import make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
     Benchmark,
     Instrument,
@@ -48,6 +48,7 @@ class Problem:
       notice: what every output of this model must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
+      strategy_code, texts: content of the user's own strategy and texts, or nothing.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
         device.
     """
@@ -63,6 +64,8 @@ class Problem:
     tokenizer: Any
     questions: Questions
     task: Task
+    strategy_code: bytes
+    texts: bytes
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what decides the result besides the config, by name."""
@@ -85,6 +88,10 @@ class Problem:
                 )
             ),
         }
+        if self.strategy_code:
+            parts["strategy"] = self.strategy_code
+        if self.texts:
+            parts["texts"] = self.texts
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
         return {"weights": weights_digest(self.folder)} | digests
 
@@ -146,7 +153,13 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         tokenizer=tokenizer,
         questions=questions,
         task=jax.device_put(task),
+        strategy_code=_content(strategy_file(config.search.strategy)),
+        texts=_content(Path(config.prompt.texts).expanduser() if config.prompt.texts else None),
     )
+
+
+def _content(path: Path | None) -> bytes:
+    return path.read_bytes() if path else b""
 
 
 def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:

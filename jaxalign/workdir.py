@@ -206,7 +206,7 @@ def make_record(
         for place, code in enumerate(countries)
     }
     if len(countries) == 1:
-        together = of_each[countries[0]]
+        together: dict[str, Any] = of_each[countries[0]]
     else:
         together = {
             "best_loss": as_number(np.mean(metrics.best_loss_G)),

@@ -20,7 +20,13 @@ from jaxalign.search.spaces import (
     text_space,
     with_limits,
 )
-from jaxalign.search.strategies import generations_for, is_ours, make_strategy, strategy_names
+from jaxalign.search.strategies import (
+    generations_for,
+    is_ours,
+    make_strategy,
+    strategy_file,
+    strategy_names,
+)
 
 __all__ = [
     "Space",
@@ -40,6 +46,7 @@ __all__ = [
     "read_population",
     "read_prompt",
     "resize_population",
+    "strategy_file",
     "strategy_names",
     "text_space",
     "vocabulary_bounds",

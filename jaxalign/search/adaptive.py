@@ -100,8 +100,8 @@ class AdaptiveDE(PopulationBasedAlgorithm):
 def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -> jax.Array:
     """Uniform indices `[P]` below `count` that differ, row by row, from all those taken.
 
-    Exact and free of rejection: an index among the free ones is shifted past each taken one.
-    The key is consumed.
+    Exact and free of rejection: an index among the free ones is shifted past each taken one. The
+    same one may be taken twice. The key is consumed.
     """
     taken_KP = jnp.sort(jnp.stack(taken), axis=0)
     first_KP = jnp.ones_like(taken_KP, bool).at[1:].set(taken_KP[1:] != taken_KP[:-1])

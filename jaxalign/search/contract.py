@@ -57,8 +57,11 @@ class Strategy:
 
     @property
     def exchanges(self) -> bool:
-        """Whether `receive` and `refresh` do anything: the members and losses are the search."""
-        return self.name in _EXCHANGES
+        """Whether `receive` and `refresh` do anything: the members and losses are the search.
+
+        A class of the user's says so by an attribute `exchanges = True`.
+        """
+        return self.name in _EXCHANGES or getattr(self.algorithm, "exchanges", False)
 
     def init(self, key: jax.Array, params: Any, population: jax.Array, loss_P: jax.Array) -> Any:
         """State after the initial population `[P, *shape]`.
@@ -149,7 +152,7 @@ class Strategy:
 
     def _usable(self, loss_P: jax.Array) -> jax.Array:
         """Failed candidates made as bad as the worst: one +inf in a mean makes a NaN state."""
-        if self.name in _COMPARES:
+        if self.name in _COMPARES or getattr(self.algorithm, "compares", False):
             return loss_P
         finite_P = jnp.isfinite(loss_P)
         worst = jnp.max(jnp.where(finite_P, loss_P, -jnp.inf))

@@ -1,8 +1,14 @@
-"""Strategies by name: one table of ours and evosax's, and their parameters from a config."""
+"""Strategies by name: one table of ours and evosax's, and their parameters from a config.
+
+A user's own class is named by its file: `mine.py:Mine`.
+"""
 
 import dataclasses
+import functools
+import importlib.util
 import inspect
 import math
+from pathlib import Path
 from typing import Any, get_args
 
 import evosax.algorithms
@@ -98,7 +104,7 @@ def make_strategy(
     """Builds a strategy and its parameters.
 
     Args:
-      name: in the table.
+      name: in the table, or `FILE.py:CLASS`.
       population: P.
       shape: of one candidate, such as `(L, D)`.
       spread: standard deviation of the initial population around its mean; the first step length of
@@ -111,12 +117,8 @@ def make_strategy(
     Raises:
       UserError: no such strategy or parameter, a wrong value, or too small a population.
     """
-    table = _table()
-    if name not in table:
-        reason = _REFUSED.get(name, "there is no such strategy")
-        raise UserError(f"search.strategy={name!r}: {reason}; there are {', '.join(table)}")
+    cls: Any = _class_named(name)
     _check_sizes(name, population, math.prod(shape))
-    cls: Any = table[name]
     own_ranges = getattr(cls, "param_ranges", None)
     ranges = own_ranges(population) if own_ranges else _RANGES.get(name, {})
     kinds = _constructor_numbers(cls)
@@ -157,6 +159,47 @@ def make_strategy(
         lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), defaults.replace(**values)
     )
     return Strategy(name, algorithm, strong, tuple(shape))
+
+
+def _class_named(name: str) -> type[EvolutionaryAlgorithm]:
+    """The class of the table, or of a user's file."""
+    table = _table()
+    if name in table:
+        return table[name]
+    if source := strategy_file(name):
+        return _class_of_file(name, source)
+    reason = _REFUSED.get(name, "there is no such strategy")
+    raise UserError(
+        f"search.strategy={name!r}: {reason}; there are {', '.join(table)}, or FILE.py:CLASS"
+    )
+
+
+def strategy_file(name: str) -> Path | None:
+    """The file of a user's own strategy, `FILE.py:CLASS`; None for a name of the table."""
+    path, colon, _ = name.rpartition(":")
+    return Path(path).expanduser() if colon and path.endswith(".py") else None
+
+
+@functools.cache
+def _class_of_file(name: str, path: Path) -> type[EvolutionaryAlgorithm]:
+    """Cached, so that a class is one class for as long as the process lives."""
+    spec = importlib.util.spec_from_file_location(f"_strategy_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(
+            f"search.strategy={name!r}: {path} cannot be loaded ({type(error).__name__}: {reason})"
+        ) from error
+    cls = getattr(module, name.rpartition(":")[2], None)
+    if not (inspect.isclass(cls) and issubclass(cls, EvolutionaryAlgorithm)):
+        raise UserError(
+            f"search.strategy={name!r}: {path} must have a class of that name, derived from an "
+            "evosax algorithm"
+        )
+    return cls
 
 
 def _check_sizes(name: str, population: int, coordinates: int) -> None:
@@ -218,7 +261,7 @@ def _typed(
         if fits and low <= value <= high:
             values[key] = kind(value)
         else:
-            bounds = f" from {low} to {high}" if key in ranges else ""
+            bounds = f" from {low:.10g} to {high:.10g}" if key in ranges else ""
             faults.append(f"search.strategy_params.{key}={value!r}: must be {_WORDS[kind]}{bounds}")
     return values, faults
 
