@@ -169,7 +169,7 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, engine.candidates, start=generation) as progress:
+    with Progress(generations, start=generation) as progress:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)

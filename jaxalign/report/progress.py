@@ -24,7 +24,6 @@ class Progress:
 
     Args:
         generations: the last generation's number. Generation 0 is the initial population.
-        population: candidates per generation.
         start: the generation that a resumed run starts from, 0 for a new run.
         console: where to print; standard output by default.
         clock: seconds from any origin, for tests.
@@ -33,20 +32,19 @@ class Progress:
     def __init__(
         self,
         generations: int,
-        population: int,
         start: int = 0,
         *,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._generations = generations
-        self._population = population
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._clock = clock
         self._first: int | None = None
         self._last = start
         self._stride = max(1, math.ceil((generations - start) / PLAIN_LINES))
-        self._marks: deque[tuple[int, float]] = deque(maxlen=RATE_WINDOW + 1)
+        # Generation, seconds, and evaluations of what the rate is taken over.
+        self._marks: deque[tuple[int, float, int | None]] = deque(maxlen=RATE_WINDOW + 1)
         self._pending: str | None = None
         self._bar: RichProgress | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -62,7 +60,7 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         """Starts the clock and the bar."""
-        self._marks.append((self._last, self._clock()))
+        self._marks.append((self._last, self._clock(), None))
         if self._bar:
             self._bar.start()
         return self
@@ -71,9 +69,9 @@ class Progress:
         """Shows one record of metrics.jsonl, in the order of the generations."""
         generation = int(record["generation"])
         self._last = generation
-        if self._marks and self._marks[-1][0] == generation:
+        if self._marks and (self._marks[-1][0] == generation or self._marks[-1][2] is None):
             self._marks.pop()  # the initial population: compiling it says nothing about the rest
-        self._marks.append((generation, self._clock()))
+        self._marks.append((generation, self._clock(), int(record["evaluations"])))
         if self._bar:
             self._bar.update(
                 self._task, completed=generation, state=self._state(record, mean=False)
@@ -111,10 +109,10 @@ class Progress:
             parts.append(f"mean {format_loss(record['generation_mean'])}")
         if record.get("failed"):
             parts.append(f"{record['failed']} failed")
-        (first, start), (last, now) = self._marks[0], self._marks[-1]
-        if last > first and now > start:
+        (first, start, before), (last, now, after) = self._marks[0], self._marks[-1]
+        if last > first and now > start and before is not None and after is not None:
             per_generation = (now - start) / (last - first)
-            parts.append(f"{self._population / per_generation:,.0f} candidates/s")
+            parts.append(f"{(after - before) / (now - start):,.0f} candidates/s")
             left = per_generation * (self._generations - self._last)
             parts.append(f"{format_seconds(left)} left")
         return "  ".join(parts)
