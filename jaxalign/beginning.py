@@ -1,6 +1,7 @@
 """Where a search begins: its space, its strategy and its first population."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import jax
@@ -121,6 +122,18 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
         members_PLD = read_prompt(path, length, width)[None]
     noise = _NOISE * jax.jit(embedding_std)(table_VD)
     return resize_population(jnp.asarray(members_PLD), count, key, noise)
+
+
+def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
+    """SHA-256 of the user's files that the space and the first population are made of, by name."""
+    init, own = config.prompt.init, config.prompt.texts
+    paths = {}
+    if init not in INITIAL:
+        start = Path(init).expanduser()
+        paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
+    if own:
+        paths["file of prompt.texts"] = Path(own).expanduser()
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
 
 
 def _texts(config: config_dict.ConfigDict, problem: Problem, count: int) -> np.ndarray:

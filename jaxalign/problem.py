@@ -100,7 +100,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
     targets = load_targets(survey.targets, tuple(instrument.dimensions))
     names = country_names(config.country)
-    if names == [ALL]:
+    if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
     wanted = {
         target.code: target
@@ -112,14 +112,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]
     load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
-    make_strategy(
-        config.search.strategy,
-        config.search.population,
-        (1, 2),
-        1.0,
-        config.search.strategy_params.to_dict(),
-        config.search.generations,
-    )
+    check_strategy(config)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -147,6 +140,13 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         questions=questions,
         task=jax.device_put(task),
     )
+
+
+def check_strategy(config: config_dict.ConfigDict) -> None:
+    """Raises UserError if there is no such strategy, or its parameters or population are wrong."""
+    search = config.search
+    params = search.strategy_params.to_dict()
+    make_strategy(search.strategy, search.population, (1, 2), 1.0, params, search.generations)
 
 
 def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:
