@@ -1,6 +1,7 @@
 """Where a search begins: its space, its strategy and its first population."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import jax
@@ -26,6 +27,7 @@ from jaxalign.search import (
     read_population,
     read_prompt,
     resize_population,
+    strategy_file,
     text_space,
     with_limits,
 )
@@ -121,6 +123,20 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
         members_PLD = read_prompt(path, length, width)[None]
     noise = _NOISE * jax.jit(embedding_std)(table_VD)
     return resize_population(jnp.asarray(members_PLD), count, key, noise)
+
+
+def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
+    """SHA-256 of the user's files that a search is made of, by name."""
+    init, own = config.prompt.init, config.prompt.texts
+    paths = {}
+    if strategy := strategy_file(config.search.strategy):
+        paths["file of search.strategy"] = strategy
+    if init not in INITIAL:
+        start = Path(init).expanduser()
+        paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
+    if own:
+        paths["file of prompt.texts"] = Path(own).expanduser()
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
 
 
 def _texts(config: config_dict.ConfigDict, problem: Problem, count: int) -> np.ndarray:

@@ -20,11 +20,11 @@ from absl import flags
 from ml_collections import config_dict
 
 from jaxalign import command
-from jaxalign.config import to_plain, validate
+from jaxalign.config import flatten, to_plain, validate
 from jaxalign.engine import ask_naive, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.methods import load_methods, with_method
-from jaxalign.problem import Problem, load_problem
+from jaxalign.problem import Problem, check_strategy, load_problem
 from jaxalign.report import print_header
 from jaxalign.report.comparison import (
     Run,
@@ -88,8 +88,9 @@ def compare(
     configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
     for each in (config, *configs.values()):
         validate(each)
+        check_strategy(each)
     problem = load_problem(config)
-    _check_same(folder / "comparison.json", config, evaluations)
+    _check_same(folder / "comparison.json", config, methods, evaluations)
     histories = folder / "histories.csv"
     done = {run.name for run in read_runs(histories)}
 
@@ -159,23 +160,42 @@ def _kind(keys: dict[str, Any], config: config_dict.ConfigDict) -> str:
     return "ours" if is_ours(config.search.strategy) else "evosax"
 
 
-def _check_same(path: Path, config: config_dict.ConfigDict, evaluations: int) -> None:
-    """Refuses to add to a comparison that was made of other settings."""
+def _check_same(
+    path: Path,
+    config: config_dict.ConfigDict,
+    methods: dict[str, dict[str, Any]],
+    evaluations: int,
+) -> None:
+    """Refuses to add to a comparison that was made of other settings; notes new methods."""
     shared = {
         key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
     }
-    record = json.loads(json.dumps({"evaluations": evaluations, "config": shared}))
-    if not path.exists():
-        write_json(path, record)
-        return
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); give another --output") from error
-    if old != record:
-        raise UserError(
-            f"--output={path.parent} holds a comparison of other settings; give another"
+    record = json.loads(
+        json.dumps({"evaluations": evaluations, "config": shared, "methods": methods})
+    )
+    if path.exists():
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); give another --output") from error
+        before = old.pop("methods")
+        changed = (
+            [f"--evaluations was {old['evaluations']}"] if old["evaluations"] != evaluations else []
         )
+        then, now = flatten(old["config"]), flatten(shared)
+        changed += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
+        changed += [
+            f"the keys of {label!r} changed"
+            for label in methods
+            if before.get(label, methods[label]) != record["methods"][label]
+        ]
+        if changed:
+            raise UserError(
+                f"--output={path.parent} holds a comparison of other settings: "
+                f"{'; '.join(changed)}; give another --output"
+            )
+        record["methods"] = before | record["methods"]
+    write_json(path, record)
 
 
 def _write(folder: Path, runs: list[Run], evaluations: int, notice: str | None) -> None:

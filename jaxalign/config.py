@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from ml_collections import config_dict
@@ -12,6 +12,13 @@ from jaxalign.errors import UserError
 EMBEDDED = "embedded"
 ALL = "all"  # for `country`
 INITIAL = ("texts", "diverse", "mixtures", "vocabulary", "normal")  # kinds of first population
+_TERMS = {
+    "survey": 1.0,
+    "naive_distance": 0.0,
+    "prompt_norm": 0.0,
+    "benchmark_nll": 0.0,
+    "benchmark_error": 0.0,
+}
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
 
 
@@ -78,15 +85,7 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.objective.reevaluate = 5  # generations between evaluating parents anew, if sampled
     config.objective.benchmark = ""  # CulturalBench-Easy as CSV, or `fixture`: our toy questions
     # Weights of what the loss adds up; all are measured. `objective.py` tells their units.
-    config.objective.terms = config_dict.ConfigDict(
-        {
-            "survey": 1.0,
-            "naive_distance": 0.0,
-            "prompt_norm": 0.0,
-            "benchmark_nll": 0.0,
-            "benchmark_error": 0.0,
-        }
-    )
+    config.objective.terms = config_dict.ConfigDict(_TERMS)
 
     config.evaluation = config_dict.ConfigDict()
     config.evaluation.chunk = 0  # candidates at a time; 0 chooses from the memory there is
@@ -127,8 +126,13 @@ def _is_constant(value: Any) -> bool:
     )
 
 
-def _are_weights(values: Iterable[float]) -> bool:
-    return all(0 <= value < math.inf for value in values) and any(values)
+def _are_weights(terms: dict[str, float]) -> bool:
+    weights = terms.values()
+    return (
+        terms.keys() == _TERMS.keys()
+        and all(0 <= weight < math.inf for weight in weights)
+        and any(weights)
+    )
 
 
 _ANY_TYPE = ("country", "survey.constant")
@@ -160,8 +164,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "objective.norm": _one_of("l1", "l2"),
     "objective.reevaluate": _at_least(0),
     "objective.terms": (
-        lambda terms: _are_weights(terms.values()),
-        "numbers of at least 0, of which one is above",
+        _are_weights,
+        f"numbers of at least 0, of which one is above, for {', '.join(_TERMS)}",
     ),
     "evaluation.chunk": _at_least(0),
     "mesh.population": _one_of(1),

@@ -22,7 +22,7 @@ from jaxalign.model import (
 )
 from jaxalign.objective import BENCHMARK_TERMS, Task, make_task
 from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
-from jaxalign.search import make_strategy, mean_norm, strategy_file
+from jaxalign.search import make_strategy, mean_norm
 from jaxalign.survey import (
     Benchmark,
     Instrument,
@@ -48,7 +48,6 @@ class Problem:
       notice: what every output of this model must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
-      strategy_code, texts: content of the user's own strategy and texts, or nothing.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
         device.
     """
@@ -64,8 +63,6 @@ class Problem:
     tokenizer: Any
     questions: Questions
     task: Task
-    strategy_code: bytes
-    texts: bytes
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what decides the result besides the config, by name."""
@@ -88,10 +85,6 @@ class Problem:
                 )
             ),
         }
-        if self.strategy_code:
-            parts["strategy"] = self.strategy_code
-        if self.texts:
-            parts["texts"] = self.texts
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
         return {"weights": weights_digest(self.folder)} | digests
 
@@ -107,7 +100,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
     targets = load_targets(survey.targets, tuple(instrument.dimensions))
     names = country_names(config.country)
-    if names == [ALL]:
+    if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
     wanted = {
         target.code: target
@@ -119,14 +112,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]
     load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
-    make_strategy(
-        config.search.strategy,
-        config.search.population,
-        (1, 2),
-        1.0,
-        config.search.strategy_params.to_dict(),
-        config.search.generations,
-    )
+    check_strategy(config)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -153,13 +139,14 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         tokenizer=tokenizer,
         questions=questions,
         task=jax.device_put(task),
-        strategy_code=_content(strategy_file(config.search.strategy)),
-        texts=_content(Path(config.prompt.texts).expanduser() if config.prompt.texts else None),
     )
 
 
-def _content(path: Path | None) -> bytes:
-    return path.read_bytes() if path else b""
+def check_strategy(config: config_dict.ConfigDict) -> None:
+    """Raises UserError if there is no such strategy, or its parameters or population are wrong."""
+    search = config.search
+    params = search.strategy_params.to_dict()
+    make_strategy(search.strategy, search.population, (1, 2), 1.0, params, search.generations)
 
 
 def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:

@@ -19,6 +19,7 @@ from absl import flags
 from ml_collections import config_dict
 
 from jaxalign import command
+from jaxalign.beginning import begin, file_digests
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.config import country_names, to_plain, validate
 from jaxalign.engine import Engine, build_engine, resolve_settings
@@ -70,14 +71,16 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
     """
     generations = config.search.generations
     with StopRequest() as stop:
-        # 1. What is asked, of which model; the folder only then, so that a mistake leaves none.
+        # 1. What is asked, of which model, and where the search begins; the folder only then, so
+        # that a mistake leaves none.
         problem = load_problem(config)
-        digests = problem.digests()
+        candidates = begin(config, problem).vectors_E.shape[0]
+        digests = problem.digests() | file_digests(config)
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
             old = workdir.read_record()
             if old:
-                check_same_run(old, to_plain(config), digests, path)
+                check_same_run(old, to_plain(config), digests, candidates, path)
             elif (path / "checkpoints").exists():
                 raise UserError(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "

@@ -88,13 +88,13 @@ class Trials:
         return Trial(history, history[0][1])
 
     def _scipy(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
-        prompts_PLD = begin(config, problem).vectors_E
+        prompts_PLD = _first_prompts(config, problem)
         population, length, _ = prompts_PLD.shape
         bounds = jax.jit(vocabulary_bounds)(problem.weights["embedding"][...])
         low_N, high_N = (np.tile(np.asarray(bound_D, float), length) for bound_D in bounds)
         history = scipy_de(
             self._loss_of_vectors(config, problem),
-            np.asarray(prompts_PLD, float).reshape(population, -1),
+            prompts_PLD.astype(float).reshape(population, -1),
             low_N,
             high_N,
             self._evaluations,
@@ -104,7 +104,7 @@ class Trials:
 
     def _cma(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
         """Starts at the best of the first population, which it pays for."""
-        prompts_PLD = np.asarray(begin(config, problem).vectors_E)
+        prompts_PLD = _first_prompts(config, problem)
         population = len(prompts_PLD)
         losses = self._loss_of_vectors(config, problem)
         vectors_PN = prompts_PLD.reshape(population, -1)
@@ -128,11 +128,17 @@ class Trials:
 
     def _gradient(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
         """Starts at the best of the first population, which it pays for."""
-        prompts_PLD = begin(config, problem).vectors_E
+        prompts_PLD = _first_prompts(config, problem)
         population = prompts_PLD.shape[0]
-        loss_P = self._loss_of_vectors(config, problem)(np.asarray(prompts_PLD))
+        loss_P = self._loss_of_vectors(config, problem)(prompts_PLD)
         initial = float(np.min(loss_P))
-        steps = int((self._evaluations - population) / gradient_cost(config, problem))
+        cost = gradient_cost(config, problem)
+        steps = int((self._evaluations - population) / cost)
+        if not steps:
+            raise UserError(
+                f"--evaluations={self._evaluations}: must pay for one population of {population} "
+                f"and for a gradient, which costs as much as {cost:.1f}"
+            )
         descent = polish(config, problem, problem.task, prompts_PLD[np.argmin(loss_P)], 0, steps)
         each = descent.evaluations_forward_equivalents / steps
         best_N = np.fmin.accumulate(np.fmin(descent.history_N, initial))
@@ -167,3 +173,9 @@ class Trials:
             return np.concatenate([batch(vectors_BN[at : at + population]) for at in parts])
 
         return losses
+
+
+def _first_prompts(config: config_dict.ConfigDict, problem: Problem) -> np.ndarray:
+    """Where strategies in the config's space start, float32 [P, L, D], for what has no space."""
+    beginning = begin(config, problem)
+    return np.asarray(beginning.space.prompts(beginning.vectors_E))

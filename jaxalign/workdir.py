@@ -194,7 +194,7 @@ def make_record(
       seconds: that the generation took.
       tokens: that went through the model.
     """
-    of_each = {
+    of_each: dict[str, dict[str, Any]] = {
         code: {
             "best_loss": as_number(metrics.best_loss_G[place]),
             "generation_best": as_number(metrics.generation_best_G[place]),
@@ -205,9 +205,8 @@ def make_record(
         }
         for place, code in enumerate(countries)
     }
-    if len(countries) == 1:
-        together: dict[str, Any] = of_each[countries[0]]
-    else:
+    together = of_each[countries[0]]
+    if len(countries) > 1:
         together = {
             "best_loss": as_number(np.mean(metrics.best_loss_G)),
             "generation_best": as_number(np.mean(metrics.generation_best_G)),
@@ -271,7 +270,11 @@ def make_run_record(
 
 
 def check_same_run(
-    old: dict[str, Any], config: dict[str, Any], digests: dict[str, str], path: Path
+    old: dict[str, Any],
+    config: dict[str, Any],
+    digests: dict[str, str],
+    candidates: int,
+    path: Path,
 ) -> None:
     """Refuses to go on with a run whose result would differ from the one that was begun.
 
@@ -279,6 +282,7 @@ def check_same_run(
       old: config.json of the workdir.
       config: the new config, nested and plain.
       digests: of weights, survey and target.
+      candidates: evaluated in one generation, above which no chunk goes.
       path: of the workdir.
 
     Raises:
@@ -290,8 +294,7 @@ def check_same_run(
         for key, value in after.items()
         if key not in FREE_KEYS and before.get(key) != value
     ]
-    chunk = after["evaluation.chunk"]
-    chunk = min(chunk, after["search.population"])
+    chunk = min(after["evaluation.chunk"], candidates)
     if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
         changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
     changes += [

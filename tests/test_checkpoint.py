@@ -19,8 +19,7 @@ from jaxalign.evolve import Metrics, RunState
 
 
 def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
-    count = jnp.int32(generation)
-    loss = jnp.float32(best_loss)
+    count, loss_G = jnp.int32(generation), jnp.full(1, best_loss, jnp.float32)
     return RunState(
         key=jax.random.key(generation),
         strategy={
@@ -28,9 +27,20 @@ def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:
             "flag": jnp.bool_(True),
         },
         params={"weight": jnp.float32(0.5)},
-        best_prompt_LD=jnp.ones((2, 3)),
-        best_scores_C=jnp.zeros(6),
-        metrics=Metrics(count, count, loss, loss, loss, count, count, loss),
+        best_prompt_GLD=jnp.ones((1, 2, 3)),
+        best_scores_GC=jnp.zeros((1, 6)),
+        front=None,
+        metrics=Metrics(
+            generation=count,
+            evaluations=count,
+            failed=count,
+            best_loss_G=loss_G,
+            generation_best_G=loss_G,
+            generation_mean_G=loss_G,
+            accepted_G=jnp.zeros(1, jnp.int32),
+            prompt_norm_G=loss_G,
+            terms_GO=loss_G[:, None],
+        ),
     )
 
 
@@ -75,7 +85,7 @@ def test_forced_and_repeated_saves(tmp_path):
     checkpoints.save(2, make_state(2, 1.0), force=True)  # already there: left as it is
     checkpoints.close()
     assert kept(tmp_path / "a") == {0, 2}
-    assert float(restore(tmp_path / "a").metrics.best_loss) == 4.0
+    assert float(restore(tmp_path / "a").metrics.best_loss_G[0]) == 4.0
 
 
 def test_every_leaf_comes_back_as_it_was(tmp_path):
@@ -135,7 +145,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how)
     checkpoints = Checkpoints(folder, 1, 0)
     checkpoints.save(2, make_state(2, 0.5))
     checkpoints.close()
-    assert float(restore(folder).metrics.best_loss) == 0.5
+    assert float(restore(folder).metrics.best_loss_G[0]) == 0.5
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):

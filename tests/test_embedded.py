@@ -5,11 +5,12 @@ import pytest
 import safetensors.numpy
 
 from jaxalign.config import base
-from jaxalign.fitness import Objective, evaluate, make_task
+from jaxalign.fitness import evaluate
 from jaxalign.make_embedded.__main__ import NOTICE, make
 from jaxalign.make_embedded.examples import NOBODY, Examples
 from jaxalign.make_embedded.respondents import answer_distributions, country_answers
 from jaxalign.model import load_model, read_notice, resolve
+from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import build_questions, encode, load_texts, load_tokenizer
 from jaxalign.survey import (
     item_means,
@@ -47,7 +48,7 @@ def model(survey):
 
     def scores(system=None):
         questions = build_questions(instrument, tokenizer, system)
-        task = make_task(questions, scoring, np.zeros(6))
+        task = make_task(questions, scoring, np.zeros((1, 6)))
         no_rows = jnp.zeros((1, 0, config.width))
         return np.asarray(run(weights, task, no_rows, jax.random.key(0)).scores_PC[0])
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.errors import UserError
-from jaxalign.fitness import Objective, answer_logits, make_task, read_answers
+from jaxalign.fitness import answer_logits, read_answers
 from jaxalign.model import resolve
+from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import (
     Questions,
     benchmark_text,
@@ -246,7 +247,7 @@ def test_a_model_answers_in_the_merged_trie_as_to_each_question_alone(tiny_probl
     prompt_LD = 0.3 * jax.random.normal(jax.random.key(0), (3, 32))
 
     def logits(questions: Questions) -> np.ndarray:
-        task = make_task(questions, scoring, target_C)
+        task = make_task(questions, scoring, target_C[None])
         return np.asarray(jax.jit(lambda: answer_logits(model, task, prompt_LD))())
 
     merged_QA = logits(merged)

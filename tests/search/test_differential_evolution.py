@@ -18,12 +18,12 @@ WEIGHT = 0.5
 @functools.cache
 def built(population: int, length: int, width: int):
     """One instance for all tests of a size: a second would compile again."""
-    return make_strategy("DifferentialEvolution", population, length, width, 1.0, {})
+    return make_strategy("DifferentialEvolution", population, (length, width), 1.0, {})
 
 
 def started(seed: int, loss_P=None, rate: float = 0.5):
     """A strategy, its state, and its members [P, L·D]; member 2 is the best if no loss is given."""
-    params = make_strategy("DifferentialEvolution", P, L, D, 1.0, {"crossover_rate": rate}).params
+    params = make_strategy("DifferentialEvolution", P, (L, D), 1.0, {"crossover_rate": rate}).params
     strategy = dataclasses.replace(built(P, L, D), params=params)
     members_PLD = jax.random.normal(jax.random.key(seed), (P, L, D))
     loss_P = jnp.array([5.0, 4, 1, 3, 2, 6]) if loss_P is None else jnp.asarray(loss_P)
@@ -133,7 +133,7 @@ def test_the_best_loss_never_rises():
 
 def test_trials_stay_in_the_affine_span_of_the_population():
     # Full crossover only recombines: with 4 members of 12 coordinates it cannot leave 3 dimensions.
-    strategy = make_strategy("DifferentialEvolution", 4, 3, 4, 1.0, {"crossover_rate": 1.0})
+    strategy = make_strategy("DifferentialEvolution", 4, (3, 4), 1.0, {"crossover_rate": 1.0})
     members_PLD = jax.random.normal(jax.random.key(0), (4, 3, 4))
     state = strategy.init(jax.random.key(1), strategy.params, members_PLD, jnp.arange(4.0))
     trials_PLD, _ = strategy.ask(jax.random.key(2), strategy.params, state)

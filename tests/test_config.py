@@ -1,0 +1,228 @@
+"""Every key of the base config: what it may be, and the one line that a wrong value earns."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import config_dict
+
+from jaxalign.config import base, country_names, validate
+from jaxalign.errors import UserError
+from jaxalign.problem import load_problem
+from jaxalign.train import tune
+
+
+def embedded(**keys) -> config_dict.ConfigDict:
+    config = base("embedded")
+    config.country = "SA"
+    config.update_from_flattened_dict({key.replace("__", "."): keys[key] for key in keys})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("SA", ["SA"]),
+        ("sa,cn", ["sa", "cn"]),
+        (" Saudi Arabia , us ", ["Saudi Arabia", "us"]),
+        ("[sa, cn]", ["sa", "cn"]),
+        ("('SA', \"CN\")", ["SA", "CN"]),
+        (("SA", "CN"), ["SA", "CN"]),
+        (["SA", "CN", "SA"], ["SA", "CN"]),
+        ("sa,,cn,", ["sa", "cn"]),
+        ("all", ["all"]),
+    ],
+)
+def test_countries_may_be_written_in_many_ways(value, names):
+    assert country_names(value) == names
+    validate(embedded(country=value))
+
+
+@given(st.lists(st.sampled_from(["sa", "SA", "cn", "Cn", "us", "India"]), min_size=1))
+def test_each_country_counts_once(names):
+    found = country_names(",".join(names))
+    assert found == country_names(tuple(names))
+    folded = [name.casefold() for name in found]
+    assert folded == list(dict.fromkeys(name.casefold() for name in names))
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", "[]", (), 5, None, ("SA", 3)])
+def test_what_is_no_country_is_refused(value):
+    config = base("embedded")
+    config.country = value
+    assert country_names(value) == []
+    with pytest.raises(UserError, match=r"^config: country=.*SA, several with commas.*`all`"):
+        validate(config)
+
+
+def test_an_alias_and_a_code_are_one_country(tiny_config):
+    tiny_config.country = "sa,Saudi Arabia,US"
+    assert [target.code for target in load_problem(tiny_config).targets] == ["SA", "US"]
+
+
+@pytest.mark.parametrize("value", ["all", "ALL"])
+def test_all_is_every_country_of_the_targets(tiny_config, value):
+    from jaxalign.survey import load_targets
+
+    tiny_config.country = value
+    problem = load_problem(tiny_config)
+    known = load_targets("hofstede2010", tuple(problem.instrument.dimensions))
+    assert [target.code for target in problem.targets] == list(known)
+    assert problem.task.target_GC.shape == (len(known), 6) and len(known) > 20
+
+
+def test_the_base_is_valid_but_for_its_country():
+    for variant in ("", "embedded"):
+        config = base(variant)
+        with pytest.raises(UserError) as fault:
+            validate(config)
+        assert str(fault.value).startswith("config: country=''") and ";" not in str(fault.value)
+        config.country = "SA"
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    "init",
+    ["texts", "diverse", "mixtures", "vocabulary", "normal", "x.safetensors", "runs/a", "~/a/b"],
+)
+def test_where_a_search_may_start(init):
+    validate(embedded(prompt__init=init))
+
+
+WRONG = {
+    "seed": -1,
+    "prompt.length": 0,
+    "prompt.init": "text",
+    "prompt.position": "last",
+    "search.space": "sub",
+    "search.dimension": 0,
+    "search.population": 0,
+    "search.generations": 0,
+    "search.bounds": "tight",
+    "search.max_norm": -0.5,
+    "search.migrants": -1,
+    "search.polish": -1,
+    "objective.readout": "guess",
+    "objective.respondents": 0,
+    "objective.norm": "l3",
+    "objective.reevaluate": -1,
+    "evaluation.chunk": -1,
+    "checkpoint.every": 0,
+    "checkpoint.keep": -1,
+    "mesh.population": 2,
+}
+
+
+def assert_one_line(fault: pytest.ExceptionInfo, *words: str) -> None:
+    line = str(fault.value)
+    assert "\n" not in line and all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG.items())
+def test_a_wrong_value_names_its_key_and_what_would_be_right(key, value):
+    config = embedded()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match="must be") as fault:
+        validate(config)
+    assert_one_line(fault, f"config: {key}={value!r}")
+    assert str(fault.value).count("; ") == 0
+
+
+@pytest.mark.parametrize("key", ["search.max_norm", "objective.terms.survey"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_are_finite(key, value):
+    config = embedded()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=r"^config: ") as fault:
+        validate(config)
+    assert_one_line(fault, key.removesuffix(".survey"))
+
+
+def test_all_faults_are_told_together():
+    config = embedded(search__space="sub", search__polish=-1, prompt__init="text")
+    with pytest.raises(UserError) as fault:
+        validate(config)
+    assert_one_line(fault, "search.space", "search.polish", "prompt.init", "; ")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"survey": -1.0},
+        {"survey": 0.0},
+        {"survey": 0.0, "naive_distance": 0.0},
+        {"prompt_norm": -0.1},
+    ],
+)
+def test_weights_of_objectives_are_not_negative_and_not_all_zero(weights):
+    config = embedded()
+    config.objective.terms.update(weights)
+    with pytest.raises(UserError, match=r"^config: objective\.terms=.*of at least 0, of which one"):
+        validate(config)
+
+
+def test_an_unknown_objective_is_refused():
+    config = embedded()
+    config.objective.terms.niceness = 1.0
+    with pytest.raises(UserError, match=r"objective\.terms") as fault:
+        validate(config)
+    assert_one_line(fault, "niceness", "survey")
+
+
+# What only the files or the model can tell; each is refused before a folder is made.
+LATE = {
+    "prompt.init": ("no/such.safetensors", "cannot read it"),
+    "prompt.texts": ("no.yaml", "no.yaml"),
+    "search.strategy": ("DE", "DifferentialEvolution"),
+    "search.population": (3, "needs at least 4"),
+    "country": ("sa,atlantis", "atlantis"),
+    "objective.terms.benchmark_nll": (1.0, "objective.benchmark"),
+    "objective.benchmark": ("no.csv", "no.csv"),
+}
+
+
+@pytest.mark.parametrize(("key", "case"), LATE.items())
+def test_what_the_files_refuse_leaves_no_folder(tiny_config, tmp_path, key, case):
+    value, words = case
+    tiny_config.update_from_flattened_dict({key: value})
+    validate(tiny_config)
+    with pytest.raises(UserError) as fault:
+        tune(tiny_config, tmp_path / "run")
+    assert_one_line(fault, words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("space", "dimension"), [("subspace", 97), ("texts", 1)])
+def test_a_dimension_out_of_range_leaves_no_folder(tiny_config, tmp_path, space, dimension):
+    tiny_config.search.space, tiny_config.search.dimension = space, dimension
+    with pytest.raises(UserError, match=r"dimension|at least 2 texts") as fault:
+        tune(tiny_config, tmp_path / "run")
+    assert_one_line(fault, f"search.space={space}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["search.space=sub", "country=[]"], ["search.space", "full or subspace or texts", "SA"]),
+        (["objective.terms.niceness=1"], ["niceness"]),
+    ],
+    ids=["values", "term"],
+)
+def test_the_command_says_so_in_one_line(tmp_path, flags, words):
+    result = subprocess.run(
+        [sys.executable, "-m", "jaxalign.train", "--config=sa.py:embedded"]
+        + [f"--config.{flag}" for flag in flags],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        timeout=100,
+    )
+    assert result.returncode == 2, result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("error: ") and all(word in line for word in words), line
+    assert list(tmp_path.iterdir()) == []
