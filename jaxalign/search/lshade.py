@@ -175,11 +175,7 @@ class LSHADE(adaptive.AdaptiveDE):
         left = carry > params.max_evaluations - carry  # more than half a member: rounded
         size = jnp.maximum(self.population_size - gone - left, adaptive.LEAST)  # eq. 10
         # The best stay, in their order and closed up. Rows beyond are never read again.
-        stays_P = (
-            jnp.zeros_like(counts_P)
-            .at[jnp.argsort(loss_P)]
-            .set(jnp.arange(self.population_size) < size)
-        )
+        stays_P = jnp.argsort(jnp.argsort(loss_P)) < size
         source_P = jnp.argsort(~stays_P)
         stayed_PN = jnp.where(
             moves_P[source_P][:, None], population[source_P], state.population[source_P]

@@ -21,9 +21,9 @@ jit = functools.partial(jax.jit, compiler_options=OPTIONS)
 
 
 @functools.cache
-def built(name: str, population: int = P, shape: tuple[int, ...] = (N,), generations: int = 20):
-    """One instance with its jitted steps for all tests of a size: a second would compile again."""
-    strategy = make_strategy(name, population, shape, 1.0, {}, generations)
+def built(name: str):
+    """One instance with its jitted steps for all tests: a second would compile again."""
+    strategy = make_strategy(name, P, (N,), 1.0, {}, generations=20)
     return strategy, jit(strategy.init), jit(strategy.ask), jit(strategy.tell)
 
 
@@ -261,8 +261,8 @@ def test_what_always_holds(name, failed, seed, scale):
         best = float(state.best_fitness)
         assert float(state.fitness[:active].min()) == best
         if np.isfinite(best):
-            won = np.asarray(state.population)[int(state.fitness.argmin())]
-            np.testing.assert_array_equal(state.best_solution, won)
+            # Not always a member: one of the same loss may have taken its place.
+            np.testing.assert_allclose(scale * sphere(state.best_solution[None])[0], best, 1e-4)
         if hasattr(state, "archive"):
             rate = strategy.algorithm.archive_rate
             assert int(state.archive.held.sum()) <= round(rate * active)
@@ -272,84 +272,61 @@ def test_what_always_holds(name, failed, seed, scale):
             assert values.max() <= 1.0
 
 
-def searched(strategy, members_PN, seed_key, generations: int):
-    """Smallest loss after so many generations, to be vmapped."""
+def searched(strategy, generations: int, members, seed_key):
+    """The state after so many generations in which all on one side fail; to be vmapped."""
+
+    def loss(trials):
+        return jnp.where(trials.reshape(len(trials), -1)[:, 0] < 1.0, sphere(trials), jnp.inf)
 
     def step(state, step_key):
         ask_key, tell_key = jax.random.split(step_key)
         trials, asked = strategy.ask(ask_key, strategy.params, state)
-        told = strategy.tell(tell_key, strategy.params, trials, sphere(trials), asked)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype), told, state), told.best_fitness
+        told = strategy.tell(tell_key, strategy.params, trials, loss(trials), asked)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype), told, state), trials
 
-    state = strategy.init(seed_key, strategy.params, members_PN, sphere(members_PN))
-    return jax.lax.scan(step, state, jax.random.split(seed_key, generations))[1][-1]
+    state = strategy.init(seed_key, strategy.params, members, loss(members))
+    state = jax.tree.map(jnp.asarray, state)
+    return jax.lax.scan(step, state, jax.random.split(seed_key, generations))
+
+
+SEARCHES = 400
+
+
+@functools.cache
+def mapped(name: str):
+    """Many searches at once, from the same members in rising order of loss and in falling."""
+    members_PN = jax.random.normal(key(0), (P, N))
+    rising_PN = members_PN[jnp.argsort(sphere(members_PN))]
+    run = jit(jax.vmap(functools.partial(searched, built(name)[0], 5), in_axes=(None, 0)))
+    keys = jax.random.split(key(1), 2 * SEARCHES)
+    rising, falling = run(rising_PN, keys[:SEARCHES])[0], run(rising_PN[::-1], keys[SEARCHES:])[0]
+    return rising_PN, keys, rising, falling
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_the_population_does_not_matter(name):
-    strategy = built(name)[0]
-    members_PN = jax.random.normal(key(0), (P, N))
-    ascending_PN = members_PN[jnp.argsort(sphere(members_PN))]
-    keys = jax.random.split(key(1), 800)
-    run = jit(jax.vmap(lambda start, k: searched(strategy, start, k, 5), in_axes=(None, 0)))
-    forward, backward = run(ascending_PN, keys[:400]), run(ascending_PN[::-1], keys[400:])
-    assert scipy.stats.ks_2samp(forward, backward).pvalue > 1e-3
-    assert np.median(forward) < 0.5 * float(sphere(members_PN).min())
+    members_PN, _, rising, falling = mapped(name)
+    assert scipy.stats.ks_2samp(rising.best_fitness, falling.best_fitness).pvalue > 1e-3
+    assert np.median(rising.best_fitness) < 0.5 * float(sphere(members_PN).min())
 
 
 @pytest.mark.parametrize("name", [*NAMES, "DifferentialEvolution"])
 def test_vmapped_over_searches_equals_looped(name):
-    strategy, init, ask, tell = built(name)
-    members_GPN = jax.random.normal(key(0), (3, P, N))
-    keys_G = jax.random.split(key(1), 3)
-
-    def over_all(step_name, axes):
-        """The step of each search by itself, stacked."""
-        step = {"init": init, "ask": ask, "tell": tell}[step_name]
-
-        def looped(*arguments):
-            each = [
-                step(
-                    *(
-                        jax.tree.map(lambda leaf, g=g: leaf[g], argument) if axis == 0 else argument
-                        for argument, axis in zip(arguments, axes, strict=True)
-                    )
-                )
-                for g in range(3)
-            ]
-            return jax.tree.map(lambda *parts: jnp.stack(parts), *each)
-
-        return looped
-
-    def generations(over):
-        states = over("init", (0, None, 0, 0))(
-            keys_G, strategy.params, members_GPN, jax.vmap(sphere)(members_GPN)
-        )
-        for _ in range(3):
-            trials, states = over("ask", (0, None, 0))(keys_G, strategy.params, states)
-            losses = jax.vmap(sphere)(trials).at[1, 2].set(jnp.inf)
-            states = over("tell", (0, None, 0, 0, 0))(
-                keys_G, strategy.params, trials, losses, states
-            )
-        return states
-
-    one = generations(lambda step_name, axes: jit(jax.vmap(getattr(strategy, step_name), axes)))
-    other = generations(over_all)
-    for mapped_leaf, looped_leaf in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(mapped_leaf, looped_leaf, rtol=2e-6, atol=1e-6)
+    members_PN, keys, together, _ = mapped(name)
+    alone = jit(functools.partial(searched, built(name)[0], 5))
+    for g in (0, 1, SEARCHES - 1):
+        looped = alone(members_PN, keys[g])[0]
+        for one, other in zip(jax.tree.leaves(together), jax.tree.leaves(looped), strict=True):
+            np.testing.assert_allclose(one[g], other, rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(1,), (1, 1), (2, 3)])
+@pytest.mark.parametrize("shape", [(1,), (1, 1)])
 def test_the_smallest_population_and_one_coordinate(name, shape):
-    strategy, init, ask, tell = built(name, 4, shape)
-    members = jax.random.normal(key(0), (4, *shape)) + 2.0
-    state = init(key(0), strategy.params, members, sphere(members))
-    first = float(state.best_fitness)
-    for number in range(12):
-        trials, state = ask(key(number), strategy.params, state)
-        assert trials.shape == (4, *shape)
-        assert np.isfinite(trials).all()
-        state = tell(key(number), strategy.params, trials, sphere(trials), state)
-    assert float(state.best_fitness) < first
+    strategy = make_strategy(name, 4, shape, 1.0, {}, 12)
+    members = jnp.array([-2.0, 0.9, 3.0, -1.0]).reshape(4, *shape)
+    state, trials = jit(functools.partial(searched, strategy, 12))(members, key(0))
+    assert trials.shape == (12, 4, *shape)
+    assert np.isfinite(trials).all()
+    assert float(state.best_fitness) < 0.36  # that of the best at the start
     assert strategy.members(state).shape == (4, *shape)
