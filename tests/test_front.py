@@ -111,7 +111,7 @@ def test_nothing_that_is_not_finite_ever_enters():
 
 
 def test_the_crowded_go_first():
-    """Five on a line into a front of four: of the inner three the one with the closest neighbours."""
+    """Of five on a line, the inner one with the closest neighbours leaves a front of four."""
     line = np.array([0.0, 4.0, 5.0, 6.0, 10.0], np.float32)
     terms_PO = np.stack([line, 10 - line], axis=1)
     found_KO, _ = members(merged(empty(4), terms_PO, prompts_of(terms_PO)))
