@@ -22,6 +22,7 @@ from jaxalign.refine import DRAWS
 from jaxalign.train import tune
 
 TIMINGS = ("seconds", "tokens_per_second")
+UNUSED = jax.random.key(0)  # expected answers draw nothing
 
 
 def records(workdir: Path) -> list[dict]:
@@ -38,7 +39,7 @@ def evaluated(config, prompts_PLD):
     problem = load_problem(config)
     task, _ = ask_naive(config, problem)
     function = jax.jit(functools.partial(evaluate, problem.graphdef, make_objective(config, 1)))
-    return lambda key=jax.random.key(0): function(problem.weights, task, prompts_PLD, key)
+    return functools.partial(function, problem.weights, task, prompts_PLD)
 
 
 def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path):
@@ -102,7 +103,7 @@ def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
     prompts = np.stack(
         [prompt_of(tmp_path / "polished"), prompt_of(tmp_path / "polished", "soft_prompt_polished")]
     )
-    loss_P = np.asarray(evaluated(tiny_config, prompts)().loss_GP[0])
+    loss_P = np.asarray(evaluated(tiny_config, prompts)(UNUSED).loss_GP[0])
     np.testing.assert_allclose(loss_P, [plain["loss"]["best"], told["loss"]], rtol=1e-3)
 
 
@@ -127,7 +128,7 @@ def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
     assert [int(row["prompt"]) for row in rows] == list(range(len(rows)))
     assert (np.diff(front[:, 0]) > 0).all() and (np.diff(front[:, 1]) < 0).all()
 
-    result = evaluated(tiny_config, prompts)()
+    result = evaluated(tiny_config, prompts)(UNUSED)
     terms = ("survey", "naive_distance", "prompt_norm")
     measured = np.asarray(result.terms_GPO[0])[:, [terms.index(name) for name in names]]
     np.testing.assert_allclose(measured, front, rtol=1e-3, atol=1e-3)
@@ -146,7 +147,7 @@ def test_a_run_goes_on_from_another_s_prompt_and_population(tiny_config, tmp_pat
         assert second["loss"]["best"] <= start <= first["loss"]["best"] * (1 + 1e-5)
     assert start == pytest.approx(first["loss"]["best"], rel=1e-5)  # a population comes as it was
     members = safetensors.numpy.load_file(tmp_path / "first" / "population.safetensors")
-    loss_P = np.asarray(evaluated(tiny_config, members["population"])().loss_GP[0])
+    loss_P = np.asarray(evaluated(tiny_config, members["population"])(UNUSED).loss_GP[0])
     assert records(workdir)[0]["generation_mean"] == pytest.approx(loss_P.mean(), rel=1e-4)
 
 
