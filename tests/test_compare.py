@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxalign.compare import compare
+from jaxalign.comparison import compare
 from jaxalign.errors import UserError
 from jaxalign.methods import load_methods
 from jaxalign.report.comparison import read_runs
