@@ -1,5 +1,6 @@
 """What every command shares: where configs are found, how flags are read, how a mistake is told."""
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,7 @@ def without_flag(arguments: Sequence[str], name: str) -> list[str]:
     return left
 
 
+@functools.cache  # so that one process may import several commands
 def define_config() -> flags.FlagHolder:
     """Defines --config; the flag's value is a locked, type-checked ConfigDict."""
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")

@@ -8,40 +8,14 @@ some of their labels with commas between, or a YAML file of your own. The same c
 folder goes on where the last one stopped; with other methods it adds to what is there.
 """
 
-import dataclasses
-import json
 import logging
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from absl import flags
-from ml_collections import config_dict
 
 from jaxalign import command
-from jaxalign.config import flatten, to_plain, validate
-from jaxalign.engine import ask_naive, resolve_settings
-from jaxalign.errors import UserError
-from jaxalign.methods import load_methods, with_method
-from jaxalign.problem import Problem, check_strategy, load_problem
-from jaxalign.report import print_header
-from jaxalign.report.comparison import (
-    Run,
-    append_run,
-    plot_curves,
-    plot_finals,
-    print_comparison,
-    read_runs,
-    render_markdown,
-    summarise,
-    write_summary_csv,
-)
-from jaxalign.report.files import write_file, write_json
-from jaxalign.report.numbers import format_loss
-from jaxalign.search import is_ours
-from jaxalign.trials import Trials
-from jaxalign.workdir import describe_device
+from jaxalign.comparison import compare
+from jaxalign.methods import load_methods
 
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
@@ -64,149 +38,6 @@ def main(_: list[str]) -> None:
         _EVALUATIONS.value,
         Path(_OUTPUT.value).expanduser(),
     )
-
-
-def compare(
-    config: config_dict.ConfigDict,
-    methods: dict[str, dict[str, Any]],
-    seeds: range,
-    evaluations: int,
-    folder: Path,
-) -> None:
-    """Runs what is missing of a comparison, then writes its tables and plots.
-
-    Args:
-      config: what all methods share; every country of it is searched for by itself.
-      methods: label to config keys, as `load_methods` gives them.
-      seeds: of each method and country.
-      evaluations: of each search, never exceeded.
-      folder: of histories.csv and what is made of it.
-
-    Raises:
-      UserError: whatever the user can put right.
-    """
-    configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
-    for each in (config, *configs.values()):
-        validate(each)
-        check_strategy(each)
-    problem = load_problem(config)
-    _check_same(folder / "comparison.json", config, methods, evaluations)
-    histories = folder / "histories.csv"
-    done = {run.name for run in read_runs(histories)}
-
-    task, naive = ask_naive(config, problem)
-    problem = dataclasses.replace(problem, task=task)
-    chunk = resolve_settings(config, problem)["chunk"]
-    todo = len(methods) * len(problem.targets) * len(seeds)
-    rows = {
-        "model": config.model.path,
-        "device": describe_device(),
-        "countries": ", ".join(target.country for target in problem.targets),
-        "searches": f"{todo}, of {evaluations:,} evaluations each",
-        "methods": ", ".join(methods),
-        "folder": str(folder),
-    }
-    print_header(rows, problem.notice)
-    number = 0
-    for label, keys in methods.items():
-        trials = Trials(keys.get("outside"), evaluations, chunk)
-        for country, own in _each_country(problem):
-            for seed in seeds:
-                number += 1
-                if (label, country, seed) in done:
-                    continue
-                settings = configs[label].copy_and_resolve_references()
-                settings.seed = seed
-                begun = time.perf_counter()
-                trial = trials.run(settings, own)
-                run = Run(
-                    method=label,
-                    kind=_kind(keys, settings),
-                    country=country,
-                    seed=seed,
-                    naive_loss=float(naive.loss_GP[_place(problem, country), 0]),
-                    initial_loss=trial.initial,
-                    forward_equivalents=trial.history[-1][0],
-                    points=tuple(trial.history),
-                )
-                append_run(histories, run)
-                print(
-                    f"{number}/{todo}  {label}, {country}, seed {seed}: "
-                    f"{format_loss(run.naive_loss)} naive, {format_loss(trial.initial)} at first, "
-                    f"{format_loss(trial.history[-1][1])} at last  "
-                    f"({time.perf_counter() - begun:.0f} s)",
-                    flush=True,
-                )
-    _write(folder, read_runs(histories), evaluations, problem.notice)
-
-
-def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
-    """The problem with one of its countries at a time."""
-    for place, target in enumerate(problem.targets):
-        one = slice(place, place + 1)
-        task = problem.task._replace(
-            target_GC=problem.task.target_GC[one], asked_GB=problem.task.asked_GB[one]
-        )
-        yield target.code, dataclasses.replace(problem, targets=(target,), task=task)
-
-
-def _place(problem: Problem, country: str) -> int:
-    return [target.code for target in problem.targets].index(country)
-
-
-def _kind(keys: dict[str, Any], config: config_dict.ConfigDict) -> str:
-    if "outside" in keys:
-        return "gradient" if keys["outside"] == "gradient" else "outside"
-    return "ours" if is_ours(config.search.strategy) else "evosax"
-
-
-def _check_same(
-    path: Path,
-    config: config_dict.ConfigDict,
-    methods: dict[str, dict[str, Any]],
-    evaluations: int,
-) -> None:
-    """Refuses to add to a comparison that was made of other settings; notes new methods."""
-    shared = {
-        key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
-    }
-    record = json.loads(
-        json.dumps({"evaluations": evaluations, "config": shared, "methods": methods})
-    )
-    if path.exists():
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); give another --output") from error
-        before = old.pop("methods")
-        changed = (
-            [f"--evaluations was {old['evaluations']}"] if old["evaluations"] != evaluations else []
-        )
-        then, now = flatten(old["config"]), flatten(shared)
-        changed += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
-        changed += [
-            f"the keys of {label!r} changed"
-            for label in methods
-            if before.get(label, methods[label]) != record["methods"][label]
-        ]
-        if changed:
-            raise UserError(
-                f"--output={path.parent} holds a comparison of other settings: "
-                f"{'; '.join(changed)}; give another --output"
-            )
-        record["methods"] = before | record["methods"]
-    write_json(path, record)
-
-
-def _write(folder: Path, runs: list[Run], evaluations: int, notice: str | None) -> None:
-    summaries = summarise(runs, evaluations)
-    write_summary_csv(folder / "summary.csv", summaries)
-    write_file(folder / "table.md", render_markdown(summaries, evaluations).encode())
-    title = f"Best loss after {evaluations:,} evaluations"
-    plot_finals(runs, evaluations, title, notice, folder / "finals")
-    plot_curves(runs, evaluations, "Best loss over evaluations", notice, folder / "curves")
-    print_comparison(summaries, evaluations)
-    print(f"\n{folder}: histories.csv, summary.csv, table.md, finals.png, curves.png (and .svg)")
 
 
 if __name__ == "__main__":

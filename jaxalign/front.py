@@ -22,7 +22,7 @@ class Front:
 def empty_front(size: int, objectives: int, prompt_LD: Float[Array, "L D"]) -> Front:
     """A front without members, for prompts of a shape."""
     return Front(
-        terms_KO=jnp.full((size, objectives), jnp.inf),
+        terms_KO=jnp.full((size, objectives), jnp.inf, jnp.float32),
         prompts_KLD=jnp.zeros((size, *prompt_LD.shape), prompt_LD.dtype),
     )
 
