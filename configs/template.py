@@ -14,7 +14,7 @@ def get_config(variant: str = ""):
     config = base_config.base(variant)
 
     # Whose values. Countries and their scores: jaxalign/survey/data/targets.csv.
-    config.country = "DE"
+    config.country = "DE"  # several, such as "DE,JP", share every evaluation
     config.survey.targets = "hofstede2010"  # or "newer", or your own .csv
     config.survey.constant = 50.0  # C of the formulas; moves every loss, so say which
 
@@ -26,7 +26,7 @@ def get_config(variant: str = ""):
 
     # How long and how wide to search; the cost is population × generations.
     config.search.population = 64
-    config.search.generations = 80
-    config.search.strategy = "DifferentialEvolution"  # any evosax algorithm, such as "SNES"
-    config.search.strategy_params = {"differential_weight": 0.5, "crossover_rate": 0.5}
+    config.search.generations = 150
+    config.search.strategy = "LSHADE"  # or "SHADE", "DifferentialEvolution", "SNES", … (README.md)
+    config.search.strategy_params = {"best_share": 0.11}  # what there is: see a wrong one's message
     return config

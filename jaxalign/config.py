@@ -65,14 +65,14 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.prompt.position = "first"  # before everything else, as PEFT has it
 
     config.search = config_dict.ConfigDict()
-    config.search.strategy = "DifferentialEvolution"  # README.md lists them
-    config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"crossover_rate": 0.9}
+    config.search.strategy = "LSHADE"  # README.md lists them
+    config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"best_share": 0.2}
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
     # texts: mixtures of the embeddings of `dimension` texts.
     config.search.space = "full"
     config.search.dimension = 500  # of the subspace; texts are as many, or all that there are
     config.search.population = 64  # P, for each country
-    config.search.generations = 80 if small else 200
+    config.search.generations = 150 if small else 200
     config.search.bounds = "none"  # or `vocabulary`: each coordinate within the embedding table's
     config.search.max_norm = 0.0  # of a prompt row, in mean norms of the embeddings; 0: none
     config.search.migrants = 4  # with several countries: candidates of others that may enter

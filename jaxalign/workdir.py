@@ -316,6 +316,13 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     ]
     if old["device"] != new["device"]:
         changes.append(f"the device was {old['device']}, now {new['device']}")
+    before, after = (record["config"]["search"] for record in (old, new))
+    if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
+        _LOG.warning(
+            "search.generations was %d: LSHADE shrinks its population by that plan, and goes on with "
+            "its last members beyond it",
+            before["generations"],
+        )
     if changes:
         _LOG.warning(
             "%s; the run goes on, but need not end byte for byte where it would have",
