@@ -134,7 +134,6 @@ def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, t
         if each.name == (label, "SA", tiny_config.seed)
     )
     points = [(evaluations, np.float32(loss)) for evaluations, loss in compared.points]
-    # L-SHADE may stop in the midst of what a generation costs, so a point may be told twice.
     assert points == told
 
 
@@ -206,17 +205,21 @@ def test_other_settings_are_refused(whole, methods, tiny_config, tmp_path):
     ("keys", "words"),
     [
         ({"search.strategy": "DE"}, ["'DE'", "DifferentialEvolution"]),
-        ({"search.populaton": 6}, ["mine", "search.populaton=6"]),
+        ({"search.populaton": 6}, ["--methods: mine:", "search.populaton=6"]),
         ({"search.population": "six"}, ["mine", "search.population='six'"]),
-        ({"search.space": "sub"}, ["search.space='sub'", "full or subspace or texts"]),
+        (
+            {"search.space": "sub"},
+            ["--methods: mine:", "search.space='sub'", "full or subspace or texts"],
+        ),
         ({"search.strategy_params": {"F": 0.5}}, ["search.strategy_params.F"]),
-        ({"search.population": 3}, ["search.population=3", "at least 4"]),
+        ({"search.population": 3}, ["--methods: mine:", "search.population=3", "at least 4"]),
         ({"search.population": 61}, ["--evaluations=60", "61"]),
         ({"outside": "gradient", "search.population": 59}, ["--evaluations=60", "a gradient"]),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_method_is_refused(tiny_config, tmp_path, keys, words):
+    tiny_config.lock()  # as the command's is
     with pytest.raises(UserError) as fault:
         compare(tiny_config, {"mine": keys}, range(1), EVALUATIONS, tmp_path / "out")
     assert_refused(fault, *words)
