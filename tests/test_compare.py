@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxalign.comparison import compare
+from jaxalign.config import base
 from jaxalign.errors import UserError
 from jaxalign.methods import load_methods
 from jaxalign.report.comparison import read_runs
@@ -52,6 +53,7 @@ def command(folder: Path, output: Path, methods: Path | str) -> list[str]:
     settings = {
         "model.path": folder,
         "prompt.length": 3,
+        "search.strategy": "DifferentialEvolution",
         "search.population": POPULATION,
         "evaluation.chunk": 3,
     }
@@ -168,7 +170,7 @@ def again(tiny_config, methods, whole, tmp_path, evaluations=EVALUATIONS) -> Pat
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     # The folder was made by the command, whose config has other defaults than the tests'.
-    tiny_config.search.generations = 80
+    tiny_config.search.generations = base("embedded").search.generations
     tiny_config.country = "sa,us"
     compare(tiny_config, methods, range(1), evaluations, folder)
     return folder
