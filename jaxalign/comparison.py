@@ -52,10 +52,14 @@ def compare(
     Raises:
       UserError: whatever the user can put right.
     """
+    validate(config)
     configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
-    for each in (config, *configs.values()):
-        validate(each)
-        check_strategy(each)
+    for label, each in configs.items():
+        try:
+            validate(each)
+            check_strategy(each)
+        except UserError as error:
+            raise UserError(f"--methods: {label}: {error}") from error
     problem = load_problem(config)
     _check_same(folder / "comparison.json", config, methods, evaluations)
     histories = folder / "histories.csv"

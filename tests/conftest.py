@@ -46,6 +46,7 @@ def tiny_config(tiny_folder: Path):
     config.country = "SA"
     config.model.path = str(tiny_folder)
     config.prompt.length = 3
+    config.search.strategy = "DifferentialEvolution"
     config.search.population = 6
     config.search.generations = 4
     config.evaluation.chunk = 3

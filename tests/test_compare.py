@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from jaxalign.comparison import compare
+from jaxalign.config import base
 from jaxalign.errors import UserError
 from jaxalign.methods import load_methods
 from jaxalign.report.comparison import read_runs
@@ -52,6 +53,7 @@ def command(folder: Path, output: Path, methods: Path | str) -> list[str]:
     settings = {
         "model.path": folder,
         "prompt.length": 3,
+        "search.strategy": "DifferentialEvolution",
         "search.population": POPULATION,
         "evaluation.chunk": 3,
     }
@@ -134,7 +136,6 @@ def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, t
         if each.name == (label, "SA", tiny_config.seed)
     )
     points = [(evaluations, np.float32(loss)) for evaluations, loss in compared.points]
-    # L-SHADE may stop in the midst of what a generation costs, so a point may be told twice.
     assert points == told
 
 
@@ -169,7 +170,7 @@ def again(tiny_config, methods, whole, tmp_path, evaluations=EVALUATIONS) -> Pat
     folder = tmp_path / "copy"
     shutil.copytree(whole, folder)
     # The folder was made by the command, whose config has other defaults than the tests'.
-    tiny_config.search.generations = 80
+    tiny_config.search.generations = base("embedded").search.generations
     tiny_config.country = "sa,us"
     compare(tiny_config, methods, range(1), evaluations, folder)
     return folder
@@ -206,17 +207,21 @@ def test_other_settings_are_refused(whole, methods, tiny_config, tmp_path):
     ("keys", "words"),
     [
         ({"search.strategy": "DE"}, ["'DE'", "DifferentialEvolution"]),
-        ({"search.populaton": 6}, ["mine", "search.populaton=6"]),
+        ({"search.populaton": 6}, ["--methods: mine:", "search.populaton=6"]),
         ({"search.population": "six"}, ["mine", "search.population='six'"]),
-        ({"search.space": "sub"}, ["search.space='sub'", "full or subspace or texts"]),
+        (
+            {"search.space": "sub"},
+            ["--methods: mine:", "search.space='sub'", "full or subspace or texts"],
+        ),
         ({"search.strategy_params": {"F": 0.5}}, ["search.strategy_params.F"]),
-        ({"search.population": 3}, ["search.population=3", "at least 4"]),
+        ({"search.population": 3}, ["--methods: mine:", "search.population=3", "at least 4"]),
         ({"search.population": 61}, ["--evaluations=60", "61"]),
         ({"outside": "gradient", "search.population": 59}, ["--evaluations=60", "a gradient"]),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_method_is_refused(tiny_config, tmp_path, keys, words):
+    tiny_config.lock()  # as the command's is
     with pytest.raises(UserError) as fault:
         compare(tiny_config, {"mine": keys}, range(1), EVALUATIONS, tmp_path / "out")
     assert_refused(fault, *words)

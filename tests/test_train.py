@@ -19,6 +19,7 @@ def command(folder: Path, workdir: Path, *flags: str) -> list[str]:
     settings = {
         "model.path": folder,
         "prompt.length": 3,
+        "search.strategy": "DifferentialEvolution",  # its generations do not depend on their number
         "search.population": 6,
         "evaluation.chunk": 3,
         "search.generations": 12,
@@ -258,7 +259,11 @@ EMBEDDED = "--config=sa.py:embedded"
         ([EMBEDDED, "--config.survey.constant=(1,2)"], ["survey.constant", "PDI"]),
         ([EMBEDDED, "--config.search.strategy=DE"], ["DE", "DifferentialEvolution"]),
         (
-            [EMBEDDED, "--config.search.strategy_params={'F': 0.5}"],
+            [
+                EMBEDDED,
+                "--config.search.strategy=DifferentialEvolution",
+                "--config.search.strategy_params={'F': 0.5}",
+            ],
             ["search.strategy_params.F", "differential_weight"],
         ),
         ([EMBEDDED, "--config.objective.readout=guess"], ["objective.readout", "expected"]),
