@@ -319,8 +319,8 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     before, after = (record["config"]["search"] for record in (old, new))
     if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
         _LOG.warning(
-            "search.generations was %d: LSHADE shrinks its population by that plan, and goes on with "
-            "its last members beyond it",
+            "search.generations was %d: LSHADE shrinks its population by that plan, and beyond it "
+            "goes on with its last members",
             before["generations"],
         )
     if changes:
