@@ -68,9 +68,9 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.search.strategy = "LSHADE"  # README.md lists them
     config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"best_share": 0.2}
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
-    # texts: mixtures of the embeddings of `dimension` texts.
+    # texts: mixtures of the embeddings of `dimension` texts, whatever `prompt.init` is.
     config.search.space = "full"
-    config.search.dimension = 500  # of the subspace; texts are as many, or all that there are
+    config.search.dimension = 500  # of the subspace; or how many texts
     config.search.population = 64  # P, for each country
     config.search.generations = 150 if small else 200
     config.search.bounds = "none"  # or `vocabulary`: each coordinate within the embedding table's

@@ -22,6 +22,9 @@ from jaxalign.workdir import Workdir, as_number, describe_device
 _SHOWN = 4  # countries that are told of in full before a run
 FILES = {
     "soft_prompt.safetensors": "the tuned prompt, prompt_embeddings [L, D]",
+    "soft_prompt_polished.safetensors": "the same after gradient descent",
+    "population.safetensors": "the last members' prompts, for prompt.init of another run",
+    "pareto.csv": "what nothing seen beats on all objectives; the prompts lie beside it",
     "summary.json": "scores, losses, cost",
     "metrics.jsonl": "one line per generation",
     "tensorboard/": "the same as curves for TensorBoard",
@@ -83,15 +86,15 @@ def finish(
     workdir of a run for that country alone.
     """
     several = len(problem.targets) > 1
-    rescored_GN = None
+    rescored = None
     if config.objective.readout == "sampled":
-        rescored_GN = rescore(config, problem, engine, state.best_prompt_GLD)
+        rescored = rescore(config, problem, engine, state.best_prompt_GLD)
     summaries = {}
     for place, target in enumerate(problem.targets):
         folder = workdir.path / "countries" / target.code if several else workdir.path
         summary = summarise(config, problem, engine, state, records, place)
-        if rescored_GN is not None:
-            tell_rescored(summary, rescored_GN[place])
+        if rescored is not None:
+            tell_rescored(summary, problem.task.terms, rescored, place)
         prompt_LD = np.asarray(state.best_prompt_GLD[place], np.float32)
         _write_prompt(folder / "soft_prompt.safetensors", prompt_LD, problem.notice)
         if config.search.polish:
@@ -116,7 +119,11 @@ def finish(
         write_report(folder)
         summaries[target.code] = summary
     if not several:
-        files = [(str(workdir.path / name), line) for name, line in FILES.items()]
+        files = [
+            (str(workdir.path / name), line)
+            for name, line in FILES.items()
+            if (workdir.path / name).exists()
+        ]
         print_result(summary, files, problem.notice)
         return summary
     summary = together(summaries)
@@ -146,8 +153,10 @@ def _write_population(
     """Writes the last members' prompts, which another run may start from, where there are any."""
     strategy = engine.evolution.strategy
     if strategy.exchanges:
-        members = strategy.members(jax.tree.map(lambda leaf: leaf[place], state.strategy))
+        own = jax.tree.map(lambda leaf: leaf[place], state.strategy)
+        members = strategy.members(own)
         prompts_PLD = np.asarray(engine.beginning.space.prompts(members), np.float32)
+        prompts_PLD = prompts_PLD[: int(strategy.active(own))]
         write_file(folder / POPULATION, to_safetensors({"population": prompts_PLD}, notice))
 
 

@@ -71,7 +71,7 @@ class Problem:
             "architecture": repr(self.model_config).encode(),
             "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
             "target": json.dumps(
-                [target.scores for target in self.targets], sort_keys=True
+                [(target.code, target.scores) for target in self.targets], sort_keys=True
             ).encode(),
             # Tokenizer and chat template, by what they made of the survey.
             "questions": b"".join(

@@ -20,21 +20,41 @@ from jaxalign.search import embedding_std
 DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rescored:
+    """Each country's prompt with N = `DRAWS` fresh samples of respondents.
+
+    Attributes:
+      loss_GN: its losses.
+      scores_GC, terms_GO: means of its scores and objectives.
+    """
+
+    loss_GN: np.ndarray
+    scores_GC: np.ndarray
+    terms_GO: np.ndarray
+
+
 def rescore(
     config: config_dict.ConfigDict, problem: Problem, engine: Engine, prompts_GLD: jax.Array
-) -> np.ndarray:
-    """Losses of each country's prompt with fresh samples of respondents, float32 [G, DRAWS].
+) -> Rescored:
+    """Scores each country's prompt with fresh samples of respondents.
 
     The search kept the luckiest of thousands of noisy losses, so its own figure is too good.
     """
     objective = make_objective(config, engine.chunk)
     function = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
     key = jax.random.fold_in(jax.random.key(config.seed), RESCORE)
-    losses = [
-        function(problem.weights, engine.task, prompts_GLD, each).loss_GP
+    drawn = [
+        function(problem.weights, engine.task, prompts_GLD, each)
         for each in jax.random.split(key, DRAWS)
     ]
-    return np.stack([np.diagonal(loss_GG) for loss_GG in jax.device_get(losses)], axis=1)
+    place_G = np.arange(prompts_GLD.shape[0])
+    drawn = jax.device_get(drawn)
+    return Rescored(
+        loss_GN=np.stack([each.loss_GP[place_G, place_G] for each in drawn], axis=1),
+        scores_GC=np.mean([each.scores_PC for each in drawn], axis=0),
+        terms_GO=np.mean([each.terms_GPO[place_G, place_G] for each in drawn], axis=0),
+    )
 
 
 def polish(

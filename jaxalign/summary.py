@@ -1,5 +1,6 @@
 """The content of summary.json: losses, scores, objectives, cost."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,24 @@ from ml_collections import config_dict
 from jaxalign.engine import Engine, make_objective
 from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
+from jaxalign.refine import Rescored
 from jaxalign.survey import distance
 from jaxalign.workdir import as_number, describe_device
 
 
-def tell_rescored(summary: dict[str, Any], losses_N: np.ndarray) -> None:
-    """Replaces the best loss that the search saw by the mean over fresh respondents."""
+def tell_rescored(
+    summary: dict[str, Any], terms: Sequence[str], rescored: Rescored, place: int
+) -> None:
+    """Replaces what the search saw of the best prompt by the means over fresh respondents."""
+    losses_N = rescored.loss_GN[place]
     summary["loss"]["search"] = summary["loss"]["best"]
     summary["loss"]["best"] = as_number(np.mean(losses_N))
+    summary["scores"] = dict(
+        zip(summary["scores"], map(as_number, rescored.scores_GC[place]), strict=True)
+    )
+    summary["terms"]["best"] = dict(
+        zip(terms, map(as_number, rescored.terms_GO[place]), strict=True)
+    )
     summary["rescored"] = {
         "draws": len(losses_N),
         "mean": as_number(np.mean(losses_N)),

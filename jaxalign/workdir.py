@@ -34,14 +34,16 @@ PACKAGES = (
     "transformers",
     "numpy",
 )
-# Keys that do not change a result; those of the model and the survey are covered by their digests.
+# Keys that do not change the search; those of model, survey and targets are covered by digests.
 FREE_KEYS = frozenset(
     {
         "workdir",
+        "country",
         "model.path",
         "model.revision",
         "survey.instrument",
         "search.generations",
+        "search.polish",
         "evaluation.chunk",
         "checkpoint.every",
         "checkpoint.keep",
