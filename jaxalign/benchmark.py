@@ -31,7 +31,8 @@ from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
 from jaxalign.report.files import write_file
-from jaxalign.throughput import SHAPES, measure, with_random_weights
+from jaxalign.shapes import SHAPES, with_random_weights
+from jaxalign.throughput import measure
 from jaxalign.workdir import PACKAGES, describe_device
 
 _CONFIG = command.define_config()

@@ -1,11 +1,12 @@
 """Compares search methods at equal evaluations.
 
     python -m jaxalign.compare --config=NAME[:VARIANT] [--methods=all] [--countries=sa,us]
-        [--seeds=3] [--evaluations=2000] [--output=DIR] [--config.KEY=VALUE …]
+        [--seeds=3] [--evaluations=2000] [--model=SHAPE] [--output=DIR] [--config.KEY=VALUE …]
 
 Every method searches for every country from every seed. Methods are those of configs/methods.yaml,
 some of their labels with commas between, or a YAML file of your own. The same command on the same
-folder goes on where the last one stopped; with other methods it adds to what is there.
+folder goes on where the last one stopped; with other methods it adds to what is there. --model
+takes random weights of a shape, drawn from the config's seed.
 """
 
 import logging
@@ -16,6 +17,7 @@ from absl import flags
 from jaxalign import command
 from jaxalign.comparison import compare
 from jaxalign.methods import load_methods
+from jaxalign.shapes import SHAPES
 
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
@@ -23,6 +25,9 @@ _METHODS = flags.DEFINE_string("methods", "all", "all, labels with commas, or a 
 _COUNTRIES = flags.DEFINE_string("countries", None, "With commas; the config's if left out.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "How many, from the config's on.", lower_bound=1)
 _EVALUATIONS = flags.DEFINE_integer("evaluations", 2000, "Of each search.", lower_bound=1)
+_MODEL = flags.DEFINE_enum(
+    "model", None, list(SHAPES), "Random weights of a shape; the config's own model if left out."
+)
 _OUTPUT = flags.DEFINE_string("output", "comparison", "Folder for histories, tables and plots.")
 
 
@@ -37,6 +42,7 @@ def main(_: list[str]) -> None:
         range(config.seed, config.seed + _SEEDS.value),
         _EVALUATIONS.value,
         Path(_OUTPUT.value).expanduser(),
+        _MODEL.value,
     )
 
 

@@ -29,6 +29,7 @@ from jaxalign.report.comparison import (
 from jaxalign.report.files import write_file, write_json
 from jaxalign.report.numbers import format_loss
 from jaxalign.search import is_ours
+from jaxalign.shapes import with_random_weights
 from jaxalign.trials import Trials
 from jaxalign.workdir import describe_device
 
@@ -39,6 +40,7 @@ def compare(
     seeds: range,
     evaluations: int,
     folder: Path,
+    shape: str | None = None,
 ) -> None:
     """Runs what is missing of a comparison, then writes its tables and plots.
 
@@ -48,11 +50,17 @@ def compare(
       seeds: of each method and country.
       evaluations: of each search, never exceeded.
       folder: of histories.csv and what is made of it.
+      shape: of a model with random weights to search on; None for the config's own.
 
     Raises:
       UserError: whatever the user can put right.
     """
     validate(config)
+    if config.objective.readout == "sampled":
+        raise UserError(
+            "objective.readout=sampled: a comparison keeps the lowest loss that a method saw, "
+            "which is luck here; give expected or greedy"
+        )
     configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
     for label, each in configs.items():
         try:
@@ -61,7 +69,9 @@ def compare(
         except UserError as error:
             raise UserError(f"--methods: {label}: {error}") from error
     problem = load_problem(config)
-    _check_same(folder / "comparison.json", config, methods, evaluations)
+    if shape:
+        problem = with_random_weights(config, problem, shape)
+    _check_same(folder / "comparison.json", config, methods, evaluations, shape)
     histories = folder / "histories.csv"
     done = {run.name for run in read_runs(histories)}
 
@@ -70,7 +80,7 @@ def compare(
     chunk = resolve_settings(config, problem)["chunk"]
     todo = len(methods) * len(problem.targets) * len(seeds)
     rows = {
-        "model": config.model.path,
+        "model": shape or config.model.path,
         "device": describe_device(),
         "countries": ", ".join(target.country for target in problem.targets),
         "searches": f"{todo}, of {evaluations:,} evaluations each",
@@ -136,11 +146,14 @@ def _check_same(
     config: config_dict.ConfigDict,
     methods: dict[str, dict[str, Any]],
     evaluations: int,
+    shape: str | None,
 ) -> None:
     """Refuses to add to a comparison that was made of other settings; notes new methods."""
     shared = {
         key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
     }
+    if shape:  # its weights are drawn from the seed
+        shared["model"] = {"path": shape, "dtype": config.model.dtype, "seed": config.seed}
     record = json.loads(
         json.dumps({"evaluations": evaluations, "config": shared, "methods": methods})
     )

@@ -22,93 +22,16 @@ from ml_collections import config_dict
 
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
-from jaxalign.errors import UserError
 from jaxalign.evolve import Evolution, RunState
 from jaxalign.fitness import evaluate
-from jaxalign.model import parameter_bytes, parameter_count, parse_config, random_model
+from jaxalign.model import parameter_bytes, parameter_count
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.attention import matmul_precision
 from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
 
-_LLAMA3 = {
-    "model_type": "llama",
-    "vocab_size": 128256,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 500000.0,
-}
-_LLAMA32 = _LLAMA3 | {
-    "max_position_embeddings": 131072,
-    "rope_scaling": {
-        "rope_type": "llama3",
-        "factor": 32.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 8192,
-    },
-    "tie_word_embeddings": True,
-}
-# config.json of Llama-3.2-1B, Llama-3.2-3B and Meta-Llama-3-8B, without what no shape needs.
-SHAPES: dict[str, dict[str, Any]] = {
-    "llama3-1b": _LLAMA32
-    | {
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 16,
-        "head_dim": 64,
-    },
-    "llama3-3b": _LLAMA32
-    | {
-        "hidden_size": 3072,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 24,
-        "head_dim": 128,
-    },
-    "llama3-8b": _LLAMA3
-    | {
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "max_position_embeddings": 8192,
-        "tie_word_embeddings": False,
-    },
-}
-RANDOM_NOTICE = "random weights: the figures are a model's of this shape, its answers mean nothing"
-
 _CPU_PRODUCT = (2048, 1)  # rows of the ceiling's matrices, products in a row
 _ACCELERATOR_PRODUCT = (8192, 10)  # several, so that no launch is waited for
-
-
-def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape: str) -> Problem:
-    """Gives the same questions to a model of another shape, drawn on the device from the seed.
-
-    Args:
-      config: of the run; its `model.dtype` and `seed` are used.
-      problem: whose tokenizer and trie stay.
-      shape: a key of `SHAPES`.
-
-    Raises:
-      UserError: the tokenizer has more tokens than the shape, or a question more positions.
-    """
-    model_config = parse_config(SHAPES[shape], shape)
-    if len(problem.tokenizer) > model_config.vocab_size:
-        raise UserError(
-            f"--model={shape} has {model_config.vocab_size} tokens and the config's tokenizer "
-            f"{len(problem.tokenizer)}: give --config=NAME:embedded"
-        )
-    longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
-    model_config.check_positions(longest)
-    graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
-    return dataclasses.replace(
-        problem,
-        graphdef=graphdef,
-        weights=weights,
-        model_config=model_config,
-        notice=RANDOM_NOTICE,
-    )
 
 
 def linear_parameters(weights: Any) -> int:

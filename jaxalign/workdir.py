@@ -291,10 +291,12 @@ def check_same_run(
       UserError: with every key that differs.
     """
     before, after = flatten(old["config"]), flatten(config)
+    same_target = old["digests"].get("target") == digests["target"]
+    free = FREE_KEYS if same_target else set(FREE_KEYS) - {"country"}
     changes = [
         f"{key} was {before.get(key)!r}, now {value!r}"
         for key, value in after.items()
-        if key not in FREE_KEYS and before.get(key) != value
+        if key not in free and before.get(key) != value
     ]
     chunk = min(after["evaluation.chunk"], candidates)
     if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's

@@ -11,6 +11,7 @@ from jaxalign.make_embedded.tokenizer import train_tokenizer
 from jaxalign.model import parse_config, random_model, save_model
 from jaxalign.problem import Problem, load_problem
 from jaxalign.prompts import load_texts, load_tokenizer
+from jaxalign.shapes import SHAPES
 from jaxalign.survey import load_instrument
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -57,3 +58,19 @@ def tiny_config(tiny_folder: Path):
 def tiny_problem(tiny_config) -> Problem:
     """The survey put to the tiny model."""
     return load_problem(tiny_config)
+
+
+@pytest.fixture
+def small_shape(monkeypatch) -> str:
+    """A shape beside the packaged ones, for whoever takes random weights."""
+    shape = {
+        "model_type": "llama",
+        "vocab_size": 1000,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 512,
+    }
+    monkeypatch.setitem(SHAPES, "small", shape)
+    return "small"

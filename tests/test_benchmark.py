@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxalign.errors import UserError
-from jaxalign.model import abstract_model, parameter_count, parse_config
-from jaxalign.throughput import RANDOM_NOTICE, SHAPES, linear_parameters, with_random_weights
+from jaxalign.model import parameter_count
 
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu"} | os.environ | {"COLUMNS": "200"}
 EMBEDDED = "--config=sa.py:embedded"
@@ -128,39 +126,3 @@ def test_mistakes_are_told_in_one_line(arguments, words):
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
     assert all(word in lines[0] for word in words), lines[0]
-
-
-@pytest.mark.parametrize(
-    ("shape", "parameters", "linear"),
-    [
-        ("llama3-1b", 1_235_814_400, 973_078_528),
-        ("llama3-3b", 3_212_749_824, 2_818_572_288),
-        ("llama3-8b", 8_030_261_248, 6_979_321_856),
-    ],
-)
-def test_the_shapes_are_those_of_the_published_models(shape, parameters, linear):
-    _, weights = abstract_model(parse_config(SHAPES[shape], shape), "bfloat16")
-    assert parameter_count(weights) == parameters
-    assert linear_parameters(weights) == linear
-
-
-SMALL = {
-    "model_type": "llama",
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "max_position_embeddings": 512,
-}
-
-
-def test_another_shape_keeps_the_questions(tiny_config, tiny_problem, monkeypatch):
-    monkeypatch.setitem(SHAPES, "small", SMALL | {"vocab_size": 1000})
-    problem = with_random_weights(tiny_config, tiny_problem, "small")
-    assert problem.questions is tiny_problem.questions and problem.notice == RANDOM_NOTICE
-    assert problem.weights["embedding"].shape == (1000, 16)
-    assert problem.model_config.layers == 3
-
-    monkeypatch.setitem(SHAPES, "small", SMALL | {"vocab_size": 100})
-    with pytest.raises(UserError, match="--model=small has 100 tokens"):
-        with_random_weights(tiny_config, tiny_problem, "small")

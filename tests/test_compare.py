@@ -263,3 +263,24 @@ def test_the_command_refuses_an_unknown_method_in_one_line(tiny_folder, tmp_path
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: --methods=nothing") and "L-SHADE" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_random_weights_of_a_shape(tiny_config, tmp_path, small_shape):
+    method = {"mine": {"search.strategy": "DifferentialEvolution"}}
+    for shape, seed in ((small_shape, 0), (small_shape, 0), (None, 0), (small_shape, 1)):
+        tiny_config.seed = seed
+        if (shape, seed) == (small_shape, 0):
+            compare(tiny_config, method, range(1), EVALUATIONS, tmp_path, shape)
+            (run,) = read_runs(tmp_path / "histories.csv")
+            assert run.points[-1][1] < run.initial_loss
+        else:
+            with pytest.raises(UserError) as fault:
+                compare(tiny_config, method, range(1), EVALUATIONS, tmp_path, shape)
+            assert_refused(fault, "model.", small_shape if seed == 0 else "model.seed was 0")
+
+
+def test_lucky_losses_are_not_compared(tiny_config, tmp_path):
+    tiny_config.objective.readout = "sampled"
+    with pytest.raises(UserError) as fault:
+        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+    assert_refused(fault, "objective.readout=sampled", "expected or greedy")

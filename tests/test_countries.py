@@ -21,7 +21,7 @@ def test_the_default_run_ends_at_a_fifth_of_naive(name, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("without scientific") >= 2
     summary = json.loads((tmp_path / f"runs/{name}-embedded/summary.json").read_text())
-    assert summary["country"] == name.upper() and summary["generations"] == 80
+    assert summary["country"] == name.upper()
     assert summary["loss"]["best"] <= summary["loss"]["naive"] / 5
     # The search may not start at the answer: no first candidate names the country.
     lines = (tmp_path / f"runs/{name}-embedded/metrics.jsonl").read_text().splitlines()

@@ -138,29 +138,17 @@ def current_to_pbest(
     weight_P: jax.Array,
     top_P: jax.Array,
     count: int | jax.Array,
-    collective: bool = False,
 ) -> jax.Array:
     """Mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
 
     `x_pbest` is one of the `top_P` best, `x_r1` another member, `x_r2` another member still or one
     of the archive. Of the rows only the first `count` are members. The key is consumed.
-
-    Where it is `collective`, the mean of the m best stands for `x_pbest`, m uniform from 1 to
-    `top_P`: what differs between good members, most of it by chance, cancels out in a mean. This
-    costs a product of [P, P] with [P, N].
     """
     best_key, member_key, either_key = jax.random.split(key, 3)
     own_P = jnp.arange(population_PN.shape[0])
     order_P = jnp.argsort(fitness_P)
     rank_P = jax.random.randint(best_key, own_P.shape, 0, top_P)
-    if collective:
-        # A row for each mutant, a column for each member by its rank.
-        chosen_PP = own_P[None] <= rank_P[:, None]
-        share_PP = chosen_PP / (rank_P[:, None] + 1.0)
-        highest = jax.lax.Precision.HIGHEST
-        target_PN = jnp.matmul(share_PP, population_PN[order_P], precision=highest)
-    else:
-        target_PN = population_PN[order_P[rank_P]]
+    target_PN = population_PN[order_P[rank_P]]
     member_P = others(member_key, [own_P], count)
     either_P = others(either_key, [own_P, member_P], count + jnp.sum(archive.held))
     held_first = jnp.argsort(~archive.held)

@@ -71,8 +71,6 @@ class LSHADE(adaptive.AdaptiveDE):
       population_size: P, members at the start.
       solution, archive_rate, fitness_shaping_fn, metrics_fn: as its base's.
       memory_size: H, entries of the history.
-      collective: the target of a step is the mean of the best, and not one of them (published:
-        false).
       generations: over which the population shrinks, unless `max_evaluations` says otherwise.
     """
 
@@ -82,14 +80,12 @@ class LSHADE(adaptive.AdaptiveDE):
         solution: jax.Array,
         archive_rate: float = 2.6,
         memory_size: int = 6,
-        collective: bool = False,
         generations: int = 100,
         fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
         metrics_fn: Callable = metrics_fn,
     ):
         super().__init__(population_size, solution, archive_rate, fitness_shaping_fn, metrics_fn)
         self.memory_size = memory_size
-        self.collective = collective
         self.generations = generations
 
     @property
@@ -156,7 +152,6 @@ class LSHADE(adaptive.AdaptiveDE):
             weight_P,
             adaptive.top_count(jnp.full(size, params.best_share), state.size),
             state.size,
-            self.collective,
         )
         counts_P = jnp.arange(size) < state.size
         mutants_PN = jnp.where(counts_P[:, None], mutants_PN, state.population)

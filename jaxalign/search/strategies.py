@@ -25,11 +25,9 @@ from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
 from jaxalign.search.random_search import RandomSearch
 from jaxalign.search.shade import SHADE
 
-# For prompts; the published ones are evosax's F = .8 and CR = .9, and collective = False and
-# best_share = .11. BUILD_NOTES.md has the figures.
+# For prompts; evosax has F = .8 and CR = .9. BUILD_NOTES.md has the figures.
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
-    "LSHADE": {"collective": True, "best_share": 0.5},
 }
 _RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "DifferentialEvolution": {

@@ -1,0 +1,110 @@
+"""Random weights of a model's shape: what needs no download and means nothing."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.errors import UserError
+from jaxalign.model import parse_config, random_model
+from jaxalign.problem import Problem
+from jaxalign.search import mean_norm
+
+_LLAMA3 = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+}
+_LLAMA32 = _LLAMA3 | {
+    "max_position_embeddings": 131072,
+    "rope_scaling": {
+        "rope_type": "llama3",
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    },
+    "tie_word_embeddings": True,
+}
+
+
+def _small(layers: int, width: int) -> dict[str, Any]:
+    """Llama-3-8B's proportions at a size for a laptop, with heads of 64."""
+    return _LLAMA3 | {
+        "vocab_size": 2048,
+        "hidden_size": width,
+        "intermediate_size": width * 7 // 2,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "num_key_value_heads": width // 256,
+        "max_position_embeddings": 8192,
+    }
+
+
+# config.json of Llama-3.2-1B, Llama-3.2-3B and Meta-Llama-3-8B, without what no shape needs;
+# then layers x width.
+SHAPES: dict[str, dict[str, Any]] = {
+    "llama3-1b": _LLAMA32
+    | {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "head_dim": 64,
+    },
+    "llama3-3b": _LLAMA32
+    | {
+        "hidden_size": 3072,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 24,
+        "head_dim": 128,
+    },
+    "llama3-8b": _LLAMA3
+    | {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+    },
+    "2x512": _small(2, 512),
+    "4x256": _small(4, 256),
+    "8x512": _small(8, 512),
+}
+RANDOM_NOTICE = "random weights: the figures are a model's of this shape, its answers mean nothing"
+
+
+def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape: str) -> Problem:
+    """Gives the same questions to a model of another shape, drawn on the device from the seed.
+
+    Args:
+      config: of the run; its `model.dtype` and `seed` are used.
+      problem: whose tokenizer and trie stay.
+      shape: a key of `SHAPES`.
+
+    Raises:
+      UserError: the tokenizer has more tokens than the shape, or a question more positions.
+    """
+    model_config = parse_config(SHAPES[shape], shape)
+    if len(problem.tokenizer) > model_config.vocab_size:
+        raise UserError(
+            f"--model={shape} has {model_config.vocab_size} tokens and the config's tokenizer "
+            f"{len(problem.tokenizer)}: give --config=NAME:embedded"
+        )
+    longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
+    model_config.check_positions(longest)
+    graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
+    row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
+    return dataclasses.replace(
+        problem,
+        task=problem.task._replace(row_norm=row_norm),
+        graphdef=graphdef,
+        weights=weights,
+        model_config=model_config,
+        notice=RANDOM_NOTICE,
+    )
