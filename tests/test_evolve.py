@@ -228,13 +228,13 @@ def test_lucky_parents_are_found_out(name):
     kept = {}
     for period in (0, 5):
         evolution = Evolution(strategy, noisy, reevaluate=period)
+        begin, step = jax.jit(evolution.start), jax.jit(evolution.step)
         losses, best = [], []
         for seed in range(8):
             given = (jnp.float32(1e3), Goal(jnp.zeros((1, 6))), full_space(LENGTH, WIDTH))
             vectors_E = 1e-3 * jax.random.normal(jax.random.key(seed), SHAPE)
             key = jax.random.key(seed)
-            state, _ = jax.jit(evolution.start)(*given, strategy.params, vectors_E, key)
-            step = jax.jit(evolution.step)
+            state, _ = begin(*given, strategy.params, vectors_E, key)
             before = state
             for _ in range(20):
                 before = state
