@@ -68,7 +68,7 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.search.strategy = "LSHADE"  # README.md lists them
     config.search.strategy_params = config_dict.ConfigDict()  # e.g. {"best_share": 0.2}
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
-    # texts: mixtures of the embeddings of `dimension` texts, whatever `prompt.init` is.
+    # texts: mixtures of the embeddings of `dimension` texts.
     config.search.space = "full"
     config.search.dimension = 500  # of the subspace; or how many texts
     config.search.population = 64  # P, for each country
@@ -192,7 +192,7 @@ def flatten(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(config: config_dict.ConfigDict) -> None:
-    """Checks every key on its own, before anything is loaded.
+    """Checks the keys, before anything is loaded.
 
     Raises:
       UserError: one line with every key that is wrong, and what would be right.
@@ -207,5 +207,10 @@ def validate(config: config_dict.ConfigDict) -> None:
             faults.append(f"{key}={given[key]!r}: must be of type {expected}")
         elif key in _RULES and not _RULES[key][0](given[key]):
             faults.append(f"{key}={given[key]!r}: must be {_RULES[key][1]}")
+    if not faults and config.search.space == "texts" and config.prompt.init not in INITIAL[:2]:
+        faults.append(
+            f"prompt.init={config.prompt.init!r}: must be {' or '.join(INITIAL[:2])} where "
+            "search.space=texts, whose coordinates are those texts and which starts at them"
+        )
     if faults:
         raise UserError("config: " + "; ".join(faults))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_dict
 
-from jaxalign.config import base, country_names, validate
+from jaxalign.config import INITIAL, base, country_names, validate
 from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
 from jaxalign.train import tune
@@ -90,6 +90,16 @@ def test_the_base_is_valid_but_for_its_country():
 )
 def test_where_a_search_may_start(init):
     validate(embedded(prompt__init=init))
+
+
+@pytest.mark.parametrize("init", [*INITIAL, "a/workdir"])
+def test_a_space_of_texts_starts_at_its_texts(init):
+    config = embedded(prompt__init=init, search__space="texts")
+    if init in ("texts", "diverse"):
+        validate(config)
+    else:
+        with pytest.raises(UserError, match=r"^config: prompt.init=.* must be texts or diverse"):
+            validate(config)
 
 
 WRONG = {
