@@ -28,5 +28,5 @@ def get_config(variant: str = ""):
     config.search.population = 64
     config.search.generations = 150
     config.search.strategy = "LSHADE"  # or "SHADE", "DifferentialEvolution", "SNES", … (README.md)
-    config.search.strategy_params = {"best_share": 0.5}  # what there is: see a wrong one's message
+    config.search.strategy_params = {}  # such as {"best_share": 0.2}; a wrong one lists them
     return config

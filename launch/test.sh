@@ -24,4 +24,5 @@ check ruff check
 check shellcheck --external-sources launch/local.sh launch/test.sh .ci/run
 check lint-imports --no-logo
 check mypy
-check pytest "$@"
+# Two workers: a test keeps about one core busy, and a worker may take 5 GB.
+check pytest --numprocesses=2 --dist=loadfile "$@"
