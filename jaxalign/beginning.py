@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 import jax
@@ -116,7 +117,7 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
     if init in INITIAL:
         draw = {"vocabulary": from_vocabulary, "normal": normal}[init]
         return jax.jit(draw, static_argnums=(2, 3))(key, table_VD, count, length)
-    path = Path(init).expanduser()
+    path = Path(os.path.expanduser(init))
     if path.is_dir():
         members_PLD = read_population(path / POPULATION, length, width)
     else:
@@ -132,10 +133,10 @@ def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
     if strategy := strategy_file(config.search.strategy):
         paths["file of search.strategy"] = strategy
     if init not in INITIAL:
-        start = Path(init).expanduser()
+        start = Path(os.path.expanduser(init))
         paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
     if own:
-        paths["file of prompt.texts"] = Path(own).expanduser()
+        paths["file of prompt.texts"] = Path(os.path.expanduser(own))
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
 
 

@@ -1,5 +1,6 @@
 """What is compared with what: labels, and the config keys that make each method."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def load_methods(given: str) -> dict[str, dict[str, Any]]:
     Raises:
       UserError: no such method or file, or a file of another form.
     """
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if path.suffix in (".yaml", ".yml"):
         return _read(path)
     methods = _read(config_folder() / "methods.yaml")
