@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from jaxalign.config import INITIAL
+from jaxalign.errors import UserError
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -127,7 +128,11 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
 
 
 def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
-    """SHA-256 of the user's files that a search is made of, by name."""
+    """SHA-256 of the user's files that a search is made of, by name.
+
+    Raises:
+      UserError: a file cannot be read.
+    """
     init, own = config.prompt.init, config.prompt.texts
     paths = {}
     if strategy := strategy_file(config.search.strategy):
@@ -137,7 +142,13 @@ def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
         paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
     if own:
         paths["file of prompt.texts"] = Path(os.path.expanduser(own))
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    try:
+        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot read it ({error.strerror}); it is named by search.strategy, "
+            "prompt.init or prompt.texts"
+        ) from error
 
 
 def _texts(config: config_dict.ConfigDict, problem: Problem, count: int) -> np.ndarray:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import itertools
 import math
 import os
 import sys
@@ -20,6 +21,7 @@ import optax
 from evosax.algorithms.base import EvolutionaryAlgorithm
 
 from jaxalign.errors import UserError
+from jaxalign.search.adaptive import LEAST
 from jaxalign.search.contract import Strategy
 from jaxalign.search.jade import JADE
 from jaxalign.search.jde import jDE
@@ -80,13 +82,18 @@ def is_ours(name: str) -> bool:
     return name in _OURS
 
 
-def generations_for(name: str, population: int, evaluations: int) -> int:
+def generations_for(name: str, population: int, evaluations: int, params: dict[str, Any]) -> int:
     """The most generations after the initial population that so many evaluations pay for.
 
-    L-SHADE has more than others: its population shrinks on the way.
+    L-SHADE has more than others: its population shrinks on the way, by its own plan or by that of
+    `max_evaluations` among the params.
     """
     if name != "LSHADE":
         return evaluations // population - 1
+    if planned := params.get("max_evaluations"):
+        sizes = itertools.chain(lshade_sizes(population, planned), itertools.repeat(LEAST))
+        paid = itertools.takewhile(lambda spent: spent <= evaluations, itertools.accumulate(sizes))
+        return sum(1 for _ in paid) - 1
     low, high = 0, evaluations
     while low < high:
         middle = (low + high + 1) // 2
