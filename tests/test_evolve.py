@@ -1,5 +1,6 @@
 """One generation: what it keeps, what it never does, and that it is compiled once."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -247,6 +248,24 @@ def test_lucky_parents_are_found_out(name):
     np.testing.assert_array_equal(state.strategy.population, before.strategy.population)
     assert kept[0][0] < -1000.0 < -200.0 < kept[5][0]  # in standard deviations of 1000
     assert kept[0][1] < kept[5][1]
+
+
+def test_members_evaluated_anew_do_not_migrate():
+    """They were offered as candidates: a vector would stand in a population twice."""
+    state, _ = run_countries(3, generations=4, migrants=4, reevaluate=5)
+    evolution = make_evolution("SHADE", migrants=4, reevaluate=5)
+    after, _ = jax.jit(evolution.step)(*arguments(3), state)
+    np.testing.assert_array_equal(after.strategy.population, state.strategy.population)
+
+
+def test_a_candidate_that_fails_for_one_country_has_failed():
+    def second_country_fails(weights, task, prompts_ELD, key, count):
+        result = sphere(weights, task, prompts_ELD, key, count)
+        return result._replace(loss_GP=result.loss_GP.at[1, :3].set(jnp.inf))
+
+    evolution = dataclasses.replace(make_evolution(), evaluate=second_country_fails)
+    _, metrics = start(evolution, countries=2)
+    assert int(metrics.failed) == 3
 
 
 def test_the_front_holds_what_nothing_seen_beats():

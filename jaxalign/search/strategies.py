@@ -91,6 +91,7 @@ def generations_for(name: str, population: int, evaluations: int, params: dict[s
     if name != "LSHADE":
         return evaluations // population - 1
     if planned := params.get("max_evaluations"):
+        planned = max(planned, population + 1)  # the initial population shrinks after a generation
         sizes = itertools.chain(lshade_sizes(population, planned), itertools.repeat(LEAST))
         paid = itertools.takewhile(lambda spent: spent <= evaluations, itertools.accumulate(sizes))
         return sum(1 for _ in paid) - 1
