@@ -199,6 +199,15 @@ def test_cma_subspace_ranks_a_failed_candidate_with_the_worst():
     np.testing.assert_array_equal(one.asked, other.asked)
 
 
+def test_a_projection_and_the_steps_along_it_are_drawn_apart():
+    """From one generator float32 numbers have the signs of every second float64 one."""
+    agree = 0.0
+    for seed in range(200):
+        steps = np.random.default_rng(seed).standard_normal(20)
+        agree += np.mean(np.sign(random_projection(1, 40, 1.0, seed)[0, ::2]) == np.sign(steps))
+    assert abs(agree / 200 - 0.5) < 0.05
+
+
 def test_the_projection_gives_a_prompt_the_spread_of_the_embeddings():
     projection = random_projection(50, 4000, spread=0.3, seed=1, sigma=2.0)
     assert projection.shape == (50, 4000)
