@@ -13,7 +13,7 @@ from jaxalign.references import cma_subspace, random_projection, scipy_de
 N, M, P = 6, 4, 8
 LOW, HIGH = np.full(N, -2.0, np.float32), np.full(N, 3.0, np.float32)
 ORIGIN = np.linspace(-1, 1, N, dtype=np.float32)
-PROJECTION = random_projection(M, N, spread=1.0, seed=5)
+PROJECTION = random_projection(M, N, spread=1.0, seed=6)
 
 
 def sphere(vectors_BN: np.ndarray) -> np.ndarray:
