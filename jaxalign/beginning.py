@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from jaxalign.config import INITIAL
+from jaxalign.errors import UserError
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -116,7 +118,7 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
     if init in INITIAL:
         draw = {"vocabulary": from_vocabulary, "normal": normal}[init]
         return jax.jit(draw, static_argnums=(2, 3))(key, table_VD, count, length)
-    path = Path(init).expanduser()
+    path = Path(os.path.expanduser(init))
     if path.is_dir():
         members_PLD = read_population(path / POPULATION, length, width)
     else:
@@ -126,17 +128,27 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
 
 
 def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
-    """SHA-256 of the user's files that a search is made of, by name."""
+    """SHA-256 of the user's files that a search is made of, by name.
+
+    Raises:
+      UserError: a file cannot be read.
+    """
     init, own = config.prompt.init, config.prompt.texts
     paths = {}
     if strategy := strategy_file(config.search.strategy):
         paths["file of search.strategy"] = strategy
     if init not in INITIAL:
-        start = Path(init).expanduser()
+        start = Path(os.path.expanduser(init))
         paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
     if own:
-        paths["file of prompt.texts"] = Path(own).expanduser()
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+        paths["file of prompt.texts"] = Path(os.path.expanduser(own))
+    try:
+        return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename}: cannot read it ({error.strerror}); it is named by search.strategy, "
+            "prompt.init or prompt.texts"
+        ) from error
 
 
 def _texts(config: config_dict.ConfigDict, problem: Problem, count: int) -> np.ndarray:

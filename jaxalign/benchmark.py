@@ -69,14 +69,14 @@ def main(typed: list[str]) -> None:
     line = json.dumps(figures, allow_nan=False)
     print(line, flush=True)
     if output:
-        write_file(Path(output).expanduser() / "benchmark.json", f"{line}\n".encode())
+        write_file(Path(os.path.expanduser(output)) / "benchmark.json", f"{line}\n".encode())
 
 
 def _scratch(output: str | None) -> tempfile.TemporaryDirectory[str]:
     """A folder for the checkpoints, inside --output where there is one: its disk is meant."""
     if output is None:
         return tempfile.TemporaryDirectory()
-    path = Path(output).expanduser()
+    path = Path(os.path.expanduser(output))
     try:
         path.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(dir=path)

@@ -104,6 +104,8 @@ def _first_line(error: Exception) -> str:
     text = str(error)
     if typo := re.search(r"Did you mean (\S+) instead of (\S+)\?", text):
         return f"config has no key {typo[2]}; did you mean {typo[1]}?"
+    if isinstance(error, AttributeError) and isinstance(error.__context__, KeyError):
+        return f"config has no key {error.__context__.args[0]}"  # none is like it
     for told, meant in _MEANT.items():
         text = re.sub(told, meant, text)
     text = " ".join(text.split()) or type(error).__name__

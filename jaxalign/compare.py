@@ -10,6 +10,7 @@ takes random weights of a shape, drawn from the config's seed.
 """
 
 import logging
+import os
 from pathlib import Path
 
 from absl import flags
@@ -41,7 +42,7 @@ def main(_: list[str]) -> None:
         load_methods(_METHODS.value),
         range(config.seed, config.seed + _SEEDS.value),
         _EVALUATIONS.value,
-        Path(_OUTPUT.value).expanduser(),
+        Path(os.path.expanduser(_OUTPUT.value)),
         _MODEL.value,
     )
 

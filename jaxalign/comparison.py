@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import config_dict
 
+from jaxalign.beginning import file_digests
 from jaxalign.config import flatten, to_plain, validate
 from jaxalign.engine import ask_naive, resolve_settings
 from jaxalign.errors import UserError
@@ -31,7 +33,7 @@ from jaxalign.report.numbers import format_loss
 from jaxalign.search import is_ours
 from jaxalign.shapes import with_random_weights
 from jaxalign.trials import Trials
-from jaxalign.workdir import describe_device
+from jaxalign.workdir import describe_device, hold
 
 
 def compare(
@@ -68,15 +70,21 @@ def compare(
             check_strategy(each)
         except UserError as error:
             raise UserError(f"--methods: {label}: {error}") from error
+        if methods[label].get("outside") == "gradient" and each.objective.readout != "expected":
+            raise UserError(
+                f"objective.readout={each.objective.readout}: {label!r} of --methods descends on "
+                "expected answers, another loss; give expected, or other --methods"
+            )
     problem = load_problem(config)
     if shape:
         problem = with_random_weights(config, problem, shape)
-    _check_same(folder / "comparison.json", config, methods, evaluations, shape)
-    histories = folder / "histories.csv"
-    done = {run.name for run in read_runs(histories)}
-
     task, naive = ask_naive(config, problem)
     problem = dataclasses.replace(problem, task=task)
+    if not (np.isfinite(naive.loss_GP) & (naive.loss_GP > 0)).all():
+        raise UserError(
+            "objective.terms: a comparison counts in parts of the naive loss, which has to be "
+            "finite and above 0; give `survey` a weight"
+        )
     chunk = resolve_settings(config, problem)["chunk"]
     todo = len(methods) * len(problem.targets) * len(seeds)
     rows = {
@@ -87,38 +95,63 @@ def compare(
         "methods": ", ".join(methods),
         "folder": str(folder),
     }
-    print_header(rows, problem.notice)
-    number = 0
-    for label, keys in methods.items():
-        trials = Trials(keys.get("outside"), evaluations, chunk)
-        for country, own in _each_country(problem):
-            for seed in seeds:
-                number += 1
-                if (label, country, seed) in done:
-                    continue
-                settings = configs[label].copy_and_resolve_references()
-                settings.seed = seed
-                begun = time.perf_counter()
-                trial = trials.run(settings, own)
-                run = Run(
-                    method=label,
-                    kind=_kind(keys, settings),
-                    country=country,
-                    seed=seed,
-                    naive_loss=float(naive.loss_GP[_place(problem, country), 0]),
-                    initial_loss=trial.initial,
-                    forward_equivalents=trial.history[-1][0],
-                    points=tuple(trial.history),
-                )
-                append_run(histories, run)
-                print(
-                    f"{number}/{todo}  {label}, {country}, seed {seed}: "
-                    f"{format_loss(run.naive_loss)} naive, {format_loss(trial.initial)} at first, "
-                    f"{format_loss(trial.history[-1][1])} at last  "
-                    f"({time.perf_counter() - begun:.0f} s)",
-                    flush=True,
-                )
-    _write(folder, read_runs(histories), evaluations, problem.notice)
+    with hold(folder, "--output"):
+        _check_same(
+            folder / "comparison.json", config, problem, configs, methods, evaluations, shape
+        )
+        histories = folder / "histories.csv"
+        done = {run.name for run in read_runs(histories)}
+        print_header(rows, problem.notice)
+        number = 0
+        for label, keys in methods.items():
+            trials = Trials(keys.get("outside"), evaluations, chunk)
+            for country, own in _each_country(problem):
+                for seed in seeds:
+                    number += 1
+                    if (label, country, seed) in done:
+                        continue
+                    settings = configs[label].copy_and_resolve_references()
+                    settings.seed = seed
+                    naive_loss = float(naive.loss_GP[_place(problem, country), 0])
+                    begun = time.perf_counter()
+                    run = _run(label, keys, trials, settings, own, naive_loss)
+                    append_run(histories, run)
+                    print(
+                        f"{number}/{todo}  {_in_words(run)}  ({time.perf_counter() - begun:.0f} s)",
+                        flush=True,
+                    )
+        _write(folder, read_runs(histories), evaluations, problem.notice)
+
+
+def _run(
+    label: str,
+    keys: dict[str, Any],
+    trials: Trials,
+    settings: config_dict.ConfigDict,
+    problem: Problem,
+    naive_loss: float,
+) -> Run:
+    """One search, for the problem's only country."""
+    trial = trials.run(settings, problem)
+    return Run(
+        method=label,
+        kind=_kind(keys, settings),
+        country=problem.targets[0].code,
+        seed=settings.seed,
+        naive_loss=naive_loss,
+        initial_loss=trial.initial,
+        forward_equivalents=trial.history[-1][0],
+        points=tuple(trial.history),
+    )
+
+
+def _in_words(run: Run) -> str:
+    losses = (run.naive_loss, run.initial_loss, run.points[-1][1])
+    naive, first, last = map(format_loss, losses)
+    return (
+        f"{run.method}, {run.country}, seed {run.seed}: {naive} naive, {first} at first, "
+        f"{last} at last"
+    )
 
 
 def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
@@ -144,42 +177,73 @@ def _kind(keys: dict[str, Any], config: config_dict.ConfigDict) -> str:
 def _check_same(
     path: Path,
     config: config_dict.ConfigDict,
+    problem: Problem,
+    configs: dict[str, config_dict.ConfigDict],
     methods: dict[str, dict[str, Any]],
     evaluations: int,
     shape: str | None,
 ) -> None:
-    """Refuses to add to a comparison that was made of other settings; notes new methods."""
+    """Refuses to add to a comparison of other settings or files; notes new methods."""
     shared = {
         key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
     }
     if shape:  # its weights are drawn from the seed
         shared["model"] = {"path": shape, "dtype": config.model.dtype, "seed": config.seed}
-    record = json.loads(
-        json.dumps({"evaluations": evaluations, "config": shared, "methods": methods})
-    )
+    digests = problem.digests()
+    record = {
+        "evaluations": evaluations,
+        "config": shared,
+        "digests": {name: digests[name] for name in ("weights", "architecture", "survey")},
+        "targets": {target.code: target.scores for target in problem.targets},
+        "methods": methods,
+        "files": {label: file_digests(each) for label, each in configs.items()},
+    }
+    record = json.loads(json.dumps(record))
     if path.exists():
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); give another --output") from error
-        before = old.pop("methods")
-        changed = (
-            [f"--evaluations was {old['evaluations']}"] if old["evaluations"] != evaluations else []
-        )
-        then, now = flatten(old["config"]), flatten(shared)
-        changed += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
-        changed += [
-            f"the keys of {label!r} changed"
-            for label in methods
-            if before.get(label, methods[label]) != record["methods"][label]
-        ]
+            changed = _changes(old, record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path}: cannot be read ({reason}); give another --output") from error
         if changed:
             raise UserError(
                 f"--output={path.parent} holds a comparison of other settings: "
                 f"{'; '.join(changed)}; give another --output"
             )
-        record["methods"] = before | record["methods"]
+        for kind in _BY_LABEL:
+            record[kind] = old.get(kind, {}) | record[kind]
     write_json(path, record)
+
+
+# Parts of comparison.json to which another method or country may add, and what is said of a change.
+_BY_LABEL = {
+    "targets": "the target of {} changed",
+    "methods": "the keys of {!r} changed",
+    "files": "a file of {!r} changed",
+}
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What makes two contents of comparison.json two comparisons."""
+    evaluations = old["evaluations"]
+    changes = [f"--evaluations was {evaluations}"] if evaluations != new["evaluations"] else []
+    then, now = flatten(old["config"]), flatten(new["config"])
+    changes += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
+    before = old.get("digests", {})
+    changes += [
+        f"the {name} changed"
+        for name, digest in new["digests"].items()
+        if before.get(name, digest) != digest
+    ]
+    for kind, words in _BY_LABEL.items():
+        before = old.get(kind, {})
+        changes += [
+            words.format(label)
+            for label, value in new[kind].items()
+            if before.get(label, value) != value
+        ]
+    return changes
 
 
 def _write(folder: Path, runs: list[Run], evaluations: int, notice: str | None) -> None:

@@ -26,7 +26,7 @@ class Metrics:
 
     Attributes:
       generation, evaluations: counted from the start; generation 0 is the initial population.
-      failed: candidates whose loss was not finite.
+      failed: candidates whose loss was not finite, for any country.
       best_loss_G: smallest loss so far.
       generation_best_G, generation_mean_G: over this generation's finite losses, the best of all
         candidates, the mean of the country's own; +inf if there is none.
@@ -183,7 +183,10 @@ class Evolution:
             inner = jax.tree.map(lambda new, old: jnp.where(anew, new, old), refreshed, inner)
             accepted_G = jnp.where(anew, 0, accepted_G)
         if countries > 1 and self.migrants and self.strategy.exchanges:
-            inner = self._exchange(inner, vectors_E, result.loss_GP)
+            offered_GE = result.loss_GP
+            if anew is not None:  # members have been offered before, and would come in twice
+                offered_GE = jnp.where(anew, jnp.inf, offered_GE)
+            inner = self._exchange(inner, vectors_E, offered_GE)
         mean_G = _finite_mean(loss_GP)
         state = self._record(state, inner, prompts_ELD, result, count, mean_G, accepted_G, anew)
         return state, state.metrics
@@ -233,10 +236,11 @@ class Evolution:
         )
         terms_GO = result.terms_GPO[jnp.arange(winner_G.shape[0]), winner_G]
         counted_E = jnp.arange(prompts_ELD.shape[0]) < count
+        lost_GE = ~jnp.isfinite(result.loss_GP)
         metrics = Metrics(
             generation=state.metrics.generation + 1,
             evaluations=state.metrics.evaluations + count,
-            failed=jnp.sum(counted_E & ~jnp.isfinite(result.loss_GP[0]), dtype=jnp.int32),
+            failed=jnp.sum(counted_E & jnp.any(lost_GE, axis=0), dtype=jnp.int32),
             best_loss_G=jnp.minimum(best_loss_G, loss_G),
             generation_best_G=loss_G,
             generation_mean_G=mean_G,

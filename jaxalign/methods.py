@@ -1,5 +1,6 @@
 """What is compared with what: labels, and the config keys that make each method."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxalign.errors import UserError
 
 OUTSIDE = ("scipy", "cma", "gradient")
 _PACKAGED = "all"
+_FIXED = ("search.generations", "search.polish")  # follow from the evaluations; no search has it
 
 
 def load_methods(given: str) -> dict[str, dict[str, Any]]:
@@ -23,7 +25,7 @@ def load_methods(given: str) -> dict[str, dict[str, Any]]:
     Raises:
       UserError: no such method or file, or a file of another form.
     """
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if path.suffix in (".yaml", ".yml"):
         return _read(path)
     methods = _read(config_folder() / "methods.yaml")
@@ -42,15 +44,22 @@ def load_methods(given: str) -> dict[str, dict[str, Any]]:
 def with_method(
     config: config_dict.ConfigDict, label: str, keys: dict[str, Any]
 ) -> config_dict.ConfigDict:
-    """A copy of the config with a method's keys set.
+    """A copy of the config with a method's keys set; another strategy has its own numbers.
 
     Raises:
-      UserError: a key is unknown, or a value of another type.
+      UserError: a key is unknown or not a method's to set, or a value is of another type.
     """
     config = config.copy_and_resolve_references()
+    if "search.strategy" in keys:
+        config.search.strategy_params = config_dict.ConfigDict()
     for key, value in keys.items():
         if key == "outside":
             continue
+        if not key.startswith(("search.", "prompt.")) or key in _FIXED:
+            raise UserError(
+                f"--methods: {label}: {key}: is the same for all methods; a method may set "
+                f"outside, and keys of search and prompt but {' and '.join(_FIXED)}"
+            )
         try:
             if key == "search.strategy_params":
                 config.search.strategy_params = config_dict.ConfigDict(value)
@@ -71,6 +80,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     if not isinstance(methods, dict) or not methods:
         raise UserError(f"--methods={path}: must map labels to config keys")
     for label, keys in methods.items():
+        if not str(label).strip() or not str(label).isprintable():
+            raise UserError(f"--methods={path}: label {label!r} must be one line of text")
         if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
             raise UserError(f"--methods={path}: {label!r} must map config keys to values")
         if keys.get("outside", OUTSIDE[0]) not in OUTSIDE:

@@ -146,7 +146,7 @@ def random_projection(
       seed: of `numpy.random.default_rng`.
       sigma: CMA-ES's first step length.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng([seed, 1])  # apart from the z that CMA-ES draws from `seed`
     scale = np.float32(spread / (math.sqrt(dimensions) * sigma))
     return scale * generator.standard_normal((dimensions, coordinates), dtype=np.float32)
 

@@ -149,9 +149,11 @@ def _run_rounds(
 ) -> _Rounds:
     """Takes every part in turn, `repeats` times after a round that compiles and warms up."""
     # Memory is read before anything is there that a search does not have.
-    state, _ = engine.compile_start()()
-    state, _ = jax.block_until_ready(engine.step(state))
+    make_first = engine.compile_start()
+    first, _ = make_first()
+    jax.block_until_ready(engine.step(first))
     peak = _peak_bytes()
+    first, _ = make_first()
 
     key = jax.random.key(config.seed)
     task, beginning = engine.task, engine.beginning
@@ -167,8 +169,8 @@ def _run_rounds(
     multiply = _product(jnp.dtype(config.model.dtype))
     checkpoints = Checkpoints(folder / "checkpoints", every=1, keep=0)
 
-    def save(state: RunState) -> None:
-        checkpoints.save(int(state.metrics.generation), state)
+    def save(number: int, state: RunState) -> None:
+        checkpoints.save(number, state)
         checkpoints.wait()
 
     taken: dict[str, list[float]] = defaultdict(list)
@@ -178,11 +180,12 @@ def _run_rounds(
         taken[part].append(seconds)
         return result
 
-    for _ in range(1 + repeats):
-        state, _ = timed("generation", engine.step, state)
-        timed("checkpoint", save, state)
+    # Every round makes the first generation: L-SHADE evaluates fewer candidates in later ones.
+    for number in range(1 + repeats):
+        state, _ = timed("generation", engine.step, _copy(first))
+        timed("checkpoint", save, number, state)
         timed("evaluate", evaluate_alone, problem.weights, task, prompts_ELD, key)
-        searched, _ = timed("ask_tell", search_step, None, task, space, searched)
+        timed("ask_tell", search_step, None, task, space, _copy(searched))
         timed("product", multiply)
 
     restored = checkpoints.restore(engine.abstract_state)
@@ -256,6 +259,11 @@ _COMPILING = (
 def _peak_bytes() -> int | None:
     """The most that the process has held on the device so far; None where it does not tell."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _copy(state: RunState) -> RunState:
+    """The same state in memory of its own, for a step that donates it."""
+    return jax.block_until_ready(jax.tree.map(jnp.copy, state))
 
 
 def _content(state: RunState) -> list[bytes]:

@@ -7,6 +7,7 @@ The same command on the same workdir goes on where the last one stopped.
 
 import functools
 import logging
+import os
 import shlex
 import sys
 import time
@@ -49,7 +50,7 @@ def main(typed: list[str]) -> None:
     validate(config)
     model = Path(config.model.path).name.lower()
     default = f"runs/{'-'.join(country_names(config.country)).lower()}-{model}"
-    path = Path(_WORKDIR.value or config.workdir or default).expanduser()
+    path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
     tune(config, path, again)

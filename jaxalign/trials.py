@@ -60,7 +60,9 @@ class Trials:
             raise UserError(
                 f"--evaluations={self._evaluations}: must pay for one population of {population}"
             )
-        search.generations = generations_for(search.strategy, population, self._evaluations)
+        search.generations = generations_for(
+            search.strategy, population, self._evaluations, search.strategy_params.to_dict()
+        )
         runs: dict[str | None, Callable] = {
             None: self._strategy,
             "scipy": self._scipy,

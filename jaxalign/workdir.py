@@ -54,6 +54,30 @@ FREE_KEYS = frozenset(
 COPIES = 4  # of the state on disk: the latest two, the best, and the one being written
 
 
+def hold(folder: Path, name: str) -> TextIO:
+    """Makes a folder and holds it for this process alone, until the file given back is closed.
+
+    Args:
+      folder: with its parents.
+      name: of the flag that named it, for messages.
+
+    Raises:
+      UserError: the folder cannot be made or written, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(f"{name}={folder}: another run is using it; give another") from None
+    except OSError as error:
+        raise UserError(
+            f"{name}={folder}: cannot write there ({error.strerror}); give another"
+        ) from error
+    return lock
+
+
 class Workdir:
     """Holds a run's folder for this process alone.
 
@@ -66,16 +90,7 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"workdir={path}: another run is using it; give another") from None
-        except OSError as error:
-            raise UserError(
-                f"workdir={path}: cannot write there ({error.strerror}); give another --workdir"
-            ) from error
+        self._lock = hold(path, "workdir")
         self._metrics: TextIO | None = None
         self._curves: SummaryWriter | None = None
 

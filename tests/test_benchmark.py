@@ -1,5 +1,6 @@
 """The benchmark in a child process: figures that fit each other; no time is asserted."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxalign.engine import build_engine, resolve_settings
 from jaxalign.model import parameter_count
+from jaxalign.throughput import _run_rounds
 
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu"} | os.environ | {"COLUMNS": "200"}
 EMBEDDED = "--config=sa.py:embedded"
@@ -109,6 +112,24 @@ def test_memory_and_resume(figures):
     assert figures["resume_identical"] is True
 
 
+def test_every_round_evaluates_the_whole_population(tiny_config, tiny_problem, tmp_path):
+    """L-SHADE shrinks on the way, and the rates count whole populations."""
+    tiny_config.search.strategy = "LSHADE"
+    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
+    after = []
+
+    def step(state):
+        state, metrics = engine.step(state)
+        after.append(int(metrics.evaluations))
+        return state, metrics
+
+    watched = dataclasses.replace(engine, step=step)
+    rounds = _run_rounds(tiny_config, tiny_problem, watched, 3, tmp_path)
+    assert after[:-2] == [2 * engine.candidates] * 5  # one warms up, and a round too
+    assert after[-2:] == [after[-1]] * 2 and rounds.resume_identical
+    assert after[-1] < 3 * engine.candidates
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -116,6 +137,7 @@ def test_memory_and_resume(figures):
         (["--repeats=0"], ["repeats", "0"]),
         (["--output=/proc/nothing"], ["--output=/proc/nothing"]),
         (["--config.search.populaton=8"], ["populaton", "population"]),
+        (["--config.objective.terms.norm=1"], ["config has no key", "norm"]),
         (["--config.model.path=./nowhere"], ["nowhere", "local folder"]),
     ],
     ids=lambda value: value[0][:30],

@@ -15,10 +15,11 @@ import pytest
 from jaxalign.comparison import compare
 from jaxalign.config import base
 from jaxalign.errors import UserError
-from jaxalign.methods import load_methods
+from jaxalign.methods import load_methods, with_method
 from jaxalign.report.comparison import read_runs
 from jaxalign.search import generations_for
 from jaxalign.train import tune
+from jaxalign.workdir import hold
 
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
 EVALUATIONS, POPULATION, COUNTRIES = 60, 6, ("SA", "US")
@@ -89,7 +90,7 @@ def whole(tiny_folder, methods, tmp_path_factory) -> Path:
 
 
 def test_what_it_leaves(whole):
-    names = {"histories.csv", "summary.csv", "table.md", "comparison.json"}
+    names = {"histories.csv", "summary.csv", "table.md", "comparison.json", ".lock"}
     names |= {f"{plot}.{end}" for plot in ("finals", "curves") for end in ("png", "svg")}
     assert {path.name for path in whole.iterdir()} == names
     with (whole / "summary.csv").open() as file:
@@ -126,7 +127,7 @@ def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, t
     if label == "shrinking":
         tiny_config.search.strategy_params.memory_size = 4
     strategy = tiny_config.search.strategy
-    tiny_config.search.generations = generations_for(strategy, POPULATION, EVALUATIONS)
+    tiny_config.search.generations = generations_for(strategy, POPULATION, EVALUATIONS, {})
     tune(tiny_config, tmp_path)
     lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     told = [(line["evaluations"], np.float32(line["best_loss"])) for line in lines]
@@ -216,6 +217,10 @@ def test_other_settings_are_refused(whole, methods, tiny_config, tmp_path):
         ({"search.strategy_params": {"F": 0.5}}, ["search.strategy_params.F"]),
         ({"search.population": 3}, ["--methods: mine:", "search.population=3", "at least 4"]),
         ({"search.population": 61}, ["--evaluations=60", "61"]),
+        ({"country": "us"}, ["--methods: mine: country:", "the same for all methods"]),
+        ({"objective.readout": "sampled"}, ["objective.readout:", "the same for all methods"]),
+        ({"search.generations": 5}, ["search.generations:", "the same for all methods"]),
+        ({"prompt.init": "./lost.safetensors"}, ["lost.safetensors", "cannot read it"]),
         ({"outside": "gradient", "search.population": 59}, ["--evaluations=60", "a gradient"]),
     ],
     ids=lambda value: str(value)[:40],
@@ -237,6 +242,8 @@ def test_a_wrong_method_is_refused(tiny_config, tmp_path, keys, words):
         ("a: 3", ["'a' must map config keys to values"]),
         ("a: {outside: nowhere}", ["outside='nowhere'", "scipy or cma or gradient"]),
         ("", ["must map labels"]),
+        ('"": {search.strategy: SHADE}', ["label ''", "one line of text"]),
+        ('"a\\nb": {search.strategy: SHADE}', ["one line of text"]),
     ],
 )
 def test_a_wrong_file_of_methods_is_refused(tmp_path, content, words):
@@ -277,6 +284,62 @@ def test_random_weights_of_a_shape(tiny_config, tmp_path, small_shape):
             with pytest.raises(UserError) as fault:
                 compare(tiny_config, method, range(1), EVALUATIONS, tmp_path, shape)
             assert_refused(fault, "model.", small_shape if seed == 0 else "model.seed was 0")
+
+
+def test_a_shrinking_plan_of_the_users_own_stays_within_the_budget(tiny_config, tmp_path):
+    params = {"max_evaluations": 1000}
+    keys = {"search.strategy": "LSHADE", "search.strategy_params": params}
+    compare(tiny_config, {"mine": keys}, range(1), EVALUATIONS, tmp_path)
+    (run,) = read_runs(tmp_path / "histories.csv")
+    assert EVALUATIONS - POPULATION < run.points[-1][0] <= EVALUATIONS
+
+
+def test_another_strategy_does_not_inherit_numbers(tiny_config):
+    tiny_config.search.strategy_params = {"differential_weight": 0.7}
+    keys = {"search.strategy": "SHADE"}
+    assert not with_method(tiny_config, "mine", keys).search.strategy_params
+    keys = {"search.population": 8}
+    assert with_method(tiny_config, "mine", keys).search.strategy_params.differential_weight == 0.7
+
+
+def test_a_changed_file_is_another_comparison(tiny_config, tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text("from jaxalign.search.random_search import RandomSearch\n")
+    methods = {"mine": {"search.strategy": f"{own}:RandomSearch"}}
+    compare(tiny_config, methods, range(1), 2 * POPULATION, tmp_path / "out")
+    own.write_text(own.read_text() + "# another\n")
+    with pytest.raises(UserError) as fault:
+        compare(tiny_config, methods, range(1), 2 * POPULATION, tmp_path / "out")
+    assert_refused(fault, "a file of 'mine' changed", "give another --output")
+
+
+def test_a_record_that_is_none_of_ours_is_refused(tiny_config, tmp_path):
+    (tmp_path / "comparison.json").write_text("{}")
+    with pytest.raises(UserError) as fault:
+        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+    assert_refused(fault, "comparison.json: cannot be read", "give another --output")
+
+
+def test_a_folder_in_use_is_refused(tiny_config, tmp_path):
+    """Two that write one file of histories would cut off each other's runs."""
+    with hold(tmp_path, "--output"), pytest.raises(UserError) as fault:
+        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+    assert_refused(fault, f"--output={tmp_path}", "another run is using it")
+
+
+def test_a_naive_loss_of_nothing_is_refused(tiny_config, tmp_path):
+    tiny_config.objective.terms.update(survey=0.0, prompt_norm=1.0)
+    with pytest.raises(UserError) as fault:
+        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path / "out")
+    assert_refused(fault, "objective.terms", "above 0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gradient_is_of_expected_answers_only(tiny_config, tmp_path):
+    tiny_config.objective.readout = "greedy"
+    with pytest.raises(UserError) as fault:
+        compare(tiny_config, load_methods("gradient (Adam)"), range(1), EVALUATIONS, tmp_path)
+    assert_refused(fault, "objective.readout=greedy", "gradient (Adam)", "expected")
 
 
 def test_lucky_losses_are_not_compared(tiny_config, tmp_path):

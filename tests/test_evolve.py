@@ -1,5 +1,6 @@
 """One generation: what it keeps, what it never does, and that it is compiled once."""
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -249,25 +250,50 @@ def test_lucky_parents_are_found_out(name):
     assert kept[0][1] < kept[5][1]
 
 
+def test_members_evaluated_anew_do_not_migrate():
+    """They were offered as candidates: a vector would stand in a population twice."""
+    state, _ = run_countries(3, generations=4, migrants=4, reevaluate=5)
+    evolution = make_evolution("SHADE", migrants=4, reevaluate=5)
+    after, _ = jax.jit(evolution.step)(*arguments(3), state)
+    np.testing.assert_array_equal(after.strategy.population, state.strategy.population)
+
+
+def test_a_candidate_that_fails_for_one_country_has_failed():
+    def second_country_fails(weights, task, prompts_ELD, key, count):
+        result = sphere(weights, task, prompts_ELD, key, count)
+        return result._replace(loss_GP=result.loss_GP.at[1, :3].set(jnp.inf))
+
+    evolution = dataclasses.replace(make_evolution(), evaluate=second_country_fails)
+    _, metrics = start(evolution, countries=2)
+    assert int(metrics.failed) == 3
+
+
 def test_the_front_holds_what_nothing_seen_beats():
-    evolution = make_evolution("SHADE", front=6, objectives=(0, 1))
+    seen = []
+
+    def watched(*given):
+        result = sphere(*given)
+        jax.debug.callback(lambda terms_PO: seen.append(np.array(terms_PO)), result.terms_GPO[0])
+        return result
+
+    evolution = make_evolution("SHADE", front=64, objectives=(0, 1))
+    evolution = dataclasses.replace(evolution, evaluate=watched)
     state, _ = start(evolution)
     step = jax.jit(evolution.step)
-    vectors_E = jax.random.normal(jax.random.key(100), SHAPE)
-    seen = [np.asarray(sphere(*arguments()[:2], vectors_E, None, POPULATION).terms_GPO[0])]
     for _ in range(6):
-        asked, _ = evolution.strategy.ask(jax.random.key(0), state.params, jax.tree.map(
-            lambda leaf: leaf[0], state.strategy))  # fmt: skip
-        assert asked.shape == SHAPE
         state, _ = step(*arguments(), state)
+    jax.effects_barrier()
+    seen = np.concatenate(seen)
+    assert len(seen) == 7 * POPULATION
+    no_worse = (seen[None] <= seen[:, None]).all(-1) & (seen[None] < seen[:, None]).any(-1)
     front = np.asarray(state.front.terms_KO[0])
-    front = front[np.isfinite(front[:, 0])]
-    assert 1 <= len(front) <= 6
-    for member in front:
-        for other in (*front, *seen[0]):
-            assert not ((other <= member).all() and (other < member).any())
-    prompts = np.asarray(state.front.prompts_KLD[0])[: len(front)].reshape(len(front), -1)
-    assert np.isfinite(prompts).all()
+    members = np.isfinite(front[:, 0])
+    expected = np.unique(seen[~no_worse.any(axis=1)], axis=0)
+    assert len(expected) > 1
+    np.testing.assert_array_equal(np.unique(front[members], axis=0), expected)
+    prompts = state.front.prompts_KLD[0][members]
+    told = sphere(*arguments()[:2], prompts, None, len(prompts)).terms_GPO[0]
+    np.testing.assert_allclose(told, front[members], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

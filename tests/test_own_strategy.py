@@ -43,6 +43,7 @@ def test_the_readmes_example_searches(own, tiny_config, tiny_problem):
         (None, "Walk", "No such file"),
         ("def broken(:", "Walk", "SyntaxError"),
         ("import no_such_package", "Walk", "ModuleNotFoundError"),
+        ("raise SystemExit(3)", "Walk", "SystemExit"),
         ("Walk = 3", "Walk", "must have a class of that name"),
         ("class Other: pass", "Walk", "must have a class of that name"),
     ],
@@ -62,3 +63,32 @@ def test_its_parameters_are_checked(own):
         make_strategy(f"{own}:Walk", 6, (2, 3), 1.0, {"stride": 1.0})
     with pytest.raises(UserError, match=r"search\.strategy_params\.step='x': must be a number"):
         make_strategy(f"{own}:Walk", 6, (2, 3), 1.0, {"step": "x"})
+
+
+def test_its_types_may_be_written_out(own):
+    """A struct with types as text is looked up by its module's name."""
+    own.write_text(
+        own.read_text().replace('"""\n', '"""\n\nfrom __future__ import annotations\n', 1)
+    )
+    strategy = make_strategy(f"{own}:Walk", 6, (2, 3), 1.0, {"step": 0.5})
+    assert float(strategy.params.step) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("return WalkParams(step=0.3)", "return {'step': 0.3}", "dataclass"),
+        ("compares = True", "param_ranges = lambda: {}", "argument"),
+        (
+            "compares = True",
+            "def __init__(self, population_size, solution: 'Lost', metrics_fn): ...",
+            "'Lost' is not defined",
+        ),
+    ],
+)
+def test_a_fault_of_the_class_is_one_line(own, before, after, said):
+    own.write_text(own.read_text().replace(before, after))
+    with pytest.raises(UserError) as fault:
+        make_strategy(f"{own}:Walk", 6, (2, 3), 1.0, {})
+    message = str(fault.value)
+    assert said in message and f"{own}:Walk" in message and "\n" not in message

@@ -13,7 +13,7 @@ from jaxalign.references import cma_subspace, random_projection, scipy_de
 N, M, P = 6, 4, 8
 LOW, HIGH = np.full(N, -2.0, np.float32), np.full(N, 3.0, np.float32)
 ORIGIN = np.linspace(-1, 1, N, dtype=np.float32)
-PROJECTION = random_projection(M, N, spread=1.0, seed=5)
+PROJECTION = random_projection(M, N, spread=1.0, seed=6)
 
 
 def sphere(vectors_BN: np.ndarray) -> np.ndarray:
@@ -197,6 +197,15 @@ def test_cma_subspace_ranks_a_failed_candidate_with_the_worst():
     by_cma(one, 12 * P, 0)
     by_cma(other, 12 * P, 0)
     np.testing.assert_array_equal(one.asked, other.asked)
+
+
+def test_a_projection_and_the_steps_along_it_are_drawn_apart():
+    """From one generator float32 numbers have the signs of every second float64 one."""
+    agree = 0.0
+    for seed in range(200):
+        steps = np.random.default_rng(seed).standard_normal(20)
+        agree += np.mean(np.sign(random_projection(1, 40, 1.0, seed)[0, ::2]) == np.sign(steps))
+    assert abs(agree / 200 - 0.5) < 0.05
 
 
 def test_the_projection_gives_a_prompt_the_spread_of_the_embeddings():

@@ -8,7 +8,7 @@ rows. Only as many candidates of an `ask` count; the others are copies, and thei
 looked at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -220,19 +220,19 @@ class LSHADE(adaptive.AdaptiveDE):
         return gone + carry // params.max_evaluations, carry % params.max_evaluations
 
 
-def lshade_sizes(population: int, max_evaluations: int) -> list[int]:
+def lshade_sizes(population: int, max_evaluations: int) -> Iterator[int]:
     """Candidates of each generation until all evaluations are spent, the initial population first.
 
     `N = round(N_init + (N_min - N_init) × NFE / MAX_NFE)` after each generation but the initial
     one, half a member rounded up (eq. 10). The last generation may exceed the maximum.
     """
-    sizes, spent, size = [population], population, population
+    yield population
+    spent = size = population
     while spent < max_evaluations:
-        sizes.append(size)
+        yield size
         spent += size
         gone, carry = divmod((population - adaptive.LEAST) * spent, max_evaluations)
         size = max(adaptive.LEAST, population - gone - (2 * carry > max_evaluations))
-    return sizes
 
 
 def lshade_evaluations(population: int, generations: int) -> int:
@@ -240,7 +240,7 @@ def lshade_evaluations(population: int, generations: int) -> int:
     low, high = population, population * (generations + 1)
     while low < high:
         middle = (low + high + 1) // 2
-        if len(lshade_sizes(population, middle)) > generations + 1:
+        if sum(1 for _ in lshade_sizes(population, middle)) > generations + 1:
             high = middle - 1
         else:
             low = middle

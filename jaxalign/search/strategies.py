@@ -7,7 +7,10 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import itertools
 import math
+import os
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +21,7 @@ import optax
 from evosax.algorithms.base import EvolutionaryAlgorithm
 
 from jaxalign.errors import UserError
+from jaxalign.search.adaptive import LEAST
 from jaxalign.search.contract import Strategy
 from jaxalign.search.jade import JADE
 from jaxalign.search.jde import jDE
@@ -78,13 +82,19 @@ def is_ours(name: str) -> bool:
     return name in _OURS
 
 
-def generations_for(name: str, population: int, evaluations: int) -> int:
+def generations_for(name: str, population: int, evaluations: int, params: dict[str, Any]) -> int:
     """The most generations after the initial population that so many evaluations pay for.
 
-    L-SHADE has more than others: its population shrinks on the way.
+    L-SHADE has more than others: its population shrinks on the way, by its own plan or by that of
+    `max_evaluations` among the params.
     """
     if name != "LSHADE":
         return evaluations // population - 1
+    if planned := params.get("max_evaluations"):
+        planned = max(planned, population + 1)  # the initial population shrinks after a generation
+        sizes = itertools.chain(lshade_sizes(population, planned), itertools.repeat(LEAST))
+        paid = itertools.takewhile(lambda spent: spent <= evaluations, itertools.accumulate(sizes))
+        return sum(1 for _ in paid) - 1
     low, high = 0, evaluations
     while low < high:
         middle = (low + high + 1) // 2
@@ -120,11 +130,12 @@ def make_strategy(
     cls: Any = _class_named(name)
     _check_sizes(name, population, math.prod(shape))
     params = DEFAULT_PARAMS.get(name, {}) | params
-    own_ranges = getattr(cls, "param_ranges", None)
-    ranges = own_ranges(population) if own_ranges else _RANGES.get(name, {})
-    kinds = _constructor_numbers(cls)
-    options, faults = _typed({key: params[key] for key in params if key in kinds}, kinds, ranges)
     try:
+        own_ranges = getattr(cls, "param_ranges", None)
+        ranges = own_ranges(population) if own_ranges else _RANGES.get(name, {})
+        kinds = _constructor_numbers(cls)
+        given = {key: params[key] for key in params if key in kinds}
+        options, faults = _typed(given, kinds, ranges)
         algorithm = cls(
             population_size=population,
             solution=jnp.zeros(shape, jnp.float32),
@@ -132,14 +143,14 @@ def make_strategy(
             **_arguments(cls, options, spread, generations),
         )
         defaults = algorithm.default_params
-    except Exception as error:
+        fields = {one.name: getattr(defaults, one.name) for one in dataclasses.fields(defaults)}
+    except Exception as error:  # evosax's refusals, and whatever a user's class raises
         raise UserError(
             f"search.strategy={name!r} cannot start with a population of {population} and "
             f"{math.prod(shape)} coordinates: "
             f"{' '.join(str(error).split()) or type(error).__name__}"
         ) from error
 
-    fields = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
     numbers = {key: value for key, value in fields.items() if jnp.isscalar(value)}
     known = ", ".join(sorted(numbers.keys() | kinds.keys())) or "none"
     chosen = {"std_init": spread} | params if "std_init" in numbers else params
@@ -176,7 +187,7 @@ def _class_named(name: str) -> type[EvolutionaryAlgorithm]:
 def strategy_file(name: str) -> Path | None:
     """The file of a user's own strategy, `FILE.py:CLASS`; None for a name of the table."""
     path, colon, _ = name.rpartition(":")
-    return Path(path).expanduser() if colon and path.endswith(".py") else None
+    return Path(os.path.expanduser(path)) if colon and path.endswith(".py") else None
 
 
 @functools.cache
@@ -185,9 +196,10 @@ def _class_of_file(name: str, path: Path) -> type[EvolutionaryAlgorithm]:
     spec = importlib.util.spec_from_file_location(f"_strategy_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there for what written-out types mean
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
             f"search.strategy={name!r}: {path} cannot be loaded ({type(error).__name__}: {reason})"

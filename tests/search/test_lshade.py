@@ -47,7 +47,7 @@ def shrunk(state, size: int):
 @settings(deadline=None)
 @given(population=st.integers(4, 300), evaluations=st.integers(1, 20_000))
 def test_sizes_are_the_papers_formula(population, evaluations):
-    sizes = lshade_sizes(population, evaluations)
+    sizes = [*lshade_sizes(population, evaluations)]
     spent = np.cumsum(sizes)
     # Linear from N_init to 4 in the evaluations spent before; nothing shrinks in the first two.
     for size, before in zip(sizes[2:], spent[1:], strict=False):
@@ -64,10 +64,10 @@ def test_sizes_are_the_papers_formula(population, evaluations):
 @given(population=st.integers(4, 300), generations=st.integers(0, 400))
 def test_evaluations_are_the_most_for_so_many_generations(population, generations):
     evaluations = lshade_evaluations(population, generations)
-    sizes = lshade_sizes(population, evaluations)
+    sizes = [*lshade_sizes(population, evaluations)]
     assert len(sizes) == generations + 1
     assert sum(sizes) == evaluations
-    assert len(lshade_sizes(population, evaluations + 1)) == generations + 2
+    assert len([*lshade_sizes(population, evaluations + 1)]) == generations + 2
 
 
 @pytest.mark.parametrize("evaluations", [None, 40, 61, 500, 2**31 - 1 - P**2])
@@ -77,7 +77,7 @@ def test_a_run_has_the_schedules_sizes(evaluations):
     if evaluations is not None:
         params = params.replace(max_evaluations=jnp.int32(evaluations))
         state = built()[1](key(0), params, strategy.members(state), state.fitness)
-    sizes = lshade_sizes(P, min(int(params.max_evaluations), 10_000))
+    sizes = [*lshade_sizes(P, min(int(params.max_evaluations), 10_000))]
     for number, expected in enumerate(sizes[1:30]):
         trials, state = ask(key(number), params, state)
         assert int(strategy.active(state)) == expected

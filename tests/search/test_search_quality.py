@@ -52,7 +52,7 @@ def found(name: str, population: int = P, **params) -> dict[str, np.ndarray]:
     generations = EVALUATIONS // population - 1
     if name == "LSHADE":
         params["max_evaluations"] = EVALUATIONS
-        generations = len(lshade_sizes(population, EVALUATIONS)) - 1
+        generations = len([*lshade_sizes(population, EVALUATIONS)]) - 1
     strategy = make_strategy(name, population, (N,), 1.0, params, generations)
 
     def search(which, key):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.search import Strategy, make_strategy, strategy_names
+from jaxalign.search import Strategy, generations_for, make_strategy, strategy_names
 from jaxalign.search.lshade import lshade_sizes
 
 P, L, D = 8, 2, 3
@@ -265,7 +265,7 @@ def test_an_archive_of_none_is_none():
 
 def test_the_shrinking_takes_the_runs_generations():
     strategy = make_strategy("LSHADE", 64, SHAPE, SPREAD, {}, generations=80)
-    sizes = lshade_sizes(64, int(strategy.params.max_evaluations))
+    sizes = [*lshade_sizes(64, int(strategy.params.max_evaluations))]
     assert len(sizes) == 81
     assert sizes[-1] == 4
     chosen = make_strategy("LSHADE", 64, SHAPE, SPREAD, {"max_evaluations": 999}, generations=80)
@@ -365,3 +365,15 @@ def test_a_population_that_an_algorithm_refuses_is_a_user_error():
         except UserError as error:
             assert "population of 3" in str(error) or "at least" in str(error)
             assert len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("planned", [8, 30, 10_000])
+def test_generations_that_a_plan_of_the_users_own_pays_for(planned):
+    generations = generations_for("LSHADE", 8, 61, {"max_evaluations": planned})
+    strategy = make_strategy("LSHADE", 8, (2, 3), 1.0, {"max_evaluations": planned}, generations)
+    population = jax.random.normal(jax.random.key(0), (8, 2, 3))
+    state = strategy.init(jax.random.key(1), strategy.params, population, jnp.zeros(8))
+    for _ in range(generations):
+        vectors, asked = strategy.ask(jax.random.key(2), strategy.params, state)
+        state = strategy.tell(jax.random.key(3), strategy.params, vectors, jnp.zeros(8), asked)
+    assert int(state.evaluations) <= 61 < int(state.evaluations) + int(state.size)
