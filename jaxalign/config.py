@@ -152,7 +152,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "prompt.position": _one_of("first"),
     "search.space": _one_of("full", "subspace", "texts"),
-    "search.dimension": _at_least(1),
+    "search.dimension": (lambda value: 1 <= value <= 100_000, "a whole number from 1 to 100000"),
     "search.population": _at_least(1),
     "search.generations": _at_least(1),
     "search.bounds": _one_of("none", "vocabulary"),

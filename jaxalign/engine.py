@@ -114,13 +114,14 @@ def make_evolution(
 ) -> Evolution:
     """The search that a config describes, to be compiled."""
     objective = make_objective(config, chunk)
+    noisy = objective.readout == "sampled"
     weighted = tuple(problem.task.terms.index(name) for name, _ in objective.weights)
     return Evolution(
         strategy=beginning.strategy,
         evaluate=functools.partial(evaluate, problem.graphdef, objective),
         migrants=config.search.migrants,
-        reevaluate=config.objective.reevaluate if objective.readout == "sampled" else 0,
-        front=_FRONT if len(weighted) > 1 else 0,
+        reevaluate=config.objective.reevaluate if noisy else 0,
+        front=_FRONT if len(weighted) > 1 and not noisy else 0,  # luck would fill it
         objectives=weighted,
     )
 

@@ -1,12 +1,14 @@
 """From a config to what a command works on: survey, targets, model, questions."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 
@@ -22,7 +24,7 @@ from jaxalign.model import (
 )
 from jaxalign.objective import BENCHMARK_TERMS, Task, make_task
 from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
-from jaxalign.search import make_strategy, mean_norm
+from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
     Benchmark,
     Instrument,
@@ -143,10 +145,33 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
 
 
 def check_strategy(config: config_dict.ConfigDict) -> None:
-    """Raises UserError if there is no such strategy, or its parameters or population are wrong."""
+    """Checks that there is such a strategy, for these parameters and this population.
+
+    Raises:
+      UserError: there is not, or the steps of a user's own cannot be traced.
+    """
     search = config.search
     params = search.strategy_params.to_dict()
-    make_strategy(search.strategy, search.population, (1, 2), 1.0, params, search.generations)
+    strategy = make_strategy(
+        search.strategy, search.population, (1, 2), 1.0, params, search.generations
+    )
+    if strategy_file(search.strategy):
+        try:
+            jax.eval_shape(functools.partial(_steps, strategy), jax.random.key(0), strategy.params)
+        except Exception as error:  # whatever the user's class raises
+            reason = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
+                f"({type(error).__name__}: {reason})"
+            ) from error
+
+
+def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
+    """The state after one generation."""
+    loss_P = jnp.zeros(strategy.population)
+    state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
+    vectors, state = strategy.ask(key, params, state)
+    return strategy.tell(key, params, vectors, loss_P, state)
 
 
 def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:

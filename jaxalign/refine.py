@@ -15,7 +15,7 @@ from jaxalign.fitness import evaluate, loss_of_prompt
 from jaxalign.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
 from jaxalign.objective import Objective, Task
 from jaxalign.problem import Problem
-from jaxalign.search import embedding_std
+from jaxalign.search import Space, embedding_std, full_space, with_limits
 
 DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
 
@@ -67,6 +67,8 @@ def polish(
 ) -> Descent:
     """Descends along the gradient of the loss with expected answers, whatever the readout.
 
+    The limits of the search, `search.bounds` and `search.max_norm`, hold here too.
+
     Args:
       config: of the run.
       problem: whose model is asked.
@@ -75,17 +77,19 @@ def polish(
       country: its place among the targets.
       steps: of Adam.
     """
-    arguments = (problem.weights, task, jnp.int32(country))
+    space = _limits(config, problem)
+    arguments = (problem.weights, task, jnp.int32(country), space)
     std = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
     loss = PromptLoss(problem.graphdef, make_objective(config, 1))
-    return descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
+    descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
+    return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
 
 
 def gradient_cost(config: config_dict.ConfigDict, problem: Problem) -> float:
     """One step of a polish, in evaluations of a candidate: the ratio of their FLOPs."""
     shape = (config.prompt.length, problem.model_config.width)
     loss = PromptLoss(problem.graphdef, make_objective(config, 1))
-    arguments = (problem.weights, problem.task, jnp.int32(0))
+    arguments = (problem.weights, problem.task, jnp.int32(0), _limits(config, problem))
     return forward_equivalents(loss, arguments, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
@@ -100,6 +104,14 @@ class PromptLoss:
     objective: Objective
 
     def __call__(self, arguments: Any, prompt_LD: jax.Array) -> jax.Array:
-        """The loss, with `arguments` of weights, task, and the country's place."""
-        weights, task, country = arguments
+        """The loss, with `arguments` of weights, task, the country's place, and the limits."""
+        weights, task, country, space = arguments
+        prompt_LD = space.prompts(prompt_LD)
         return loss_of_prompt(self.graphdef, self.objective, weights, task, prompt_LD)[country]
+
+
+def _limits(config: config_dict.ConfigDict, problem: Problem) -> Space:
+    """The full space, with the limits of the config."""
+    search, table_VD = config.search, problem.weights["embedding"][...]
+    space = full_space(config.prompt.length, table_VD.shape[1])
+    return with_limits(space, search.bounds, search.max_norm, table_VD)

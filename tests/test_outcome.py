@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxalign.beginning import RESCORE
+from jaxalign.beginning import RESCORE, first_prompts
 from jaxalign.engine import ask_naive, make_objective
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
 from jaxalign.problem import load_problem
-from jaxalign.refine import DRAWS
+from jaxalign.refine import DRAWS, polish
 from jaxalign.train import tune
 
 TIMINGS = ("seconds", "tokens_per_second")
@@ -105,6 +105,17 @@ def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
     )
     loss_P = np.asarray(evaluated(tiny_config, prompts)(UNUSED).loss_GP[0])
     np.testing.assert_allclose(loss_P, [plain["loss"]["best"], told["loss"]], rtol=1e-3)
+
+
+def test_a_polish_keeps_the_limits(tiny_config, tiny_problem):
+    tiny_config.search.max_norm = 0.8
+    prompt_LD = first_prompts(tiny_config, tiny_problem)[0]
+    polished = polish(tiny_config, tiny_problem, tiny_problem.task, prompt_LD, 0, 10)
+    norms_L = np.linalg.norm(polished.prompt_LD, axis=-1)
+    assert (
+        norms_L.max() <= 0.8 * tiny_problem.task.row_norm < np.linalg.norm(prompt_LD, axis=-1).max()
+    )
+    assert polished.loss < polished.history_N[0]
 
 
 def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from jaxalign.engine import build_engine, resolve_settings
 from jaxalign.errors import UserError
+from jaxalign.problem import check_strategy
 from jaxalign.search import make_strategy
 
 README = Path(__file__).parent.parent / "README.md"
@@ -90,5 +91,21 @@ def test_a_fault_of_the_class_is_one_line(own, before, after, said):
     own.write_text(own.read_text().replace(before, after))
     with pytest.raises(UserError) as fault:
         make_strategy(f"{own}:Walk", 6, (2, 3), 1.0, {})
+    message = str(fault.value)
+    assert said in message and f"{own}:Walk" in message and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("(fitness <= state.fitness)", "(fitness if fitness[0] else 0)", "TracerBoolConversion"),
+        ("_ask(self", "_aks(self", "NotImplementedError"),
+    ],
+)
+def test_steps_that_cannot_be_traced_are_one_line(own, tiny_config, before, after, said):
+    own.write_text(own.read_text().replace(before, after))
+    tiny_config.search.strategy = f"{own}:Walk"
+    with pytest.raises(UserError) as fault:
+        check_strategy(tiny_config)
     message = str(fault.value)
     assert said in message and f"{own}:Walk" in message and "\n" not in message
