@@ -14,7 +14,13 @@ from jaxalign.evolve import RunState
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem
 from jaxalign.refine import polish, rescore
-from jaxalign.report import print_header, print_result, print_results, write_report
+from jaxalign.report import (
+    print_header,
+    print_result,
+    print_results,
+    write_countries_report,
+    write_report,
+)
 from jaxalign.report.files import write_file, write_json
 from jaxalign.summary import of_country, summarise, tell_rescored, together
 from jaxalign.workdir import Workdir, as_number, describe_device
@@ -34,6 +40,7 @@ FILES = {
 }
 FILES_OF_SEVERAL = {
     "countries/": "for each country what a run for it alone would leave",
+    "report/index.html": "all countries on one page that leads to each one's own",
     "summary.json": "losses and scores of all, cost",
     **{
         name: FILES[name]
@@ -128,6 +135,7 @@ def finish(
         return summary
     summary = together(summaries)
     write_json(workdir.path / "summary.json", summary)
+    write_countries_report(workdir.path)
     files = [(str(workdir.path / name), line) for name, line in FILES_OF_SEVERAL.items()]
     print_results(summaries, files, problem.notice)
     return summary

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -75,6 +76,22 @@ def test_each_country_has_the_files_of_a_run_of_its_own(whole):
     assert not (whole / "soft_prompt.safetensors").exists()
     prompts = {(whole / "countries" / c / "soft_prompt.safetensors").read_bytes() for c in CODES}
     assert len(prompts) == 2
+
+
+def test_the_page_of_all_leads_to_the_page_of_each(whole):
+    folder = whole / "report"
+    page = (folder / "index.html").read_text()
+    together = read(whole / "summary.json")
+    assert together["notice"] is None or together["notice"] in page
+    for code in CODES:
+        link = f"../countries/{code}/report/index.html"
+        (row,) = re.findall(rf'<tr><td><a href="{link}">.*</tr>', page)
+        assert (folder / link).is_file()
+        loss = together["countries"][code]["loss"]
+        cells = re.findall(r">([\d.]+)</td>", row)
+        assert list(map(float, cells)) == pytest.approx(
+            [loss["constant"], loss["naive"], loss["best"]], abs=0.05
+        )
 
 
 def test_each_loss_is_that_of_the_country_s_own_file(whole, tiny_config):

@@ -1,9 +1,12 @@
 """The files of a workdir: read with clear faults, written whole or not at all."""
 
 import contextlib
+import csv
 import dataclasses
 import json
+import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +22,34 @@ class RunFiles:
     summary: dict[str, Any]
 
 
-def read_run(workdir: Path) -> RunFiles:
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """What nothing that was seen beats on all objectives.
+
+    Attributes:
+      names: of the objectives.
+      values: of each prompt, in the order of the names; to be minimised.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
+def read_run(
+    workdir: Path, needed: Sequence[str] = ("country", "loss", "scores", "target")
+) -> RunFiles:
     """Reads config.json, metrics.jsonl and summary.json.
+
+    Args:
+        workdir: of a finished run.
+        needed: keys that the summary must have.
 
     Raises:
         UserError: a file is missing, unreadable or lacks what a report needs.
     """
     config = _read_json(workdir / "config.json")
     summary = _read_json(workdir / "summary.json")
-    for key in ("country", "loss", "scores", "target"):
+    for key in needed:
         if key not in summary:
             raise UserError(f"{workdir / 'summary.json'}: the key {key!r} is missing")
     path = workdir / "metrics.jsonl"
@@ -40,6 +62,30 @@ def read_run(workdir: Path) -> RunFiles:
     if not records:
         raise UserError(f"{path}: holds no generation; run jaxalign.train on this workdir first")
     return RunFiles(config, tuple(records), summary)
+
+
+def read_front(workdir: Path) -> Front | None:
+    """Reads pareto.csv, None where there is none.
+
+    Raises:
+        UserError: the file is unreadable or not a table of numbers.
+    """
+    path = workdir / "pareto.csv"
+    if not path.exists():
+        return None
+    header, *rows = csv.reader(_read_text(path).splitlines() or [""])
+    if len(header) < 3 or header[0] != "prompt":
+        raise UserError(f"{path}: line 1 is not prompt and two or more objectives")
+    values = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            value = tuple(map(float, row[1:]))
+        except ValueError:
+            value = ()
+        if len(row) != len(header) or not all(map(math.isfinite, value)) or not value:
+            raise UserError(f"{path}: line {number} is not {len(header)} numbers")
+        values.append(value)
+    return Front(tuple(header[1:]), tuple(values))
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -1,11 +1,5 @@
-"""The two plots of a report: convergence, and a radar of the dimensions.
+"""The two plots of a report: convergence, and a radar of the dimensions."""
 
-Drawn with matplotlib's object interface, so that nothing global changes. Equal inputs give equal
-bytes. Colours are from Okabe and Ito's palette, and every series differs in its dashes or markers
-too, so that no reading depends on colour.
-"""
-
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +10,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxalign.report.files import write_file
+from jaxalign.report import drawing
+from jaxalign.report.drawing import (
+    BLUE,
+    GREEN,
+    GRID,
+    GROUND,
+    INK,
+    MUTED,
+    ORANGE,
+    PALE,
+    PINK,
+    as_array,
+    last_finite,
+)
 from jaxalign.report.numbers import format_loss
 
-BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-INK, MUTED, PALE, GRID = "#1F2328", "#6B7280", "#A9AFB9", "#D8DBE0"
-GROUND = "#FFFFFF"
 RING_STEP = 25
 
 # What a label is drawn in: colour, dashes, marker. Others take what is left, in order.
@@ -36,22 +40,6 @@ OTHER_STYLES: tuple[dict[str, Any], ...] = (
     {"color": PINK, "linestyle": (0, (3, 1)), "marker": "v", "linewidth": 1.4},
     {"color": MUTED, "linestyle": (0, (8, 3)), "marker": "P", "linewidth": 1.4},
 )
-
-_RC = {
-    "font.family": ["sans-serif"],
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "svg.fonttype": "none",  # text stays text: searchable, small, and the page can colour it
-}
-_NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
 def plot_convergence(
@@ -73,14 +61,14 @@ def plot_convergence(
         stem: the path without a suffix.
     """
     evaluations = np.array([record["evaluations"] for record in records], float)
-    best = _as_array(record["best_loss"] for record in records)
-    mean = _as_array(record.get("generation_mean") for record in records)
+    best = as_array(record["best_loss"] for record in records)
+    mean = as_array(record.get("generation_mean") for record in records)
     references = {
         label: value
         for label, key in (("naive", "naive"), ("constant answer", "constant"))
         if (value := losses.get(key)) is not None and math.isfinite(value)
     }
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(drawing.RC):
         figure = Figure(figsize=(7.2, 4.3))
         axes = figure.add_axes((0.09, 0.18, 0.68, 0.63))
         markers = "o" if len(records) == 1 else None
@@ -91,31 +79,16 @@ def plot_convergence(
             axes.axhline(value, color=color, linewidth=1.3, linestyle=dashes, zorder=2)
 
         shown = np.concatenate([best, mean, list(references.values())])
-        shown = shown[np.isfinite(shown)]
-        if shown.size and shown.min() > 0 and shown.max() > 10 * shown.min():
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-            axes.set_ylim(shown.min() * 0.85, shown.max() * 1.2)
-        elif shown.size:
-            axes.set_ylim(min(0.0, shown.min() * 1.1), max(shown.max() * 1.1, 1e-9))
-        axes.set_xlim(0, evaluations[-1] * (1 if len(records) > 1 else 2))
-        if len(records) > 1:
-            _add_generations(axes, evaluations, records)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_xlabel("evaluations")
-        axes.set_ylabel("loss")
-        axes.grid(axis="y", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-
-        ends = [("tuned, best so far", _last(best), BLUE), ("generation mean", _last(mean), GREEN)]
+        drawing.frame_losses(axes, records, shown)
+        ends = [
+            ("tuned, best so far", last_finite(best), BLUE),
+            ("generation mean", last_finite(mean), GREEN),
+        ]
         ends += [(label, references[label], ORANGE if label == "naive" else MUTED)
                  for label in references]  # fmt: skip
         _label_ends(axes, [end for end in ends if math.isfinite(end[1])])
-        _add_texts(figure, title, notice, left=0.09)
-        _save(figure, stem)
+        drawing.add_texts(figure, title, notice, left=0.09)
+        drawing.save(figure, stem)
 
 
 def plot_radar(
@@ -135,12 +108,12 @@ def plot_radar(
     """
     dimensions = list(next(iter(scores.values())))
     values = {
-        label: _as_array(of_label.get(name) for name in dimensions)
+        label: as_array(of_label.get(name) for name in dimensions)
         for label, of_label in scores.items()
     }
     others = iter(OTHER_STYLES * len(scores))
     styles = {label: LABEL_STYLES.get(label) or next(others) for label in scores}
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(drawing.RC):
         if len(dimensions) < 3:
             figure = Figure(figsize=(7.2, 2.2 + 0.5 * len(dimensions)))
             axes = figure.add_axes((0.12, 0.3, 0.68, 0.46))
@@ -158,8 +131,8 @@ def plot_radar(
             frameon=False,
             handlelength=3.2,
         )
-        _add_texts(figure, title, notice, left=left)
-        _save(figure, stem)
+        drawing.add_texts(figure, title, notice, left=left)
+        drawing.save(figure, stem)
 
 
 def radial_range(values: np.ndarray) -> tuple[float, float]:
@@ -254,26 +227,6 @@ def _draw_lines(
     axes.spines[:].set_visible(False)
 
 
-def _add_generations(
-    axes: Axes, evaluations: np.ndarray, records: Sequence[dict[str, Any]]
-) -> None:
-    """Puts generations on the top axis; they need not be evenly spaced in evaluations."""
-    generations = np.array(
-        [record.get("generation", index) for index, record in enumerate(records)], float
-    )
-    top = axes.twiny()
-    top.set_xlim(axes.get_xlim())
-    locator = matplotlib.ticker.MaxNLocator(nbins=6, integer=True)
-    ticks = [
-        tick
-        for tick in locator.tick_values(generations[0], generations[-1])
-        if generations[0] <= tick <= generations[-1]
-    ]
-    top.set_xticks(np.interp(ticks, generations, evaluations), [f"{tick:,.0f}" for tick in ticks])
-    top.set_xlabel("generation")
-    top.spines[["right", "bottom"]].set_visible(False)
-
-
 def _label_ends(axes: Axes, ends: list[tuple[str, float, str]]) -> None:
     """Writes each line's name and value right of the plot, pushed apart so that none overlap."""
     gap = 0.115  # two lines of text, as a share of the axis's height
@@ -296,32 +249,3 @@ def _spread(places: list[float], gap: float) -> list[float]:
         places[index] = min(places[index], limit)
         limit = places[index] - gap
     return places
-
-
-def _add_texts(figure: Figure, title: str, notice: str | None, left: float) -> None:
-    height = figure.get_figheight()
-    figure.text(left, 1 - 0.12 / height, title, weight="bold", fontsize=12, va="top")
-    if notice:
-        figure.text(left, 0.1 / height, notice, fontsize=8.5, style="italic", color=MUTED)
-
-
-def _save(figure: Figure, stem: Path) -> None:
-    """Writes stem.png on white and stem.svg on nothing, so that a page's own ground shows."""
-    png, svg = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-        figure.savefig(svg, format="svg", transparent=True, metadata=_NO_METADATA)
-    write_file(stem.with_name(f"{stem.name}.png"), png.getvalue())
-    write_file(stem.with_name(f"{stem.name}.svg"), svg.getvalue())
-
-
-def _as_array(values: Any) -> np.ndarray:
-    """Returns float64 with NaN for None and for infinities."""
-    array = np.array([math.nan if value is None else value for value in values], float)
-    return np.where(np.isfinite(array), array, np.nan)
-
-
-def _last(values: np.ndarray) -> float:
-    """Returns the last finite value, NaN where there is none."""
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else math.nan

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from jaxalign.errors import UserError
-from jaxalign.report import plots
+from jaxalign.report import drawing
 from jaxalign.report.comparison import (
     Run,
     append_run,
@@ -28,8 +28,8 @@ from jaxalign.report.comparison import (
     summarise,
     write_summary_csv,
 )
-from jaxalign.report.comparison.curves_plot import spread
 from jaxalign.report.comparison.statistics import area, loss_at, quartiles, reached
+from jaxalign.report.drawing import spread
 
 BUDGET = 100
 
@@ -387,7 +387,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         figure.savefig(io.BytesIO(), format="png")
         saved.append(figure)
 
-    monkeypatch.setattr(plots, "_save", save)
+    monkeypatch.setattr(drawing, "save", save)
     return saved
 
 
@@ -431,7 +431,7 @@ def test_finals_show_each_seed_and_the_median(figures: list[Figure], runs: list[
 def test_curves_are_medians_in_steps(figures: list[Figure], runs: list[Run]):
     plot_curves(runs, BUDGET, "title", None, Path("unused"), highlighted=["DE|x", "no such"])
     saudi, _ = figures[0].axes
-    (curve,) = (line for line in saudi.lines if line.get_color() == plots.BLUE
+    (curve,) = (line for line in saudi.lines if line.get_color() == drawing.BLUE
                 and line.get_drawstyle() == "steps-post")  # fmt: skip
     assert curve.get_xdata().tolist() == [20, 40, 100]
     assert curve.get_ydata().tolist() == [60, 12, 12]

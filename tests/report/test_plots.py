@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from jaxalign.report import plots
+from jaxalign.report import drawing, plots
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOSSES = {"naive": 108.0, "constant": 126.0}
@@ -24,7 +24,7 @@ LOSSES = {"naive": 108.0, "constant": 126.0}
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved, in order; nothing is written."""
     saved: list[Figure] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, stem: saved.append(figure))
+    monkeypatch.setattr(drawing, "save", lambda figure, stem: saved.append(figure))
     return saved
 
 
@@ -133,7 +133,7 @@ def test_the_labels_of_the_lines_never_overlap(values: list[float]):
     ]
     saved: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "_save", lambda figure, stem: saved.append(figure))
+        patch.setattr(drawing, "save", lambda figure, stem: saved.append(figure))
         plots.plot_convergence(
             records, {"naive": naive, "constant": constant}, "title", "notice", Path("unused")
         )

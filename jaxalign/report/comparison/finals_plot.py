@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETLEFT
 
-from jaxalign.report import plots
+from jaxalign.report import drawing
 from jaxalign.report.comparison.histories import KINDS, Run
-from jaxalign.report.comparison.loss_axis import NAIVE_DASHES, WIDTH, LossAxis, add_about, short
+from jaxalign.report.comparison.loss_axis import NAIVE_DASHES, WIDTH, LossAxis, add_about
 from jaxalign.report.comparison.statistics import Summary, loss_at, quartiles, summarise
+from jaxalign.report.drawing import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PINK, short
 from jaxalign.report.numbers import format_loss
-from jaxalign.report.plots import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PINK
 
 _STYLES = {  # colour, marker, words
     "ours": (BLUE, "o", "ours"),
@@ -50,7 +50,7 @@ def plot_finals(
     each = (WIDTH - left) / len(countries)
     rows = _ROW * len(ranked)
     height = _TOP + rows + _BOTTOM
-    with matplotlib.rc_context(plots._RC):
+    with matplotlib.rc_context(drawing.RC):
         figure = Figure(figsize=(WIDTH, height))
         for index, country in enumerate(countries):
             axes = figure.add_axes(
@@ -67,8 +67,8 @@ def plot_finals(
             "Ranked by the median share of the naive loss (dotted)"
         )
         add_about(figure, about + axis.note, notice)
-        plots._add_texts(figure, title, notice, left=0.02)
-        plots._save(figure, stem)
+        drawing.add_texts(figure, title, notice, left=0.02)
+        drawing.save(figure, stem)
 
 
 def _draw(

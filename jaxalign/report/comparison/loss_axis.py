@@ -10,12 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxalign.report.comparison.histories import Run
-from jaxalign.report.plots import MUTED
+from jaxalign.report.drawing import MUTED
 
 WIDTH = 10.0  # inches; 9 points are then 12 pixels of 1000
 NAIVE_DASHES = (0, (2, 2))
 _DEPTH = 1e-4  # of the naive loss: a smaller loss, 0 above all, would flatten all others
-_LONGEST = 28  # letters of a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +71,3 @@ def add_about(figure: Figure, text: str, notice: str | None) -> None:
     """Says what is drawn, above the notice."""
     place = 0.3 if notice else 0.1
     figure.text(0.02, place / figure.get_figheight(), text, fontsize=8.5, color=MUTED)
-
-
-def short(name: str) -> str:
-    """A method's name, cut where it would take the plot's place."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
