@@ -43,7 +43,8 @@ def of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
 def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """summary.json of a run for several countries: what they share, means, and each loss."""
     first = next(iter(summaries.values()))
-    own = ("country", "country_name", "loss", "scores", "naive_scores", "target", "target_source")
+    own = ("country", "country_name", "loss", "terms", "scores", "naive_scores", "target")
+    own += ("target_source",)
     losses = {
         kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
         for kind in ("constant", "naive", "best")
