@@ -43,18 +43,18 @@ def of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
 def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """summary.json of a run for several countries: what they share, means, and each loss."""
     first = next(iter(summaries.values()))
-    own = ("country", "country_name", "loss", "terms", "scores", "naive_scores", "target")
-    own += ("target_source",)
+    own = {"country", "country_name", "loss", "terms", "scores", "naive_scores", "target"}
+    own |= {"target_source", "polish", "rescored"}
     losses = {
         kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
         for kind in ("constant", "naive", "best")
     }
     return {
         "country": list(summaries),
-        **{key: value for key, value in first.items() if key not in (*own, "polish", "rescored")},
+        **{key: value for key, value in first.items() if key not in own},
         "loss": losses,
         "countries": {
-            code: {key: summary[key] for key in (*own, "polish", "rescored") if key in summary}
+            code: {key: value for key, value in summary.items() if key in own}
             for code, summary in summaries.items()
         },
     }
