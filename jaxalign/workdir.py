@@ -90,7 +90,7 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = hold(path, "workdir")
+        self._lock = hold(path, "--workdir")
         self._metrics: TextIO | None = None
         self._curves: SummaryWriter | None = None
 
