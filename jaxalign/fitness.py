@@ -12,17 +12,30 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxalign.model import AUTO, Shared
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 
 
 def answer_logits(
-    model: Any, task: Task, prompt_LD: Float[Array, "L D"], attention: str = "xla"
+    model: Any,
+    task: Task,
+    prompt_LD: Float[Array, "L D"],
+    attention: str = AUTO,
+    shared: Shared | None = None,
 ) -> Float[Array, "Q A"]:
-    """Float32 logits of the options, -inf where there is no such option; L may be 0."""
+    """Float32 logits of the options, -inf where there is no such option; L may be 0.
+
+    Args:
+      model: the language model.
+      task: what is asked.
+      prompt_LD: soft prompt; cast to the model's type.
+      attention: implementation, by name.
+      shared: `share_questions` for this length; made here if left out.
+    """
     length = prompt_LD.shape[0]
     size = task.tokens_T.shape[0]
-    trie_TD = model.embed(task.tokens_T)
-    embeddings_SD = jnp.concatenate([prompt_LD.astype(trie_TD.dtype), trie_TD])
+    if shared is None:
+        shared = share_questions(model, task, length)
     positions_S = jnp.concatenate([jnp.arange(length), task.positions_T + length])
     mask_SS = jnp.block(
         [
@@ -30,9 +43,15 @@ def answer_logits(
             [jnp.ones((size, length), bool), jnp.asarray(task.mask_TT)],
         ]
     )
-    hidden_QD = model(embeddings_SD, positions_S, mask_SS, task.answer_nodes_Q + length, attention)
+    read_Q = task.answer_nodes_Q + length
+    hidden_QD = model(prompt_LD, positions_S, mask_SS, read_Q, attention, task.tree, shared)
     logits_QA = model.option_logits(hidden_QD, task.answer_ids_QA)
     return jnp.where(task.offered_QA, logits_QA, -jnp.inf)
+
+
+def share_questions(model: Any, task: Task, length: int) -> Shared:
+    """What the questions cost once for all candidates: T tokens into the first layer."""
+    return model.share(task.tokens_T, task.positions_T + length)
 
 
 def read_answers(
@@ -71,9 +90,10 @@ def evaluate(
         last chunk, and their loss is +inf. None for all.
     """
     model = nnx.merge(graphdef, weights)
+    shared = share_questions(model, task, population_PLD.shape[1])
 
     def answer(prompt_LD: jax.Array, candidate_key: jax.Array) -> jax.Array:
-        logits_QA = answer_logits(model, task, prompt_LD, objective.attention)
+        logits_QA = answer_logits(model, task, prompt_LD, objective.attention, shared)
         return read_answers(logits_QA, objective, candidate_key)
 
     population = population_PLD.shape[0]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.prompts import Questions
 from jaxalign.survey import (
     Scoring,
@@ -29,7 +30,7 @@ class Task(NamedTuple):
 
     Attributes:
       tokens_T, positions_T: the trie's nodes and their depths.
-      mask_TT: whether the row's node may attend to the column's.
+      mask_TT: whether the row's node may attend to the column's; tree: the same in blocks.
       answer_nodes_Q: where answers are read.
       answer_ids_QA, offered_QA: option tokens, and whether the option exists.
       scoring: the survey's formulas.
@@ -43,6 +44,7 @@ class Task(NamedTuple):
     tokens_T: Int[Array, " T"] | np.ndarray
     positions_T: Int[Array, " T"] | np.ndarray
     mask_TT: Bool[Array, "T T"] | np.ndarray
+    tree: Tree
     answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
@@ -70,7 +72,7 @@ class Objective:
       norm: `l1` or `l2`.
       weights: of the objectives in the loss, by name; those left out are measured only.
       chunk: candidates evaluated at a time.
-      attention: implementation, by name.
+      attention: implementation, by name; see `jaxalign.model.attend`.
     """
 
     readout: str = "expected"
@@ -78,7 +80,7 @@ class Objective:
     norm: str = "l1"
     weights: tuple[tuple[str, float], ...] = (("survey", 1.0),)
     chunk: int = 1
-    attention: str = "xla"
+    attention: str = AUTO
 
 
 class Evaluation(NamedTuple):
@@ -124,6 +126,7 @@ def make_task(
         tokens_T=trie.tokens_T,
         positions_T=trie.positions_T,
         mask_TT=trie.ancestors_TT(),
+        tree=cut_tree(trie.parents_T),
         answer_nodes_Q=trie.answer_nodes_Q,
         answer_ids_QA=questions.answer_ids_QA,
         offered_QA=questions.offered_QA,

@@ -6,21 +6,27 @@ from jaxalign.model.abstract import (
     parameter_count,
     random_model,
 )
-from jaxalign.model.attention import attend
+from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
-from jaxalign.model.llama import Frozen, Llama
+from jaxalign.model.llama import Frozen, Llama, Shared
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
+from jaxalign.model.tree import Tree, cut_tree
 from jaxalign.model.weights import load_model, read_notice, save_model
 
 __all__ = [
+    "AUTO",
     "EMBEDDED",
+    "IMPLEMENTATIONS",
     "Frozen",
     "Llama",
     "LlamaConfig",
     "RopeConfig",
+    "Shared",
+    "Tree",
     "abstract_model",
     "attend",
+    "cut_tree",
     "load_model",
     "parameter_bytes",
     "parameter_count",

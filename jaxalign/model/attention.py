@@ -5,7 +5,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-Attention = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+from jaxalign.model.tree import Tree
+
+Attention = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Tree | None], jax.Array]
+AUTO = "auto"
 
 
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
@@ -18,7 +21,8 @@ def attend(
     key_SKH: jax.Array,
     value_SKH: jax.Array,
     mask_RS: jax.Array,
-    implementation: str = "xla",
+    tree: Tree | None = None,
+    implementation: str = AUTO,
 ) -> jax.Array:
     """Let each of R rows gather values from the S columns that its mask allows.
 
@@ -27,7 +31,8 @@ def attend(
       key_SKH: rotated keys `[S, K, H]`, N a multiple of K; query head n uses key head n // (N/K).
       value_SKH: values `[S, K, H]`.
       mask_RS: bool `[R, S]`, True where the row may attend; each row needs at least one True.
-      implementation: a key of `IMPLEMENTATIONS`.
+      tree: what the mask says, where R = S and the rows are a chain and a tree below its end.
+      implementation: a key of `IMPLEMENTATIONS`, or `auto`. Without a tree `blocks` is `xla`.
 
     Returns:
       `[R, N, H]` in the type of the queries.
@@ -35,6 +40,8 @@ def attend(
     Raises:
       ValueError: for an unknown implementation or shapes that do not fit.
     """
+    if implementation == AUTO:
+        implementation = "blocks"
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(f"attention {implementation!r} is none of {sorted(IMPLEMENTATIONS)}")
     rows, heads, head_dim = query_RNH.shape
@@ -47,11 +54,15 @@ def attend(
     if not fits:
         shapes = [array.shape for array in (query_RNH, key_SKH, value_SKH, mask_RS)]
         raise ValueError(f"query, key, value and mask do not fit each other: {shapes}")
-    return IMPLEMENTATIONS[implementation](query_RNH, key_SKH, value_SKH, mask_RS)
+    return IMPLEMENTATIONS[implementation](query_RNH, key_SKH, value_SKH, mask_RS, tree)
 
 
 def _dense(
-    query_RNH: jax.Array, key_SKH: jax.Array, value_SKH: jax.Array, mask_RS: jax.Array
+    query_RNH: jax.Array,
+    key_SKH: jax.Array,
+    value_SKH: jax.Array,
+    mask_RS: jax.Array,
+    _: Tree | None = None,
 ) -> jax.Array:
     """All R x S scores at once, softmax in float32.
 
@@ -84,4 +95,67 @@ def _dense(
     return gathered_RKGH.reshape(rows, heads, head_dim).astype(dtype)
 
 
-IMPLEMENTATIONS: dict[str, Attention] = {"xla": _dense}
+def _blocks(
+    query_SNH: jax.Array,
+    key_SKH: jax.Array,
+    value_SKH: jax.Array,
+    mask_SS: jax.Array,
+    tree: Tree | None,
+) -> jax.Array:
+    """Block by block of the tree: L + M + R columns for each row in place of S.
+
+    The softmax is divided by its sum after the values are gathered, which is H numbers a row and
+    not L + M + R.
+    """
+    if tree is None:
+        return _dense(query_SNH, key_SKH, value_SKH, mask_SS)
+    size, heads, head_dim = query_SNH.shape
+    length, kv_heads = size - tree.size, key_SKH.shape[1]
+    blocks, rows, _ = tree.path_mask_BRM.shape
+    dtype = query_SNH.dtype
+    precision = matmul_precision(dtype)
+
+    def cut(array_SNH: jax.Array) -> jax.Array:
+        filled = jnp.pad(array_SNH[length:], ((0, blocks * rows - tree.size), (0, 0), (0, 0)))
+        return filled.reshape(blocks, rows, *array_SNH.shape[1:])
+
+    def columns(array_SKH: jax.Array) -> jax.Array:
+        chain = jnp.broadcast_to(array_SKH[:length], (blocks, length, kv_heads, head_dim))
+        path = array_SKH[length:][tree.path_BM]
+        return jnp.concatenate([chain, path, cut(array_SKH)], axis=1)
+
+    query_BRKGH = cut(query_SNH).reshape(blocks, rows, kv_heads, heads // kv_heads, head_dim)
+    scores_BKRGC = jnp.einsum(
+        "brkgh,bckh->bkrgc",
+        query_BRKGH,
+        columns(key_SKH),
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    chain_mask_BRL = jnp.ones((blocks, rows, length), bool)
+    mask_BRC = jnp.concatenate([chain_mask_BRL, tree.path_mask_BRM, tree.own_mask_BRR], axis=-1)
+    scores_BKRGC = jnp.where(
+        mask_BRC[:, None, :, None], scores_BKRGC * head_dim**-0.5, jnp.finfo(jnp.float32).min
+    )
+    highest_BKRG1 = jax.lax.stop_gradient(jnp.max(scores_BKRGC, axis=-1, keepdims=True))
+    weights_BKRGC = jnp.exp(scores_BKRGC - highest_BKRG1)
+    gathered_BKRGH = jnp.einsum(
+        "bkrgc,bckh->bkrgh",
+        weights_BKRGC.astype(dtype),
+        columns(value_SKH),
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    gathered_BKRGH = gathered_BKRGH / jnp.sum(weights_BKRGC, axis=-1)[..., None]
+    gathered_SNH = jnp.swapaxes(gathered_BKRGH, 1, 2).reshape(blocks * rows, heads, head_dim)
+    gathered_SNH = gathered_SNH[: tree.size].astype(dtype)
+    if not length:
+        return gathered_SNH
+    chain = slice(0, length)
+    chain_LNH = _dense(
+        query_SNH[chain], key_SKH[chain], value_SKH[chain], jnp.tri(length, dtype=bool)
+    )
+    return jnp.concatenate([chain_LNH, gathered_SNH])
+
+
+IMPLEMENTATIONS: dict[str, Attention] = {"xla": _dense, "blocks": _blocks}

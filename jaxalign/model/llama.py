@@ -8,14 +8,16 @@ heads, K key/value heads, H head width, F feed-forward width, V vocabulary.
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxalign.model.attention import attend, matmul_precision
+from jaxalign.model.attention import AUTO, attend, matmul_precision
 from jaxalign.model.hf_config import LlamaConfig
 from jaxalign.model.rope import rotate, rotation
+from jaxalign.model.tree import Tree
 
 _gelu_tanh = partial(jax.nn.gelu, approximate=True)
 ACTIVATION_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -45,6 +47,26 @@ def rms_norm(inputs_SD: jax.Array, weight: Frozen, epsilon: float) -> jax.Array:
     mean_square = jnp.mean(jnp.square(rows_SD), axis=-1, keepdims=True)
     normed_SD = rows_SD * jax.lax.rsqrt(mean_square + epsilon)
     return (normed_SD * weight[...].astype(jnp.float32)[None, :]).astype(inputs_SD.dtype)
+
+
+class Projected(NamedTuple):
+    """What attention works on: queries `[R, N, H]`, keys and values `[S, K, H]`."""
+
+    query_RNH: jax.Array
+    key_SKH: jax.Array
+    value_SKH: jax.Array
+
+
+class Shared(NamedTuple):
+    """What the first layer makes of tokens by themselves, whatever else is in the sequence.
+
+    Attributes:
+      embeddings_TD: the tokens' embeddings.
+      projected: their queries, keys and values in the first layer.
+    """
+
+    embeddings_TD: jax.Array
+    projected: Projected
 
 
 class Block(nnx.Module):
@@ -83,40 +105,58 @@ class Block(nnx.Module):
         take = partial(jax.lax.dynamic_index_in_dim, index=layer, axis=0, keepdims=False)
         return jax.tree.map(take, self)
 
-    def __call__(
+    def project(self, states_SD: jax.Array, turn: tuple[jax.Array, jax.Array]) -> Projected:
+        """Queries, keys and values of this one layer (see `at`), rotated."""
+        normed_SD = rms_norm(states_SD, self.attention_norm, self.config.norm_eps)
+        key_SKH, value_SKH = self._keys_and_values(normed_SD, turn)
+        return Projected(self._queries(normed_SD, turn), key_SKH, value_SKH)
+
+    def read(
+        self, states_SD: jax.Array, turn: tuple[jax.Array, jax.Array], read_R: jax.Array
+    ) -> Projected:
+        """The same with the queries of some rows only."""
+        normed_SD = rms_norm(states_SD, self.attention_norm, self.config.norm_eps)
+        turn_R = (turn[0][read_R], turn[1][read_R])
+        return Projected(
+            self._queries(normed_SD[read_R], turn_R), *self._keys_and_values(normed_SD, turn)
+        )
+
+    def finish(
         self,
-        states_SD: jax.Array,
-        turn: tuple[jax.Array, jax.Array],
+        states_RD: jax.Array,
+        projected: Projected,
         mask_RS: jax.Array,
-        read_R: jax.Array | None = None,
-        attention: str = "xla",
+        tree: Tree | None = None,
+        attention: str = AUTO,
     ) -> jax.Array:
-        """Run this one layer (see `at`) for the rows to read; keys and values cover all of S.
+        """The rest of this one layer for the rows whose queries there are.
 
         Args:
-          states_SD: the layer's input.
-          turn: cosine and sine `[S, H / 2]` of all positions.
-          mask_RS: bool, True where a row to read may attend.
-          read_R: indices of those rows, or None for all of S in order.
+          states_RD: the layer's input.
+          projected: queries of R rows, keys and values of all S.
+          mask_RS: bool, True where a row may attend.
+          tree: as `attend` takes it.
           attention: the implementation's name.
 
         Returns:
           The layer's output `[R, D]`.
         """
-        config = self.config
-        normed_SD = rms_norm(states_SD, self.attention_norm, config.norm_eps)
-        key_SKH = _heads(linear(normed_SD, self.key, self.key_bias), config.head_dim)
-        value_SKH = _heads(linear(normed_SD, self.value, self.value_bias), config.head_dim)
-        key_SKH = rotate(key_SKH, turn)
-
-        if read_R is not None:
-            states_SD, normed_SD = states_SD[read_R], normed_SD[read_R]
-            turn = (turn[0][read_R], turn[1][read_R])
-        query_RNH = _heads(linear(normed_SD, self.query, self.query_bias), config.head_dim)
-        gathered_RNH = attend(rotate(query_RNH, turn), key_SKH, value_SKH, mask_RS, attention)
+        gathered_RNH = attend(*projected, mask_RS, tree, attention)
         gathered_RD = gathered_RNH.reshape(gathered_RNH.shape[0], -1)
-        states_RD = states_SD + linear(gathered_RD, self.output, self.output_bias)
+        states_RD = states_RD + linear(gathered_RD, self.output, self.output_bias)
         return states_RD + self.feed_forward(states_RD)
+
+    def _queries(self, normed_SD: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
+        query_SD = linear(normed_SD, self.query, self.query_bias)
+        return rotate(_heads(query_SD, self.config.head_dim), turn)
+
+    def _keys_and_values(
+        self, normed_SD: jax.Array, turn: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        key_SD = linear(normed_SD, self.key, self.key_bias)
+        value_SD = linear(normed_SD, self.value, self.value_bias)
+        head_dim = self.config.head_dim
+        return rotate(_heads(key_SD, head_dim), turn), _heads(value_SD, head_dim)
 
     def feed_forward(self, states_RD: jax.Array) -> jax.Array:
         """The gated feed-forward of this one layer, `[R, D]` to `[R, D]`."""
@@ -126,6 +166,10 @@ class Block(nnx.Module):
         up_RF = linear(normed_RD, self.up, self.up_bias).astype(jnp.float32)
         inner_RF = (activate(gate_RF) * up_RF).astype(states_RD.dtype)
         return linear(inner_RF, self.down, self.down_bias)
+
+
+def _stack_rows(above: jax.Array, below: jax.Array) -> jax.Array:
+    return jnp.concatenate([above, below])
 
 
 def _heads(rows: jax.Array, head_dim: int) -> jax.Array:
@@ -157,24 +201,40 @@ class Llama(nnx.Module):
         """Look up the embedding rows of token ids `[T]`; gives `[T, D]`."""
         return self.embedding[...][tokens_T]
 
+    def share(self, tokens_T: jax.Array, positions_T: jax.Array) -> Shared:
+        """What many sequences that hold these tokens at these positions need to compute only once.
+
+        Args:
+          tokens_T: token ids.
+          positions_T: as in the sequences.
+        """
+        embeddings_TD = self.embed(tokens_T)
+        turn = rotation(self.config.rope, self.config.head_dim, positions_T)
+        return Shared(embeddings_TD, self.block.at(0).project(embeddings_TD, turn))
+
     def __call__(
         self,
         embeddings_SD: jax.Array,
         positions_S: jax.Array,
         mask_SS: jax.Array,
         read_R: jax.Array,
-        attention: str = "xla",
+        attention: str = AUTO,
+        tree: Tree | None = None,
+        shared: Shared | None = None,
     ) -> jax.Array:
         """Give the final hidden states at the read positions of one sequence.
 
         The last layer computes keys and values for all of S, and everything else for R only.
 
         Args:
-          embeddings_SD: input embeddings `[S, D]`; cast to the model's type.
+          embeddings_SD: input embeddings `[S, D]`; cast to the model's type. With `shared`, only
+            those before the shared tokens.
           positions_S: integer position of each, for the rotary embedding.
           mask_SS: bool `[S, S]`, True where the row may attend to the column.
           read_R: indices into S of the states wanted.
-          attention: a key of `jaxalign.model.attention.IMPLEMENTATIONS`.
+          attention: a key of `jaxalign.model.attention.IMPLEMENTATIONS`, or `auto`.
+          tree: what the mask says, if it is a chain and a tree.
+          shared: the sequence's last T tokens, from `share`.
 
         Returns:
           `[R, D]`, after the final norm.
@@ -182,22 +242,36 @@ class Llama(nnx.Module):
         Raises:
           ValueError: for shapes that do not fit.
         """
-        self._check(embeddings_SD, positions_S, mask_SS)
         config = self.config
+        states_SD = embeddings_SD.astype(self.embedding.dtype)
         turn = rotation(config.rope, config.head_dim, positions_S)
+        after_first = 0
+        if shared is not None and config.layers > 1:
+            own = states_SD.shape[0]
+            first = self.block.at(0)
+            projected = first.project(states_SD, (turn[0][:own], turn[1][:own]))
+            projected = jax.tree.map(_stack_rows, projected, shared.projected)
+            states_SD = _stack_rows(states_SD, shared.embeddings_TD)
+            self._check(states_SD, positions_S, mask_SS)
+            states_SD = first.finish(states_SD, projected, mask_SS, tree, attention)
+            after_first = 1
+        elif shared is not None:
+            states_SD = _stack_rows(states_SD, shared.embeddings_TD)
+        self._check(states_SD, positions_S, mask_SS)
 
         def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, None]:
-            return self.block.at(layer)(states_SD, turn, mask_SS, attention=attention), None
+            block = self.block.at(layer)
+            projected = block.project(states_SD, turn)
+            return block.finish(states_SD, projected, mask_SS, tree, attention), None
 
         # A gradient would keep a copy of each layer's weights beside the activations otherwise; the
         # forward is unchanged by it.
         step = jax.checkpoint(step, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
         # Scanning over the index, not over the arrays: stack[:-1] would be copied.
-        states_SD, _ = jax.lax.scan(
-            step, embeddings_SD.astype(self.embedding.dtype), jnp.arange(config.layers - 1)
-        )
+        states_SD, _ = jax.lax.scan(step, states_SD, jnp.arange(after_first, config.layers - 1))
         last = self.block.at(config.layers - 1)
-        states_RD = last(states_SD, turn, mask_SS[read_R], read_R, attention)
+        projected = last.read(states_SD, turn, read_R)
+        states_RD = last.finish(states_SD[read_R], projected, mask_SS[read_R], None, attention)
         return rms_norm(states_RD, self.norm, config.norm_eps)
 
     def layer_states(
@@ -208,7 +282,8 @@ class Llama(nnx.Module):
         turn = rotation(self.config.rope, self.config.head_dim, positions_S)
 
         def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, jax.Array]:
-            states_SD = self.block.at(layer)(states_SD, turn, mask_SS)
+            block = self.block.at(layer)
+            states_SD = block.finish(states_SD, block.project(states_SD, turn), mask_SS)
             return states_SD, states_SD
 
         embeddings_SD = embeddings_SD.astype(self.embedding.dtype)
