@@ -173,7 +173,7 @@ def _stack_rows(above: jax.Array, below: jax.Array) -> jax.Array:
 
 
 def _heads(rows: jax.Array, head_dim: int) -> jax.Array:
-    return rows.reshape(rows.shape[0], -1, head_dim)
+    return rows.reshape(rows.shape[0], rows.shape[1] // head_dim, head_dim)
 
 
 class Llama(nnx.Module):
