@@ -47,6 +47,9 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.model.path = EMBEDDED if small else LLAMA  # a folder, a hub id, or `embedded`
     config.model.revision = ""  # of a hub id; empty for its main branch
     config.model.dtype = "float32" if small else "bfloat16"
+    # Of the blocks' matrices: none, int8, fp8 (both also of what they multiply), int8_weights,
+    # fp8_weights. The best prompt is scored again by the model as it is.
+    config.model.quantization = "none"
 
     config.survey = config_dict.ConfigDict()
     config.survey.instrument = "vsm13"  # or the path of a YAML file
@@ -144,6 +147,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
+    "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
     "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
     "prompt.length": _at_least(1),
     "prompt.init": (

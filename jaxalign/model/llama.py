@@ -16,6 +16,7 @@ from flax import nnx
 
 from jaxalign.model.attention import AUTO, attend, matmul_precision
 from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model.quantization import multiply
 from jaxalign.model.rope import rotate, rotation
 from jaxalign.model.tree import Tree
 
@@ -37,7 +38,7 @@ class Frozen(nnx.Variable):
 
 def linear(inputs: jax.Array, weight: Frozen, bias: Frozen | None) -> jax.Array:
     """Multiply `[rows, in]` by a `[out, in]` weight, and add the bias if there is one."""
-    outputs = jnp.einsum("ri,oi->ro", inputs, weight[...], precision=matmul_precision(inputs.dtype))
+    outputs = multiply(inputs, weight.get_value(), matmul_precision(inputs.dtype))
     return outputs if bias is None else outputs + bias[...][None, :]
 
 
