@@ -15,6 +15,7 @@ from jaxalign.config import flatten, to_plain, validate
 from jaxalign.engine import ask_naive, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.methods import with_method
+from jaxalign.model import NO_QUANTIZATION
 from jaxalign.problem import Problem, check_strategy, load_problem
 from jaxalign.report import print_header
 from jaxalign.report.comparison import (
@@ -62,6 +63,11 @@ def compare(
         raise UserError(
             "objective.readout=sampled: a comparison keeps the lowest loss that a method saw, "
             "which is luck here; give expected or greedy"
+        )
+    if config.model.quantization != NO_QUANTIZATION:
+        raise UserError(
+            f"model.quantization={config.model.quantization!r}: methods are compared in full "
+            "precision, which gradients need; leave it `none`"
         )
     configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
     for label, each in configs.items():

@@ -35,7 +35,8 @@ class Engine:
       compile_start: compiles what makes the state and metrics of generation 0; a run that goes on
         does without.
       step: makes the next state and its metrics; donates the state it is given.
-      naive: what the model answers without a soft prompt, on the host.
+      naive: what the model answers without a soft prompt, on the host; full_naive: the same before
+        its weights were quantised, or None.
     """
 
     evolution: Evolution
@@ -49,6 +50,7 @@ class Engine:
     compile_start: Callable[[], Callable[[], tuple[RunState, Metrics]]]
     step: Callable[[RunState], tuple[RunState, Metrics]]
     naive: Evaluation
+    full_naive: Evaluation | None
 
 
 def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[str, Any]:
@@ -84,6 +86,9 @@ def build_engine(
     """
     beginning = begin(config, problem, settings["spread"])
     task, naive = ask_naive(config, problem)
+    full_naive = None
+    if problem.full_naive_QA is not None:
+        full_naive = _measure_naive(config, task, jnp.asarray(problem.full_naive_QA)[None])
     evolution = make_evolution(config, problem, beginning, settings["chunk"])
     weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
     key = jax.random.key(config.seed)
@@ -106,6 +111,7 @@ def build_engine(
         compile_start=lambda: functools.partial(lowered.compile(), *begun),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
+        full_naive=full_naive,
     )
 
 
@@ -134,8 +140,14 @@ def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, E
     alone = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
     answers_PQA = alone(problem.weights, problem.task, no_rows, key).answers_PQA
     task = problem.task._replace(naive_QA=answers_PQA[0])
-    measure = jax.jit(functools.partial(measure_answers, objective))
-    return task, jax.device_get(measure(task, no_rows, answers_PQA))
+    return task, _measure_naive(config, task, answers_PQA)
+
+
+def _measure_naive(
+    config: config_dict.ConfigDict, task: Task, answers_PQA: jax.Array
+) -> Evaluation:
+    measure = jax.jit(functools.partial(measure_answers, make_objective(config, 1)))
+    return jax.device_get(measure(task, jnp.zeros((1, 0, 1)), answers_PQA))
 
 
 def make_objective(config: config_dict.ConfigDict, chunk: int) -> Objective:

@@ -12,7 +12,7 @@ from jaxalign.beginning import POPULATION
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
-from jaxalign.problem import Problem
+from jaxalign.problem import Problem, in_full_precision
 from jaxalign.refine import polish, rescore
 from jaxalign.report import (
     print_header,
@@ -74,6 +74,12 @@ def tell_before(
         "naive loss": " ".join(naive[:_SHOWN]) + (" …" if len(naive) > _SHOWN else ""),
         "workdir": str(path),
     }
+    if engine.full_naive is not None:
+        moved_C = np.abs(engine.naive.scores_PC[0] - engine.full_naive.scores_PC[0])
+        rows["quantization"] = (
+            f"{config.model.quantization}, which moves the naive scores by {np.mean(moved_C):.2g} "
+            f"on average, {np.max(moved_C):.2g} at most; what is best is scored again without it"
+        )
     if begun is not None:
         rows["resumed"] = f"after generation {begun}"
     print_header(rows, problem.notice)
@@ -94,8 +100,9 @@ def finish(
     """
     several = len(problem.targets) > 1
     rescored = None
-    if config.objective.readout == "sampled":
-        rescored = rescore(config, problem, engine, state.best_prompt_GLD)
+    full = in_full_precision(config, problem)
+    if config.objective.readout == "sampled" or full is not problem:
+        rescored = rescore(config, full, engine, state.best_prompt_GLD)
     summaries = {}
     for place, target in enumerate(problem.targets):
         folder = workdir.path / "countries" / target.code if several else workdir.path
@@ -105,7 +112,7 @@ def finish(
         prompt_LD = np.asarray(state.best_prompt_GLD[place], np.float32)
         _write_prompt(folder / "soft_prompt.safetensors", prompt_LD, problem.notice)
         if config.search.polish:
-            polished = polish(config, problem, engine.task, prompt_LD, place, config.search.polish)
+            polished = polish(config, full, engine.task, prompt_LD, place, config.search.polish)
             prompt_LD = np.asarray(polished.prompt_LD)
             _write_prompt(folder / "soft_prompt_polished.safetensors", prompt_LD, problem.notice)
             summary["polish"] = {

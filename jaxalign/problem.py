@@ -14,15 +14,18 @@ from ml_collections import config_dict
 
 from jaxalign.config import ALL, country_names
 from jaxalign.errors import UserError
+from jaxalign.fitness import evaluate
 from jaxalign.model import (
+    NO_QUANTIZATION,
     LlamaConfig,
     load_model,
+    quantize,
     read_config,
     read_notice,
     resolve,
     weights_digest,
 )
-from jaxalign.objective import BENCHMARK_TERMS, Task, make_task
+from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
 from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
@@ -52,6 +55,8 @@ class Problem:
       tokenizer: the model's own.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
         device.
+      full_naive_QA: what the model answers without a soft prompt before its weights are quantised;
+        None where they are not.
     """
 
     instrument: Instrument
@@ -65,6 +70,7 @@ class Problem:
     tokenizer: Any
     questions: Questions
     task: Task
+    full_naive_QA: np.ndarray | None = None
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what decides the result besides the config, by name."""
@@ -129,7 +135,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
     )
     notices = (read_notice(folder), benchmark.notice if benchmark else None)
-    return Problem(
+    problem = Problem(
         instrument=instrument,
         scoring=scoring,
         targets=tuple(wanted.values()),
@@ -142,6 +148,27 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         questions=questions,
         task=jax.device_put(task),
     )
+    return quantize_problem(config, problem)
+
+
+def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Problem:
+    """The same of the model with 8-bit weights, if the config says so; the full ones are freed."""
+    if config.model.quantization == NO_QUANTIZATION:
+        return problem
+    readout = "greedy" if config.objective.readout == "greedy" else "expected"
+    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    alone = jax.jit(functools.partial(evaluate, problem.graphdef, Objective(readout)))
+    answers_PQA = alone(problem.weights, problem.task, no_rows, jax.random.key(0)).answers_PQA
+    weights = quantize(problem.weights, config.model.quantization)
+    return dataclasses.replace(problem, weights=weights, full_naive_QA=np.asarray(answers_PQA[0]))
+
+
+def in_full_precision(config: config_dict.ConfigDict, problem: Problem) -> Problem:
+    """The same of the model as its files have it, read again where its weights are quantised."""
+    if problem.full_naive_QA is None:
+        return problem
+    _, weights, _ = load_model(problem.folder, config.model.dtype)
+    return dataclasses.replace(problem, weights=weights)
 
 
 def check_strategy(config: config_dict.ConfigDict) -> None:

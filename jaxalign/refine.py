@@ -1,4 +1,4 @@
-"""What is done with the best prompts after a search: fresh respondents, and a gradient polish."""
+"""What is done with the best prompts after a search: scored again, and a gradient polish."""
 
 import dataclasses
 import functools
@@ -22,10 +22,10 @@ DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rescored:
-    """Each country's prompt with N = `DRAWS` fresh samples of respondents.
+    """Each country's prompt put to the full model, N times if respondents are drawn, else once.
 
     Attributes:
-      loss_GN: its losses.
+      loss_GN: its losses; N is `DRAWS` or 1.
       scores_GC, terms_GO: means of its scores and objectives.
     """
 
@@ -37,16 +37,17 @@ class Rescored:
 def rescore(
     config: config_dict.ConfigDict, problem: Problem, engine: Engine, prompts_GLD: jax.Array
 ) -> Rescored:
-    """Scores each country's prompt with fresh samples of respondents.
+    """Scores each country's prompt with fresh samples of respondents, by the problem's model.
 
-    The search kept the luckiest of thousands of noisy losses, so its own figure is too good.
+    The search kept the luckiest of thousands of noisy losses, so its own figure is too good; and
+    the model that it asked may have been quantised.
     """
     objective = make_objective(config, engine.chunk)
     function = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
     key = jax.random.fold_in(jax.random.key(config.seed), RESCORE)
     drawn = [
         function(problem.weights, engine.task, prompts_GLD, each)
-        for each in jax.random.split(key, DRAWS)
+        for each in jax.random.split(key, DRAWS if objective.readout == "sampled" else 1)
     ]
     place_G = np.arange(prompts_GLD.shape[0])
     drawn = jax.device_get(drawn)

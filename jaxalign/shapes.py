@@ -9,7 +9,7 @@ from ml_collections import config_dict
 
 from jaxalign.errors import UserError
 from jaxalign.model import parse_config, random_model
-from jaxalign.problem import Problem
+from jaxalign.problem import Problem, quantize_problem
 from jaxalign.search import mean_norm
 
 _LLAMA3 = {
@@ -100,11 +100,13 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
     model_config.check_positions(longest)
     graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
     row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
-    return dataclasses.replace(
+    problem = dataclasses.replace(
         problem,
         task=problem.task._replace(row_norm=row_norm),
         graphdef=graphdef,
         weights=weights,
         model_config=model_config,
         notice=RANDOM_NOTICE,
+        full_naive_QA=None,
     )
+    return quantize_problem(config, problem)

@@ -17,7 +17,7 @@ from jaxalign.workdir import as_number, describe_device
 def tell_rescored(
     summary: dict[str, Any], terms: Sequence[str], rescored: Rescored, place: int
 ) -> None:
-    """Replaces what the search saw of the best prompt by the means over fresh respondents."""
+    """Replaces what the search saw of the best prompt by what it is worth when asked again."""
     losses_N = rescored.loss_GN[place]
     summary["loss"]["search"] = summary["loss"]["best"]
     summary["loss"]["best"] = as_number(np.mean(losses_N))
@@ -30,7 +30,7 @@ def tell_rescored(
     summary["rescored"] = {
         "draws": len(losses_N),
         "mean": as_number(np.mean(losses_N)),
-        "standard_deviation": as_number(np.std(losses_N, ddof=1)),
+        "standard_deviation": as_number(np.std(losses_N, ddof=1)) if len(losses_N) > 1 else None,
     }
 
 
@@ -44,7 +44,7 @@ def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """summary.json of a run for several countries: what they share, means, and each loss."""
     first = next(iter(summaries.values()))
     own = {"country", "country_name", "loss", "terms", "scores", "naive_scores", "target"}
-    own |= {"target_source", "polish", "rescored"}
+    own |= {"target_source", "polish", "rescored", "quantization"}
     losses = {
         kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
         for kind in ("constant", "naive", "best")
@@ -77,11 +77,12 @@ def summarise(
     seconds = sum(record["seconds"] for record in timed)
     tokens = sum(record["seconds"] * (record["tokens_per_second"] or 0) for record in timed)
     terms = problem.task.terms
+    naive = engine.naive if engine.full_naive is None else engine.full_naive
 
     def scores(scores_C: Any) -> dict[str, float | None]:
         return dict(zip(keys, map(as_number, scores_C), strict=True))
 
-    return {
+    summary = {
         "country": target.code,
         "country_name": target.country,
         "model": config.model.path,
@@ -91,18 +92,16 @@ def summarise(
         "evaluations": int(metrics.evaluations),
         "loss": {
             "constant": as_number(constant),
-            "naive": as_number(engine.naive.loss_GP[place, 0]),
+            "naive": as_number(naive.loss_GP[place, 0]),
             "best": as_number(metrics.best_loss_G[place]),
         },
         "terms": {
             "weights": dict(make_objective(config, 1).weights),
-            "naive": dict(
-                zip(terms, map(as_number, engine.naive.terms_GPO[place, 0]), strict=True)
-            ),
+            "naive": dict(zip(terms, map(as_number, naive.terms_GPO[place, 0]), strict=True)),
             "best": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
         },
         "scores": scores(state.best_scores_GC[place]),
-        "naive_scores": scores(engine.naive.scores_PC[0]),
+        "naive_scores": scores(naive.scores_PC[0]),
         "target": target.scores,
         "target_source": f"{target.source} ({target.year})",
         "dimension_names": problem.instrument.dimensions,
@@ -114,3 +113,10 @@ def summarise(
         "tokens_per_second": round(tokens / seconds) if seconds else None,
         "hardware": describe_device(),
     }
+    if engine.full_naive is not None:
+        summary["quantization"] = {
+            "mode": config.model.quantization,
+            "naive_loss": as_number(engine.naive.loss_GP[place, 0]),
+            "naive_scores": scores(engine.naive.scores_PC[0]),
+        }
+    return summary

@@ -80,6 +80,30 @@ def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path
     }
 
 
+@pytest.mark.parametrize("readout", ["expected", "sampled"])
+def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, capsys, readout):
+    tiny_config.objective.readout = readout
+    full = evaluated(tiny_config, np.zeros((1, 0, 32), np.float32))(jax.random.key(0))
+    tiny_config.model.quantization = "int8"
+    summary = tune(tiny_config, tmp_path)
+    assert "int8, which moves the naive scores by" in capsys.readouterr().out
+    assert summary["loss"]["search"] == records(tmp_path)[-1]["best_loss"]
+    told = summary["quantization"]
+    assert told["mode"] == "int8" and told["naive_loss"] != summary["loss"]["naive"]
+
+    tiny_config.model.quantization = "none"
+    best = evaluated(tiny_config, prompt_of(tmp_path)[None])(jax.random.key(0))
+    if readout == "expected":
+        assert summary["loss"]["naive"] == pytest.approx(float(full.loss_GP[0, 0]), rel=1e-4)
+        assert summary["loss"]["best"] == pytest.approx(float(best.loss_GP[0, 0]), rel=1e-4)
+        assert list(summary["scores"].values()) == pytest.approx(
+            best.scores_PC[0].tolist(), abs=0.01
+        )
+        assert summary["loss"]["best"] != summary["loss"]["search"]
+    else:
+        assert summary["rescored"]["draws"] == DRAWS
+
+
 def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
     plain = tune(tiny_config, tmp_path / "plain")
     assert "polish" not in plain and "rescored" not in plain and "search" not in plain["loss"]

@@ -10,7 +10,7 @@ from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.llama import Frozen, Llama, Shared
-from jaxalign.model.quantization import MODES, quantize
+from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
 from jaxalign.model.weights import load_model, read_notice, save_model
@@ -20,6 +20,7 @@ __all__ = [
     "EMBEDDED",
     "IMPLEMENTATIONS",
     "MODES",
+    "NO_QUANTIZATION",
     "Frozen",
     "Llama",
     "LlamaConfig",

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-NONE = "none"
+NO_QUANTIZATION = "none"
 _TYPES = {"int8": jnp.dtype(jnp.int8), "fp8": jnp.dtype(jnp.float8_e4m3fn)}
 _WEIGHTS_ONLY = "_weights"
-MODES = (NONE, *_TYPES, *(name + _WEIGHTS_ONLY for name in _TYPES))
+MODES = (NO_QUANTIZATION, *_TYPES, *(name + _WEIGHTS_ONLY for name in _TYPES))
 _MATRICES = ("query", "key", "value", "output", "gate", "up", "down")
 
 
@@ -53,7 +53,7 @@ def quantize(params: nnx.State, mode: str, keep: bool = False) -> nnx.State:
         `int8_weights` and `fp8_weights` do not.
       keep: whether `params` stay; else each matrix is freed when its successor is there.
     """
-    if mode == NONE:
+    if mode == NO_QUANTIZATION:
         return params
     rows = not mode.endswith(_WEIGHTS_ONLY)
     shrink = jax.jit(partial(_shrink, dtype=_TYPES[mode.removesuffix(_WEIGHTS_ONLY)]))
