@@ -10,10 +10,17 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import jaxalign
+from jaxalign import compile_cache
 from jaxalign.errors import UserError
 
 USER_ERROR = 2
 _HELP = ("help", "helpshort", "helpfull")
+_COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache",
+    None,
+    "Folder where compiled programs are kept for later runs; empty to compile each time. Left out, "
+    "it is that of JAX_COMPILATION_CACHE_DIR, or jaxalign/xla in the user's cache.",
+)
 
 
 def config_folder() -> Path:
@@ -57,12 +64,19 @@ def define_config() -> flags.FlagHolder:
 def run(main: Callable[[list[str]], None]) -> None:
     """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
 
+    Before `main` the compilation cache is set up, as --compile_cache says.
+
     A `UserError` and every fault in flags or config become one line on standard error and exit
     code 2.
     """
     typed = sys.argv[1:]
+
+    def start(_: list[str]) -> None:
+        compile_cache.use(_COMPILE_CACHE.value)
+        main(typed)
+
     try:
-        app.run(lambda _: main(typed), flags_parser=_parse)
+        app.run(start, flags_parser=_parse)
     except SystemExit as end:
         # absl ends --help with 1; asking is no mistake.
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -60,38 +61,48 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     prompts_ELD = jax.eval_shape(beginning.space.prompts, beginning.vectors_E)
     key = jax.random.key(0)
 
+    @functools.cache  # the choice may ask twice
     def bytes_of(chunk: int) -> int:
         function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
         arguments = (problem.weights, problem.task, prompts_ELD, key)
         return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
 
-    candidates = prompts_ELD.shape[0]
-    chunk = config.evaluation.chunk or choose_chunk(
-        bytes_of, candidates, chunk_budget(jax.devices()[0])
-    )
+    candidates, chunk = prompts_ELD.shape[0], config.evaluation.chunk
+    if not chunk:
+        first = {1, min(2, candidates)}  # that the choice asks for
+        in_parallel(*(functools.partial(bytes_of, chunk) for chunk in first))
+        chunk = choose_chunk(bytes_of, candidates, chunk_budget(jax.devices()[0]))
     return {"chunk": min(chunk, candidates), "spread": beginning.spread}
 
 
 def build_engine(
-    config: config_dict.ConfigDict, problem: Problem, settings: dict[str, Any]
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    settings: dict[str, Any],
+    begins: bool = False,
 ) -> Engine:
-    """Compiles one generation.
+    """Compiles one generation, and what the model is without a prompt, side by side.
 
     Args:
       config: of the run.
       problem: what is asked of which model.
       settings: as `resolve_settings` gives them.
+      begins: whether a start is sure to be wanted, to be compiled beside the others.
     """
     beginning = begin(config, problem, settings["spread"])
-    task, naive = ask_naive(config, problem)
     evolution = make_evolution(config, problem, beginning, settings["chunk"])
     weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
-    key = jax.random.key(config.seed)
-    begun = (weights, task, space, beginning.strategy.params, vectors_E, key)
-    lowered = jax.jit(evolution.start).lower(*begun)
-    abstract_state = lowered.out_info[0]
+    params, key = beginning.strategy.params, jax.random.key(config.seed)
+    # The naive answers are still to come; what stands for them has their shape.
+    start = jax.jit(evolution.start).lower(weights, problem.task, space, params, vectors_E, key)
+    abstract_state = start.out_info[0]
     step = jax.jit(evolution.step, donate_argnums=3)
-    compiled = step.lower(weights, task, space, abstract_state).compile()
+    compiled, (task, naive), *started = in_parallel(
+        step.lower(weights, problem.task, space, abstract_state).compile,
+        functools.partial(ask_naive, config, problem),
+        *[start.compile] * begins,
+    )
+    begun = (weights, task, space, params, vectors_E, key)
     analysis = compiled.memory_analysis()
     candidates = vectors_E.shape[0]
     return Engine(
@@ -103,7 +114,9 @@ def build_engine(
         chunk=settings["chunk"],
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(lowered.compile(), *begun),
+        compile_start=lambda: functools.partial(
+            started[0] if started else start.compile(), *begun
+        ),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
     )
@@ -124,6 +137,16 @@ def make_evolution(
         front=_FRONT if len(weighted) > 1 and not noisy else 0,  # luck would fill it
         objectives=weighted,
     )
+
+
+def in_parallel(*functions: Callable[[], Any]) -> list[Any]:
+    """Calls functions that compile, at once: XLA lets go of Python's lock meanwhile.
+
+    On a GPU one after the other: XLA chooses kernels by timing them, and would time two at once.
+    """
+    workers = 1 if jax.devices()[0].platform == "gpu" else len(functions)
+    with ThreadPoolExecutor(workers) as pool:
+        return [call.result() for call in [pool.submit(function) for function in functions]]
 
 
 def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, Evaluation]:

@@ -90,7 +90,7 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
             settings = old["resolved"] if old else resolve_settings(config, problem)
 
             # 3. One generation, compiled once.
-            engine = build_engine(config, problem, settings)
+            engine = build_engine(config, problem, settings, begins=not old)
             workdir.require_space(engine.abstract_state)
             command_line = f"python {again}"
             record = make_run_record(
