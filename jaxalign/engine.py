@@ -114,9 +114,7 @@ def build_engine(
         chunk=settings["chunk"],
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(
-            started[0] if started else start.compile(), *begun
-        ),
+        compile_start=lambda: functools.partial(started[0] if started else start.compile(), *begun),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
     )
