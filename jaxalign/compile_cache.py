@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from jaxalign.errors import UserError
 
@@ -22,7 +23,7 @@ _FAULT = re.compile(r"Error (reading|writing) persistent compilation cache entry
 def use(folder: str | None) -> None:
     """Takes what earlier processes have compiled, and keeps what this one compiles.
 
-    It has to be called before anything is compiled. A program is looked up by its own text, its
+    What was compiled before is not kept. A program is looked up by its own text, its
     options, the versions of JAX and XLA, and the device, so a change in any of them compiles anew.
 
     Args:
@@ -36,7 +37,7 @@ def use(folder: str | None) -> None:
         return
     named = os.environ.get(_VARIABLE) if folder is None else folder
     if named is not None and (not named or "://" in named):  # a bucket is JAX's own matter
-        jax.config.update("jax_compilation_cache_dir", named or None)
+        _set(named or None)
         return
     try:
         path = default_folder() if named is None else Path(os.path.expanduser(named))
@@ -59,11 +60,16 @@ def use(folder: str | None) -> None:
             f"{name}={named}: cannot write there ({reason}); give another, or an empty one to "
             "compile each time"
         ) from error
-    jax.config.update("jax_compilation_cache_dir", str(path.absolute()))
+    _set(str(path.absolute()))
     if _THRESHOLD.upper() not in os.environ:
         # Everything: the two dozen small programs of a start take about half a second together.
         jax.config.update(_THRESHOLD, 0.0)
     _heal(path)
+
+
+def _set(folder: str | None) -> None:
+    jax.config.update("jax_compilation_cache_dir", folder)
+    reset_cache()  # JAX settles on a folder when it first compiles, which evosax does at import
 
 
 def default_folder() -> Path:
