@@ -69,7 +69,10 @@ def use(folder: str | None) -> None:
 
 def _set(folder: str | None) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
-    reset_cache()  # JAX settles on a folder when it first compiles, which evosax does at import
+    # JAX settles on a folder when it first compiles, which evosax does at its import. It tells a
+    # change on a log that absl shows.
+    logging.getLogger(reset_cache.__module__).setLevel(logging.WARNING)
+    reset_cache()
 
 
 def default_folder() -> Path:
