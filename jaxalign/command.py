@@ -5,15 +5,24 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags
 from ml_collections import config_flags
 
 import jaxalign
+from jaxalign import compile_cache
 from jaxalign.errors import UserError
+from jaxalign.memory import is_out_of_memory
 
 USER_ERROR = 2
 _HELP = ("help", "helpshort", "helpfull")
+_COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache",
+    None,
+    "Folder where compiled programs are kept for later runs; empty to compile each time. Left out, "
+    "it is that of JAX_COMPILATION_CACHE_DIR, or jaxalign/xla in the user's cache.",
+)
 
 
 def config_folder() -> Path:
@@ -57,19 +66,38 @@ def define_config() -> flags.FlagHolder:
 def run(main: Callable[[list[str]], None]) -> None:
     """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
 
+    Before `main` the compilation cache is set up, as --compile_cache says.
+
     A `UserError` and every fault in flags or config become one line on standard error and exit
     code 2.
     """
     typed = sys.argv[1:]
+
+    def start(_: list[str]) -> None:
+        compile_cache.use(_COMPILE_CACHE.value)
+        main(typed)
+
     try:
-        app.run(lambda _: main(typed), flags_parser=_parse)
+        app.run(start, flags_parser=_parse)
     except SystemExit as end:
         # absl ends --help with 1; asking is no mistake.
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
         sys.exit(0 if helped else end.code)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        sys.exit(USER_ERROR)
+        _tell(str(error))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        _tell(
+            "out of memory: give a smaller --config.evaluation.chunk, search.population or "
+            f"prompt.length ({error})"
+        )
+
+
+def _tell(mistake: str) -> NoReturn:
+    """Ends the process with one line."""
+    print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
+    sys.exit(USER_ERROR)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

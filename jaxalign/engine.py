@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from ml_collections import config_dict
 from jaxalign.beginning import NAIVE, Beginning, begin
 from jaxalign.evolve import Evolution, Metrics, RunState
 from jaxalign.fitness import choose_chunk, evaluate
-from jaxalign.memory import chunk_budget
+from jaxalign.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 from jaxalign.problem import Problem
 
@@ -59,44 +60,81 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     A run that goes on takes these from its record: another chunk would round differently.
     """
     beginning = begin(config, problem)
-    prompts_ELD = jax.eval_shape(beginning.space.prompts, beginning.vectors_E)
-    key = jax.random.key(0)
-
-    def bytes_of(chunk: int) -> int:
-        function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
-        arguments = (problem.weights, problem.task, prompts_ELD, key)
-        return jax.jit(function).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
-
-    candidates = prompts_ELD.shape[0]
-    chunk = config.evaluation.chunk or choose_chunk(
-        bytes_of, candidates, chunk_budget(jax.devices()[0])
-    )
+    prompts_ELD = jax.jit(beginning.space.prompts)(beginning.vectors_E)
+    candidates, chunk = prompts_ELD.shape[0], config.evaluation.chunk
+    budget = chunk_budget(jax.devices()[0])
+    if not chunk:
+        chunk = CPU_CHUNK if budget is None else find_chunk(config, problem, prompts_ELD, budget)
     return {"chunk": min(chunk, candidates), "spread": beginning.spread}
 
 
+def find_chunk(
+    config: config_dict.ConfigDict, problem: Problem, prompts_ELD: jax.Array, budget: int
+) -> int:
+    """The largest chunk that fits: by the analysis of what is compiled, and then by trying.
+
+    Args:
+      config: of the run.
+      problem: what is asked of which model.
+      prompts_ELD: of one generation.
+      budget: bytes there are for temporaries.
+    """
+    arguments = (problem.weights, problem.task, prompts_ELD, jax.random.key(0))
+
+    @functools.cache  # the choice may ask twice
+    def compiled(chunk: int) -> Any:
+        function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
+        return jax.jit(function).lower(*arguments, jnp.int32(chunk)).compile()
+
+    def bytes_of(chunk: int) -> int:
+        return compiled(chunk).memory_analysis().temp_size_in_bytes
+
+    def runs(chunk: int) -> bool:
+        try:
+            jax.block_until_ready(compiled(chunk)(*arguments, jnp.int32(chunk)))
+        except jax.errors.JaxRuntimeError as error:
+            if is_out_of_memory(error):
+                return False
+            raise
+        return True
+
+    candidates = prompts_ELD.shape[0]
+    first = {1, min(2, candidates)}  # that the choice asks for
+    in_parallel(*(functools.partial(compiled, chunk) for chunk in first))
+    return choose_chunk(bytes_of, runs, candidates, budget)
+
+
 def build_engine(
-    config: config_dict.ConfigDict, problem: Problem, settings: dict[str, Any]
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    settings: dict[str, Any],
+    begins: bool = False,
 ) -> Engine:
-    """Compiles one generation.
+    """Compiles one generation, and what the model is without a prompt, side by side.
 
     Args:
       config: of the run.
       problem: what is asked of which model.
       settings: as `resolve_settings` gives them.
+      begins: whether a start is sure to be wanted, to be compiled beside the others.
     """
     beginning = begin(config, problem, settings["spread"])
-    task, naive = ask_naive(config, problem)
+    evolution = make_evolution(config, problem, beginning, settings["chunk"])
+    weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
+    params, key = beginning.strategy.params, jax.random.key(config.seed)
+    # The naive answers are still to come; what stands for them has their shape.
+    start = jax.jit(evolution.start).lower(weights, problem.task, space, params, vectors_E, key)
+    abstract_state = start.out_info[0]
+    step = jax.jit(evolution.step, donate_argnums=3)
+    compiled, (task, naive), *started = in_parallel(
+        step.lower(weights, problem.task, space, abstract_state).compile,
+        functools.partial(ask_naive, config, problem),
+        *[start.compile] * begins,
+    )
     full_naive = None
     if problem.full_naive_QA is not None:
         full_naive = _measure_naive(config, task, jnp.asarray(problem.full_naive_QA)[None])
-    evolution = make_evolution(config, problem, beginning, settings["chunk"])
-    weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
-    key = jax.random.key(config.seed)
-    begun = (weights, task, space, beginning.strategy.params, vectors_E, key)
-    lowered = jax.jit(evolution.start).lower(*begun)
-    abstract_state = lowered.out_info[0]
-    step = jax.jit(evolution.step, donate_argnums=3)
-    compiled = step.lower(weights, task, space, abstract_state).compile()
+    begun = (weights, task, space, params, vectors_E, key)
     analysis = compiled.memory_analysis()
     candidates = vectors_E.shape[0]
     return Engine(
@@ -108,7 +146,7 @@ def build_engine(
         chunk=settings["chunk"],
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(lowered.compile(), *begun),
+        compile_start=lambda: functools.partial(started[0] if started else start.compile(), *begun),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
         full_naive=full_naive,
@@ -130,6 +168,16 @@ def make_evolution(
         front=_FRONT if len(weighted) > 1 and not noisy else 0,  # luck would fill it
         objectives=weighted,
     )
+
+
+def in_parallel(*functions: Callable[[], Any]) -> list[Any]:
+    """Calls functions that compile, at once: XLA lets go of Python's lock meanwhile.
+
+    On a GPU one after the other: XLA chooses kernels by timing them, and would time two at once.
+    """
+    workers = 1 if jax.devices()[0].platform == "gpu" else len(functions)
+    with ThreadPoolExecutor(workers) as pool:
+        return [call.result() for call in [pool.submit(function) for function in functions]]
 
 
 def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, Evaluation]:

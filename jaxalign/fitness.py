@@ -133,17 +133,20 @@ def loss_of_prompt(
     return measure_answers(objective, task, prompt_LD[None], answers_QA[None]).loss_GP[:, 0]
 
 
-def choose_chunk(bytes_of: Callable[[int], int], population: int, budget: int) -> int:
-    """The largest chunk whose evaluation fits, by compiled memory analysis.
+def choose_chunk(
+    bytes_of: Callable[[int], int], runs: Callable[[int], bool], population: int, budget: int
+) -> int:
+    """The largest chunk whose evaluation fits.
 
     Args:
       bytes_of: temporary bytes of an evaluation compiled for a chunk.
+      runs: whether a chunk finds the memory that it needs, when tried.
       population: P, the largest chunk that makes sense.
       budget: bytes there are.
 
     Returns:
-      The smallest chunk that needs no more rounds than the largest that fits; at least 1 even if
-      that does not fit.
+      The smallest chunk that needs no more rounds than the largest that fits by analysis; half of
+      it, and so on, if it does not run; at least 1 even if that does not fit.
     """
     one, two = bytes_of(1), bytes_of(min(2, population))
     each = max(two - one, 1)
@@ -151,4 +154,7 @@ def choose_chunk(bytes_of: Callable[[int], int], population: int, budget: int) -
     while chunk > 1 and bytes_of(chunk) > budget:
         chunk //= 2
     rounds = -(-population // chunk)
-    return -(-population // rounds)
+    chunk = -(-population // rounds)
+    while chunk > 1 and not runs(chunk):
+        chunk //= 2
+    return chunk

@@ -14,14 +14,9 @@ from jaxalign.evolve import RunState
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem, in_full_precision
 from jaxalign.refine import polish, rescore
-from jaxalign.report import (
-    print_header,
-    print_result,
-    print_results,
-    write_countries_report,
-    write_report,
-)
+from jaxalign.report import print_header, print_result, print_results
 from jaxalign.report.files import write_file, write_json
+from jaxalign.startup import StartUp
 from jaxalign.summary import of_country, summarise, tell_rescored, together
 from jaxalign.workdir import Workdir, as_number, describe_device
 
@@ -50,7 +45,12 @@ FILES_OF_SEVERAL = {
 
 
 def tell_before(
-    config: config_dict.ConfigDict, problem: Problem, engine: Engine, path: Path, begun: int | None
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    engine: Engine,
+    path: Path,
+    begun: int | None,
+    startup: StartUp,
 ) -> None:
     """Prints what is about to run; `begun` is the generation that a resumed run goes on after."""
     trie, length, search = problem.questions.trie, config.prompt.length, config.search
@@ -72,6 +72,7 @@ def tell_before(
         "memory": f"{parameter_bytes(problem.weights) / 2**20:,.0f} MiB weights, "
         f"{engine.working_bytes / 2**20:,.0f} MiB working",
         "naive loss": " ".join(naive[:_SHOWN]) + (" …" if len(naive) > _SHOWN else ""),
+        "start-up": str(startup),
         "workdir": str(path),
     }
     if engine.full_naive is not None:
@@ -98,6 +99,10 @@ def finish(
     A run for several countries writes for each a folder `countries/CODE` that reads like the
     workdir of a run for that country alone.
     """
+    # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
+    from jaxalign.report.countries import write_countries_report
+    from jaxalign.report.page import write_report
+
     several = len(problem.targets) > 1
     rescored = None
     full = in_full_precision(config, problem)

@@ -30,6 +30,7 @@ from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
 from jaxalign.report import Progress
 from jaxalign.report.files import write_json
+from jaxalign.startup import StartUp
 from jaxalign.stopping import StopRequest
 from jaxalign.workdir import (
     Workdir,
@@ -46,6 +47,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides co
 
 def main(typed: list[str]) -> None:
     """The command; `typed` are its arguments."""
+    startup = StartUp(of_command=True)
     config = _CONFIG.value
     validate(config)
     model = Path(config.model.path).name.lower()
@@ -53,16 +55,19 @@ def main(typed: list[str]) -> None:
     path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
-    tune(config, path, again)
+    tune(config, path, again, startup)
 
 
-def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[str, Any] | None:
+def tune(
+    config: config_dict.ConfigDict, path: Path, again: str = "", startup: StartUp | None = None
+) -> dict[str, Any] | None:
     """Runs a search to its end, or until it is told to stop.
 
     Args:
       config: validated.
       path: the workdir; a run that was begun there goes on.
       again: what follows `python` in the command that runs this again.
+      startup: what has been timed so far.
 
     Returns:
       The content of summary.json, or None if the run was stopped before its end.
@@ -70,13 +75,14 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
     Raises:
       UserError: whatever the user can put right.
     """
-    generations = config.search.generations
+    generations, startup = config.search.generations, startup or StartUp()
     with StopRequest() as stop:
         # 1. What is asked, of which model, and where the search begins; the folder only then, so
         # that a mistake leaves none.
         problem = load_problem(config)
         candidates = begin(config, problem).vectors_E.shape[0]
         digests = problem.digests() | file_digests(config)
+        startup.end("loading")
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
             old = workdir.read_record()
@@ -88,9 +94,11 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
                     "another --workdir"
                 )
             settings = old["resolved"] if old else resolve_settings(config, problem)
+            startup.end("chunk")
 
             # 3. One generation, compiled once.
-            engine = build_engine(config, problem, settings)
+            engine = build_engine(config, problem, settings, begins=not old)
+            startup.end("compiling")
             workdir.require_space(engine.abstract_state)
             command_line = f"python {again}"
             record = make_run_record(
@@ -111,7 +119,7 @@ def tune(config: config_dict.ConfigDict, path: Path, again: str = "") -> dict[st
             if old:
                 warn_of_changes(old, record)
             write_json(path / "config.json", record)
-            tell_before(config, problem, engine, path, begun)
+            tell_before(config, problem, engine, path, begun, startup)
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]

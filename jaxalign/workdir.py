@@ -11,17 +11,19 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 import jaxalign
 from jaxalign.config import flatten
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics
 from jaxalign.report.files import write_file
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 _LOG = logging.getLogger(__name__)
 PACKAGES = (
@@ -160,6 +162,9 @@ class Workdir:
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
+        # Loaded here, since it loads torch where there is one, which takes over a second.
+        from tensorboardX import SummaryWriter
+
         # Curves are drawn anew: event files of a killed run lack what it had not flushed.
         curves = self.path / "tensorboard"
         shutil.rmtree(curves, ignore_errors=True)

@@ -1,5 +1,8 @@
-"""Shapes never broadcast by accident; one tiny model in the real format serves all tests."""
+"""What all tests share: strict shapes, a tiny model in the real format, and compiled programs."""
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -15,6 +18,27 @@ from jaxalign.shapes import SHAPES
 from jaxalign.survey import load_instrument
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+COMPILED = "JAX_COMPILATION_CACHE_DIR"  # tells JAX, in the workers and in every command they start
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes one folder of compiled programs for the session, never the user's."""
+    if not hasattr(config, "workerinput"):  # a worker has it from the process that starts it
+        os.environ[COMPILED] = tempfile.mkdtemp(prefix="jaxalign-compiled-")
+    # Python has imported JAX, and JAX has read its environment, before this.
+    jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # A killed command may leave a part of a file. Commands mend that; here it is only compiled.
+    fault = "Error reading persistent compilation cache"
+    config.addinivalue_line("filterwarnings", f"ignore:{fault}:UserWarning")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes it."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
+
 
 TINY = {
     "model_type": "llama",

@@ -261,12 +261,24 @@ def test_chosen_chunk_fits_and_is_the_largest(population, fixed, each, budget):
         asked.append(chunk)
         return fixed + each * chunk
 
-    chunk = choose_chunk(bytes_of, population, budget)
+    chunk = choose_chunk(bytes_of, lambda chunk: True, population, budget)
     assert 1 <= chunk <= population
     assert chunk == 1 or bytes_of(chunk) <= budget
     largest = min(population, max(1, (budget - fixed) // each))
     assert -(-population // chunk) == -(-population // largest)  # as few rounds as the largest
     assert len(asked) < 16
+
+
+def test_a_chunk_that_does_not_run_is_halved():
+    tried = []
+
+    def runs(chunk):
+        tried.append(chunk)
+        return chunk <= 9
+
+    assert choose_chunk(lambda chunk: chunk, runs, 64, 50) == 8
+    assert tried == [32, 16, 8]
+    assert choose_chunk(lambda chunk: chunk, lambda chunk: False, 64, 50) == 1
 
 
 def test_task_and_objective_are_what_jit_wants(tiny_problem):

@@ -1,11 +1,10 @@
 """What the user sees: progress and tables in the terminal, and the report in the workdir.
 
 Everything here is made from plain values or from the files of a workdir, so a report can be written
-again long after the run, on a machine without an accelerator.
+again long after the run, on a machine without an accelerator. What draws is not loaded here, and
+matplotlib with it: import it from `page`, `countries` or `comparison`.
 """
 
-from jaxalign.report.countries import write_countries_report
-from jaxalign.report.page import write_report
 from jaxalign.report.progress import Progress
 from jaxalign.report.terminal import print_header, print_result, print_results
 
@@ -14,6 +13,4 @@ __all__ = [
     "print_header",
     "print_result",
     "print_results",
-    "write_countries_report",
-    "write_report",
 ]

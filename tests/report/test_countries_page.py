@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from test_page import parse_page
 
 from jaxalign.errors import UserError
-from jaxalign.report import drawing, write_countries_report
+from jaxalign.report import drawing
+from jaxalign.report.countries import write_countries_report
 from jaxalign.report.countries_plot import FEW, plot_countries
 from jaxalign.report.numbers import MISSING, format_loss
 

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from test_page import FILES, parse_page
 
 from jaxalign.errors import UserError
-from jaxalign.report import drawing, write_report
+from jaxalign.report import drawing
 from jaxalign.report.files import Front, read_front
 from jaxalign.report.front_plot import explain_front, plot_front
+from jaxalign.report.page import write_report
 
 DRAWN = {"front.png", "front.svg"}
 TABLE = """prompt,naive_distance,prompt_norm,survey

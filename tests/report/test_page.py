@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.report import write_report
+from jaxalign.report.page import write_report
 
 FILES = {
     "scores.csv",

@@ -1,0 +1,74 @@
+"""Memory that is really not there: child processes that may have little more than they hold."""
+
+import os
+import subprocess
+import sys
+
+LIMIT = """
+import resource
+
+def limit(gibibytes):
+    with open("/proc/self/statm") as file:
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + int(gibibytes * 2**30), resource.RLIM_INFINITY))
+"""
+
+CHOICE = """
+import jax
+from jaxalign.beginning import begin
+from jaxalign.config import base
+from jaxalign.engine import find_chunk
+from jaxalign.problem import load_problem
+from jaxalign.shapes import with_random_weights
+
+config = base("embedded")
+config.country = "SA"
+config.search.population = 256
+problem = with_random_weights(config, load_problem(config), "2x512")
+beginning = begin(config, problem)
+prompts_ELD = jax.block_until_ready(jax.jit(beginning.space.prompts)(beginning.vectors_E))
+limit(1.5)
+print(find_chunk(config, problem, prompts_ELD, 2**50))
+"""
+
+COMMAND = """
+import sys
+from jaxalign import command, train
+
+sys.argv[1:] = [
+    "--config=sa.py:embedded",
+    "--config.search.population=2048",
+    "--config.evaluation.chunk=2048",
+    "--workdir=" + sys.argv[1],
+]
+
+def main(typed):
+    limit(2)
+    train.main(typed)
+
+command.run(main)
+"""
+
+
+def python(program: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", LIMIT + program, *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        timeout=300,
+    )
+
+
+def test_a_chunk_without_memory_is_halved_until_it_runs():
+    result = python(CHOICE)
+    assert result.returncode == 0, result.stderr
+    assert 1 < int(result.stdout) < 256
+
+
+def test_out_of_memory_is_told_in_one_line(tmp_path):
+    result = python(COMMAND, str(tmp_path / "run"))
+    assert result.returncode == 2, result.stdout + result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "evaluation.chunk" in errors[0], result.stderr
+    assert "Traceback" not in result.stderr
