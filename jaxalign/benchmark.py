@@ -127,4 +127,5 @@ def _scratch(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 if __name__ == "__main__":
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)  # its caches and profiles tell of themselves
     command.run(main)

@@ -17,7 +17,7 @@ _COMPILING = (
     "/jax/core/compile/backend_compile_duration",
 )
 _HIT = "/jax/compilation_cache/cache_hits"
-_KEEP_ALL = {
+_KEEP_ALL: dict[str, object] = {
     "jax_persistent_cache_min_compile_time_secs": 0.0,
     "jax_persistent_cache_min_entry_size_bytes": -1,
 }
@@ -26,7 +26,7 @@ _KEEP_ALL = {
 @contextlib.contextmanager
 def empty_cache(folder: Path) -> Iterator[None]:
     """Everything compiled inside goes to, and comes from, a cache that is empty at first."""
-    wanted: dict[str, object] = {"jax_compilation_cache_dir": str(folder)} | _KEEP_ALL
+    wanted = {"jax_compilation_cache_dir": str(folder), **_KEEP_ALL}
     before = {name: getattr(jax.config, name) for name in wanted}
     _use(wanted)
     try:

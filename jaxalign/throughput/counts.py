@@ -17,6 +17,8 @@ from jaxalign.model import LlamaConfig, abstract_model
 from jaxalign.model.abstract import named_leaves
 from jaxalign.objective import Task
 
+_UNTUNED = {"xla_gpu_autotune_level": 0}  # trying kernels out takes long and changes no count
+
 
 def linear_parameters(weights: Any) -> int:
     """Counts the blocks' matrices; embedding, head, norms and biases are left out."""
@@ -87,7 +89,8 @@ def counted_flop(
             return answer_logits(nnx.merge(graphdef, weights), task, prompt_LD, attention)
 
         prompt_LD = jax.ShapeDtypeStruct((length, config.width), np.float32)
-        compiled = jax.jit(answer).lower(weights, task, prompt_LD).compile()
+        lowered = jax.jit(answer).lower(weights, task, prompt_LD)
+        compiled = lowered.compile(compiler_options=_UNTUNED)
         analysis = compiled.cost_analysis() or {}
         return float(analysis.get("flops", 0.0))
 

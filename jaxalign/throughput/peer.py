@@ -60,7 +60,6 @@ class Peer:
         self.device = find_device()
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
-        from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
         torch.set_num_threads(_cores())
         self.threads = torch.get_num_threads()
@@ -70,9 +69,9 @@ class Peer:
             model = LlamaForCausalLM(config)
         model.load_state_dict(tensors, assign=True, strict=False)
         model.tie_weights()
-        model.model.rotary_emb = LlamaRotaryEmbedding(config, device=self.device)  # was not stored
-        missing = [name for name, each in model.state_dict().items() if each.is_meta]
-        assert not missing, missing
+        rotary = type(model.model.rotary_emb)(config)  # its numbers follow from the config
+        model.model.rotary_emb = rotary.to(self.device)
+        assert not any(each.is_meta for each in (*model.parameters(), *model.buffers()))
         self._torch = torch
         self._model = model.eval()
         ids_QS, lengths_Q = right_padded(problem.questions.trie)

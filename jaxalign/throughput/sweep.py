@@ -13,7 +13,6 @@ from jaxalign.problem import check_strategy
 
 # Where two keys end alike, the one that is meant; any other key may be named by its end too.
 _MEANT = {"population": "search.population"}
-_WORDS = {"true": True, "false": False}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,13 +70,15 @@ def _parse(config: config_dict.ConfigDict, sweep: str) -> tuple[str, list[Any]]:
     if key not in defaults:
         ends = [full for full in defaults if full.endswith(f".{key}")]
         if len(ends) != 1:
-            which = f"one of {', '.join(ends)}" if ends else "a config key, see configs/template.py"
-            raise UserError(f"--sweep={sweep}: {name} is no config key; give {which}")
+            known = ", ".join(ends) or "such as search.population"
+            raise UserError(
+                f"--sweep={sweep}: {name} names no key; give one of the config, {known}"
+            )
         key = ends[0]
     kind = type(defaults[key])
     try:
-        found = [_WORDS[text.lower()] if kind is bool else kind(text) for text in texts]
-    except (KeyError, TypeError, ValueError):
+        found = [kind(text) for text in texts]
+    except (TypeError, ValueError):
         raise UserError(f"--sweep={sweep}: values must be of type {kind.__name__}") from None
     if len(set(map(str, found))) != len(found):
         raise UserError(f"--sweep={sweep}: a value stands there twice")

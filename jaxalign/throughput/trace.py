@@ -23,7 +23,9 @@ def write_trace(parts: Parts, folder: Path, first: int) -> list[Path]:
     Returns:
       The files.
     """
-    with jax.profiler.trace(str(folder), create_perfetto_trace=True):
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # every call of every function would hide the parts
+    with jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=options):
         for number in range(first, first + ROUNDS):
             with jax.profiler.StepTraceAnnotation("round", step_num=number):
                 parts.run(number, jax.profiler.TraceAnnotation)

@@ -8,13 +8,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from jaxalign.report.files import write_file
 from jaxalign.report.throughput.rows import losses_in_words
 
-POPULATION = "search.population"
+POPULATION, CHUNK = "search.population", "evaluation.chunk"
 Figures = dict[str, Any]
 _NOT_MEASURED = "not measured"
 
@@ -113,13 +114,22 @@ def print_points(points: Sequence[Figures], *, console: Console | None = None) -
         else:
             own += [value(figures, points) for value in columns.values()]
         table.add_row(*map(Text, own))
+    if not console.is_terminal:  # a file has no width that a figure would have to be cut for
+        needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        console = Console(file=console.file, width=max(console.width, needed), highlight=False)
     console.print(table)
 
 
 def _wanted(name: str, points: Sequence[Figures]) -> bool:
+    """Whether a column would tell anything."""
     if name == "growth":
         return any(growth(figures, points) is not None for figures in points)
-    return name not in _OF_THE_PEER or any("peer" in figures for figures in points)
+    if name == "chunk":
+        return CHUNK not in points[0]["swept"]
+    measured = [figures for figures in points if "error" not in figures]
+    if name == "peak":
+        return any(figures["memory"]["peak"] is not None for figures in measured)
+    return name not in _OF_THE_PEER or any("peer" in figures for figures in measured)
 
 
 _OF_THE_PEER = ("peer/s", "ratio", "losses")
@@ -131,9 +141,7 @@ _TABLE: dict[str, Callable[[Figures, Sequence[Figures]], str]] = {
     "overhead": lambda own, _: f"{own['overhead_share']:.2%}",
     "chunk": lambda own, _: str(own["chunk"]),
     "working": lambda own, _: f"{own['memory']['working'] / 2**20:,.0f} MiB",
-    "peak": lambda own, _: (
-        "not told" if own["memory"]["peak"] is None else f"{own['memory']['peak'] / 2**20:,.0f} MiB"
-    ),
+    "peak": lambda own, _: f"{own['memory']['peak'] / 2**20:,.0f} MiB",
     "peer/s": lambda own, _: f"{own['peer']['candidates_per_second']:,.4g}",
     "ratio": lambda own, _: (
         f"{own['peer']['ratio']:.2f} ({own['peer']['ratio_least']:.2f} to "

@@ -76,11 +76,12 @@ def _peer(peer: dict[str, Any]) -> dict[str, str]:
 
 def _operations(figures: dict[str, Any]) -> str:
     flop = figures["flop_per_candidate"]
-    xla = "not told" if flop["xla"] is None else f"{flop['xla'] / 1e9:,.4g} by XLA's count"
+    needed, dense = flop["linear"] + flop["attention"], flop["linear"] + flop["attention_dense"]
+    counted = "" if flop["xla"] is None else f"; {flop['xla'] / 1e9:,.4g} by XLA's count"
     return (
-        f"{(flop['linear'] + flop['attention']) / 1e9:,.4g} GFLOP per candidate "
-        f"({flop['attention'] / 1e9:,.4g} attention; {xla}), {figures['share_by_operations']:.1%} "
-        "of the ceiling"
+        f"{needed / 1e9:,.4g} GFLOP per candidate, {flop['attention'] / 1e9:,.4g} of them "
+        f"attention along the trie, {figures['share_by_operations']:.1%} of the ceiling "
+        f"({dense / 1e9:,.4g} with attention between all tokens{counted})"
     )
 
 

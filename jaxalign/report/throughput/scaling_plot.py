@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from jaxalign.report.drawing import GRID, INK, LINE_STYLES, MUTED, PALE, RC, add_texts, save
 
 Figures = dict[str, Any]
+RATE = "candidates/s"
+_WIDE = 4  # from this ratio of largest to smallest on an axis is logarithmic
 _MARKERS = "osD^vP"
 _PEER: dict[str, Any] = {"color": MUTED, "linestyle": (0, (2, 2)), "marker": "x", "markersize": 5}
 
@@ -19,8 +21,8 @@ def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem
     """Draws candidates/s and seconds per generation over what is swept; stem.png and stem.svg.
 
     The first key with numbers is the horizontal axis, else the first key, its values side by side;
-    each combination of the other keys is a line, six at most. An axis whose values span more than a
-    factor of eight is logarithmic. Where the population is swept a thin line continues the first
+    each combination of the other keys is a line, six at most. An axis whose values span a factor of four
+    or more is logarithmic. Where the population is swept a thin line continues the first
     setting's seconds in proportion.
 
     Args:
@@ -41,7 +43,7 @@ def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(left=0.08, right=0.98, top=0.84, bottom=0.2, wspace=0.24)
         add_texts(figure, title, notice, 0.01)
-        _draw(left, key, lines, "candidates/s")
+        _draw(left, key, lines, RATE)
         _draw(right, key, lines, "seconds per generation")
         if len(lines) > 1 or any("peer" in point for point in measured):
             left.legend(frameon=False, fontsize=8.5)
@@ -69,7 +71,7 @@ def _draw(axes: Axes, key: str, lines: dict[str, list[Figures]], what: str) -> N
 
     def up(figures: Figures) -> float:
         rate = figures["candidates_per_second"]
-        return rate if what == "candidates/s" else _candidates(figures) / rate
+        return rate if what == RATE else figures["candidates"] / rate
 
     shown = []
     for place, (label, line) in enumerate(list(lines.items())[: len(LINE_STYLES)]):
@@ -88,21 +90,21 @@ def _draw(axes: Axes, key: str, lines: dict[str, list[Figures]], what: str) -> N
                       label=beside[0]["peer"]["name"] if place == 0 else None, **_PEER)  # fmt: skip
     first = min(every, key=across)
     places = sorted({across(point) for point in every})
-    if key == "search.population" and what != "candidates/s" and len(places) > 1:
+    if key == "search.population" and what != RATE and len(places) > 1:
         each = up(first) / across(first)
         axes.plot(places, [each * place for place in places], color=PALE, linewidth=1, zorder=1)
-        axes.annotate("in proportion", (places[-1], each * places[-1]), (-4, -12), color=MUTED,
+        axes.annotate("in proportion", (places[-1], each * places[-1]), (-14, 6), color=MUTED,
                       textcoords="offset points", fontsize=8, ha="right")  # fmt: skip
     if not numbers:
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)
-    elif min(places) > 0 and max(places) >= 8 * min(places):
+    elif min(places) > 0 and max(places) >= _WIDE * min(places):
         axes.set_xscale("log")
         axes.set_xticks(places, [f"{place:g}" for place in places])
         axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     else:
         axes.set_xticks(places, [f"{place:g}" for place in places])
-    if max(shown) >= 8 * min(shown):
+    if max(shown) >= _WIDE * min(shown):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
@@ -114,7 +116,3 @@ def _draw(axes: Axes, key: str, lines: dict[str, list[Figures]], what: str) -> N
     axes.grid(axis="y", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _candidates(figures: Figures) -> int:
-    return figures["candidates"]
