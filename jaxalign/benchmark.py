@@ -16,7 +16,7 @@ setting after the other; several of them make a grid.
 
 The last lines printed are JSON, one a setting; --output keeps them as DIR/benchmark.json, and of a
 sweep as DIR/benchmark.jsonl with a table (benchmark.csv) and a plot (scaling.png, scaling.svg).
-What each figure counts is told in `jaxalign.throughput.measure`.
+What each figure counts is told in jaxalign/throughput/measure.py.
 """
 
 import datetime

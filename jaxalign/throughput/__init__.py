@@ -6,8 +6,7 @@ the cache), `parts` (a generation taken apart), `measure` (the figures of one se
 """
 
 from jaxalign.throughput.counts import linear_parameters
-from jaxalign.throughput.measure import measure
 from jaxalign.throughput.points import measure_points
 from jaxalign.throughput.sweep import Point, make_points
 
-__all__ = ["Point", "linear_parameters", "make_points", "measure", "measure_points"]
+__all__ = ["Point", "linear_parameters", "make_points", "measure_points"]

@@ -1,6 +1,7 @@
 """Ours and the peer's seconds for the same population, taken in turns."""
 
 import hashlib
+import math
 import statistics
 import time
 from typing import Any
@@ -39,8 +40,9 @@ def duel(
     Returns:
       Plain values: `ratio`, of candidates per second and above 1 where ours is faster, is the
       median over the rounds, `ratio_least` and `ratio_most` their range; `losses` holds the largest
-      difference relative to the peer's loss, or to one point where that is below one, and whether
-      it is within 1e-4 in float32 (null for bfloat16, whose rounding is told and not judged).
+      difference relative to the peer's loss, or to one point where that is below one (null if it is
+      not finite), and whether it is within 1e-4 in float32 (null for bfloat16, whose rounding is
+      told and not judged).
     """
     prompts_PLD = np.array(parts.prompts_ELD, np.float32)
     candidates = len(prompts_PLD)
@@ -85,7 +87,7 @@ def duel(
         "ratio_most": max(ratios),
         "alternated": alternated,
         "losses": {
-            "largest_difference": largest,
+            "largest_difference": largest if math.isfinite(largest) else None,
             "allowed": TOLERANCE if judged else None,
             "equal": largest <= TOLERANCE if judged else None,
         },

@@ -135,7 +135,7 @@ def find_device() -> str:
     Raises:
       UserError: torch is missing, or has no such device.
     """
-    install = 'pip install "torch>=2.4"'
+    install = 'pip install "torch>=2.5"'
     if importlib.util.find_spec("torch") is None:
         raise UserError(f"--peer={NAME}: torch is not installed; {install}, or leave --peer out")
     import torch

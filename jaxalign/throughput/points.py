@@ -1,5 +1,6 @@
 """Measures settings one after the other, sharing what they have in common."""
 
+import gc
 import importlib.metadata
 import logging
 from collections.abc import Iterator, Sequence
@@ -69,6 +70,7 @@ def measure_points(
             wanted = _of_the_problem(point.config)
             if problem is None or wanted != loaded:
                 problem = peer = None
+                gc.collect()  # torch's modules and our closures point at each other
                 problem = load_problem(point.config)
                 if shape:
                     problem = with_random_weights(point.config, problem, shape)

@@ -119,6 +119,8 @@ def test_the_rows_of_one_setting(equal, words):
     peer = PEER | {"losses": PEER["losses"] | {"equal": equal}}
     table = rows(FIGURES | {"peer": peer})
     assert words in table["losses"]
+    infinite = PEER["losses"] | {"largest_difference": None, "equal": False}
+    assert rows(FIGURES | {"peer": PEER | {"losses": infinite}})["losses"] == "NOT FINITE"
     assert table["ratio"] == "8.00 times the peer (7.50 to 8.50), sides in turns"
     assert (
         "4 candidates in a batch (candidates/s by batch: 1: 0.5, 4: 1)"

@@ -52,6 +52,8 @@ def rows(figures: dict[str, Any]) -> dict[str, str]:
 
 def losses_in_words(losses: dict[str, Any]) -> str:
     """How far the peer's losses are from ours, and whether that is within what is allowed."""
+    if losses["largest_difference"] is None:
+        return "NOT FINITE"
     largest = f"{losses['largest_difference']:.1e}"
     if losses["equal"] is None:
         return f"{largest} apart"

@@ -21,8 +21,8 @@ def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem
     """Draws candidates/s and seconds per generation over what is swept; stem.png and stem.svg.
 
     The first key with numbers is the horizontal axis, else the first key, its values side by side;
-    each combination of the other keys is a line, six at most. An axis whose values span a factor of four
-    or more is logarithmic. Where the population is swept a thin line continues the first
+    each combination of the other keys is a line, six at most. An axis whose values span a factor of
+    four or more is logarithmic. Where the population is swept a thin line continues the first
     setting's seconds in proportion.
 
     Args:
