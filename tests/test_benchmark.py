@@ -163,6 +163,7 @@ def swept(tiny_folder, tmp_path_factory) -> tuple[Path, subprocess.CompletedProc
         "--sweep=length=2,600",
         f"--config.model.path={tiny_folder}",
         "--config.evaluation.chunk=2",
+        "--config.search.strategy=DifferentialEvolution",  # compiles faster than the default
     )
     assert result.returncode == 0, result.stderr
     return folder, result
@@ -207,7 +208,7 @@ def test_the_profile_has_the_parts_by_name(swept):
     for place in ("0", "2"):
         (opened,) = (folder / "trace" / place).rglob("perfetto_trace.json.gz")
         events = json.loads(gzip.decompress(opened.read_bytes()))["traceEvents"]
-        spans = [event["name"] for event in events if event["ph"] == "X"]
+        spans = [event["name"] for event in events if event.get("ph") == "X"]
         for part in ("generation", "checkpoint", "evaluate", "ask_tell", "host"):
             assert spans.count(part) == 2
         (profile,) = (folder / "trace" / place).rglob("*.xplane.pb")
@@ -223,7 +224,6 @@ def test_the_profile_has_the_parts_by_name(swept):
         (["--repeats=0"], ["repeats", "0"]),
         (["--output=/proc/nothing"], ["--output=/proc/nothing"]),
         (["--trace"], ["--trace", "--output"]),
-        (["--peer=vllm"], ["--peer", "vllm", "transformers"]),
         (["--sweep=populaton=8"], ["--sweep=populaton=8", "search.population"]),
         (["--config.search.populaton=8"], ["populaton", "population"]),
         (["--config.objective.terms.norm=1"], ["config has no key", "norm"]),
