@@ -157,9 +157,10 @@ class Evolution:
             jax.random.fold_in(state.key, generation), 3
         )
         countries = state.metrics.best_loss_G.shape[0]
-        vectors_GP, asked = jax.vmap(self.strategy.ask, in_axes=(0, None, 0))(
-            _keys(ask_key, countries), state.params, state.strategy
-        )
+        with jax.named_scope("ask"):  # for profiles, and so are the others
+            vectors_GP, asked = jax.vmap(self.strategy.ask, in_axes=(0, None, 0))(
+                _keys(ask_key, countries), state.params, state.strategy
+            )
         anew = self._evaluates_anew(generation)
         if anew is not None:
             members_GP = jax.vmap(self.strategy.members)(state.strategy)
@@ -170,13 +171,15 @@ class Evolution:
         vectors_E = _interleave(vectors_GP)
         prompts_ELD = space.prompts(vectors_E)
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
-        result = self.evaluate(weights, task, prompts_ELD, evaluate_key, count)
+        with jax.named_scope("evaluate"):
+            result = self.evaluate(weights, task, prompts_ELD, evaluate_key, count)
         loss_GP = jax.vmap(lambda loss_E, g: loss_E.reshape(-1, countries)[:, g])(
             result.loss_GP, jnp.arange(countries)
         )
-        inner = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
-            _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
-        )
+        with jax.named_scope("tell"):
+            inner = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
+                _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
+            )
         accepted_G = jax.vmap(self.strategy.accepted)(asked, inner)
         if anew is not None:
             refreshed = jax.vmap(self.strategy.refresh)(state.strategy, loss_GP)

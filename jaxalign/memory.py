@@ -1,5 +1,6 @@
-"""How much memory an evaluation may take, and how a lack of it is told."""
+"""How much memory there is, how much an evaluation may take, and how a lack of it is told."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,3 +27,26 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and (
         "RESOURCE_EXHAUSTED" in told or "Out of memory" in told
     )
+
+
+def available_bytes(device: Any) -> int | None:
+    """Bytes that are left on a device; of the host for a processor; None where nothing tells."""
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"] - statistics["bytes_in_use"]
+    if device.platform != "cpu":
+        return None
+    left = [kibibytes * 1024 for kibibytes in _numbers("/proc/meminfo", "MemAvailable:")]
+    for limit in _numbers("/sys/fs/cgroup/memory.max"):  # of a container; `max` where there is none
+        left += [limit - used for used in _numbers("/sys/fs/cgroup/memory.current")]
+    return max(0, min(left)) if left else None
+
+
+def _numbers(path: str, name: str = "") -> list[int]:
+    """The number after `name` in a file of the kernel's, or none where there is no such thing."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return []
+    words = [line.removeprefix(name).split() for line in lines if line.startswith(name)]
+    return [int(each[0]) for each in words if each and each[0].isdigit()]

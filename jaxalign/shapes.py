@@ -8,7 +8,15 @@ import numpy as np
 from ml_collections import config_dict
 
 from jaxalign.errors import UserError
-from jaxalign.model import parse_config, random_model
+from jaxalign.memory import available_bytes
+from jaxalign.model import (
+    LlamaConfig,
+    abstract_model,
+    parameter_bytes,
+    parameter_count,
+    parse_config,
+    random_model,
+)
 from jaxalign.problem import Problem, quantize_problem
 from jaxalign.search import mean_norm
 
@@ -46,8 +54,8 @@ def _small(layers: int, width: int) -> dict[str, Any]:
     }
 
 
-# config.json of Llama-3.2-1B, Llama-3.2-3B and Meta-Llama-3-8B, without what no shape needs;
-# then layers x width.
+# config.json of Llama-3.2-1B, Llama-3.2-3B, Meta-Llama-3-8B and Meta-Llama-3-70B, without what no
+# shape needs; then layers x width.
 SHAPES: dict[str, dict[str, Any]] = {
     "llama3-1b": _LLAMA32
     | {
@@ -72,6 +80,15 @@ SHAPES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 8192,
         "tie_word_embeddings": False,
     },
+    "llama3-70b": _LLAMA3
+    | {
+        "hidden_size": 8192,
+        "intermediate_size": 28672,
+        "num_hidden_layers": 80,
+        "num_attention_heads": 64,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": False,
+    },
     "2x512": _small(2, 512),
     "4x256": _small(4, 256),
     "8x512": _small(8, 512),
@@ -88,7 +105,8 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
       shape: a key of `SHAPES`.
 
     Raises:
-      UserError: the tokenizer has more tokens than the shape, or a question more positions.
+      UserError: the tokenizer has more tokens than the shape, a question more positions, or the
+        device too little memory for the weights, of which nothing is allocated then.
     """
     model_config = parse_config(SHAPES[shape], shape)
     if len(problem.tokenizer) > model_config.vocab_size:
@@ -98,6 +116,7 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
         )
     longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
     model_config.check_positions(longest)
+    _check_memory(model_config, config.model.dtype, shape)
     graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
     row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
     problem = dataclasses.replace(
@@ -110,3 +129,21 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
         full_naive_QA=None,
     )
     return quantize_problem(config, problem)
+
+
+def _check_memory(model_config: LlamaConfig, dtype: str, shape: str) -> None:
+    """Raises UserError, with the arithmetic, where the weights alone are more than is left."""
+    _, abstract = abstract_model(model_config, dtype)
+    device = jax.devices()[0]
+    count, needed, left = (
+        parameter_count(abstract),
+        parameter_bytes(abstract),
+        available_bytes(device),
+    )
+    if left is not None and needed > left:
+        raise UserError(
+            f"--model={shape}: {count:,} parameters x {needed // count} bytes ({dtype}) are "
+            f"{needed / 2**30:.1f} GiB of weights, and {device.device_kind} has "
+            f"{left / 2**30:.1f} GiB left; give a smaller --model"
+            + (", or model.dtype=bfloat16" if dtype == "float32" else "")
+        )

@@ -1,0 +1,221 @@
+"""The peer: what one would write with transformers and torch, on the very same weights.
+
+All Q questions of one or several candidates are one right-padded batch of `LlamaForCausalLM` over
+input embeddings. The head is applied to each row's last token alone, and questions are embedded
+once for all; scores and losses are numpy's.
+"""
+
+import dataclasses
+import importlib.util
+import os
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.errors import UserError
+from jaxalign.model import to_hf
+from jaxalign.model.abstract import named_leaves
+from jaxalign.model.weights import TOP_KEYS, source_keys
+from jaxalign.problem import Problem
+from jaxalign.prompts.trie import ROOT, TokenTrie
+
+NAME = "transformers"
+PACKAGES = ("torch", "transformers")
+_DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # JAX's platform to torch's
+
+
+@dataclasses.dataclass
+class Known:
+    """What was found out about one population, for settings that share it.
+
+    Attributes:
+      batch: candidates in a batch that were fastest; tried: candidates per second by batch.
+      seconds: that the whole of it took, in each round.
+      loss_GP: its losses.
+    """
+
+    batch: int
+    tried: dict[int, float]
+    seconds: list[float]
+    loss_GP: np.ndarray
+
+
+class Peer:
+    """transformers' Llama with a problem's weights, ready to score populations.
+
+    Args:
+      problem: whose weights it takes without a copy, and whose questions it asks.
+
+    Attributes:
+      device: torch's name of it; threads: that torch uses on a processor.
+      known: by the SHA-256 of a population's bytes.
+
+    Raises:
+      UserError: torch is missing, or does not see the device that JAX uses.
+    """
+
+    def __init__(self, problem: Problem):
+        self.device = find_device()
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.set_num_threads(_cores())
+        self.threads = torch.get_num_threads()
+        config = LlamaConfig(**to_hf(problem.model_config), attn_implementation="sdpa")
+        tensors = _tensors(problem)
+        with torch.device("meta"):
+            model = LlamaForCausalLM(config)
+        model.load_state_dict(tensors, assign=True, strict=False)
+        model.tie_weights()
+        rotary = type(model.model.rotary_emb)(config)  # its numbers follow from the config
+        model.model.rotary_emb = rotary.to(self.device)
+        assert not any(each.is_meta for each in (*model.parameters(), *model.buffers()))
+        self._torch = torch
+        self._model = model.eval()
+        ids_QS, lengths_Q = right_padded(problem.questions.trie)
+        self._lengths_Q = torch.tensor(lengths_Q, device=self.device)
+        with torch.inference_mode():
+            ids = torch.tensor(ids_QS, device=self.device, dtype=torch.long)
+            self._embedded_QSD = model.get_input_embeddings()(ids)
+            self._there_QS = (
+                torch.arange(ids.shape[1], device=self.device) < self._lengths_Q[:, None]
+            )
+        options = problem.questions.answer_ids_QA
+        self._options_QA = torch.tensor(options, device=self.device, dtype=torch.long)
+        self.known: dict[str, Known] = {}
+
+    def logits(self, prompts_PLD: np.ndarray, batch: int) -> np.ndarray:
+        """Float32 logits of the options `[P, Q, A]`, `batch` candidates at a time."""
+        torch = self._torch
+        with torch.inference_mode():
+            parts = [
+                self._batch(prompts_PLD[first : first + batch])
+                for first in range(0, len(prompts_PLD), batch)
+            ]
+            return torch.cat(parts).cpu().numpy()
+
+    def fits(self, prompts_PLD: np.ndarray, batch: int) -> bool:
+        """Runs one batch; False where the device's memory is too small for it."""
+        torch = self._torch
+        try:
+            self.logits(prompts_PLD[:batch], batch)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            return False
+        return True
+
+    def _batch(self, prompts_BLD: np.ndarray) -> Any:
+        torch = self._torch
+        embedded_QSD = self._embedded_QSD
+        questions, _, width = embedded_QSD.shape
+        candidates, length, _ = prompts_BLD.shape
+        prompts = torch.from_numpy(prompts_BLD).to(self.device, embedded_QSD.dtype)
+        shape = candidates, questions, -1, width
+        inputs = torch.cat(
+            [prompts[:, None].expand(-1, questions, -1, -1), embedded_QSD.expand(shape)], dim=2
+        ).flatten(0, 1)
+        before = torch.ones(questions, length, dtype=torch.bool, device=self.device)
+        mask = torch.cat([before, self._there_QS], dim=1).repeat(candidates, 1)
+        hidden = self._model.model(
+            inputs_embeds=inputs, attention_mask=mask, use_cache=False
+        ).last_hidden_state
+        last = (length + self._lengths_Q - 1).repeat(candidates)
+        rows = torch.arange(len(last), device=self.device)
+        logits = self._model.lm_head(hidden[rows, last]).float()
+        return logits.gather(1, self._options_QA.repeat(candidates, 1)).unflatten(
+            0, (candidates, questions)
+        )
+
+
+def find_device() -> str:
+    """Gives torch's name of the kind of device that JAX uses.
+
+    Raises:
+      UserError: torch is missing, or has no such device.
+    """
+    install = 'pip install "torch>=2.5"'
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(f"--peer={NAME}: torch is not installed; {install}, or leave --peer out")
+    import torch
+
+    platform = jax.devices()[0].platform
+    device = _DEVICES.get(platform)
+    if device is None or (device == "cuda" and not torch.cuda.is_available()):
+        raise UserError(
+            f"--peer={NAME}: JAX runs on a {platform} that torch {torch.__version__} cannot use, "
+            "and a ratio between two kinds of hardware says nothing; install a torch that can "
+            f"({install}), set JAX_PLATFORMS=cpu, or leave --peer out"
+        )
+    return device
+
+
+def check_objective(config: config_dict.ConfigDict) -> None:
+    """Refuses what the peer's few lines of numpy do not compute.
+
+    Raises:
+      UserError: the readout is not `expected`, or a term beside `survey` has a weight.
+    """
+    weighted = [name for name, weight in config.objective.terms.items() if weight]
+    if config.objective.readout != "expected" or weighted != ["survey"]:
+        raise UserError(
+            f"--peer={NAME} scores expected answers by the survey alone: set "
+            "objective.readout=expected and leave objective.terms as they are"
+        )
+
+
+def numpy_losses(
+    config: config_dict.ConfigDict, problem: Problem, logits_PQA: np.ndarray
+) -> np.ndarray:
+    """Losses `[G, P]` of option logits, as one would write them in numpy."""
+    scoring = problem.scoring
+    logits_PQA = np.where(problem.questions.offered_QA, logits_PQA, -np.inf)
+    shares_PQA = np.exp(logits_PQA - logits_PQA.max(-1, keepdims=True))
+    shares_PQA /= shares_PQA.sum(-1, keepdims=True)
+    items, options = scoring.values_QA.shape
+    means_PQ = (shares_PQA[:, :items, :options] * scoring.values_QA).sum(-1)
+    scores_PC = means_PQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C
+    dimensions = problem.instrument.dimensions
+    target_GC = np.array([[each.scores[key] for key in dimensions] for each in problem.targets])
+    difference_GPC = scores_PC[None] - target_GC[:, None]
+    if config.objective.norm == "l1":
+        distance_GP = np.abs(difference_GPC).sum(-1)
+    else:
+        distance_GP = np.sqrt((difference_GPC**2).sum(-1))
+    return config.objective.terms.survey * distance_GP
+
+
+def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:
+    """The trie's Q sequences again, one a row, padded with zeros to the longest; their lengths."""
+    paths = []
+    for node in trie.answer_nodes_Q:
+        path = []
+        while node != ROOT:
+            path.append(trie.tokens_T[node])
+            node = trie.parents_T[node]
+        paths.append(path[::-1])
+    lengths_Q = np.array([len(path) for path in paths])
+    ids_QS = np.zeros((len(paths), lengths_Q.max()), np.int64)
+    for row, path in zip(ids_QS, paths, strict=True):
+        row[: len(path)] = path
+    return ids_QS, lengths_Q
+
+
+def _cores() -> int:
+    """Those that JAX uses: all that this process may run on."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _tensors(problem: Problem) -> dict[str, Any]:
+    """The weights under transformers' names, in JAX's own memory."""
+    import torch
+
+    tensors: dict[str, Any] = {}
+    for name, leaf in named_leaves(problem.weights).items():
+        stacked = torch.from_dlpack(leaf)
+        rows = stacked[None] if name in TOP_KEYS else stacked
+        keys = source_keys(name, problem.model_config.layers)
+        tensors |= dict(zip(keys, rows, strict=True))
+    return tensors

@@ -1,0 +1,85 @@
+"""The settings of a sweep: `--sweep=population=16,64` and the like, made a grid of configs."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import config_dict
+
+from jaxalign.config import flatten, to_plain, validate
+from jaxalign.errors import UserError
+from jaxalign.problem import check_strategy
+
+# Where two keys end alike, the one that is meant; any other key may be named by its end too.
+_MEANT = {"population": "search.population"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Point:
+    """One setting to measure.
+
+    Attributes:
+      swept: what sets it apart, by full config key.
+      config: with that in it.
+    """
+
+    swept: dict[str, Any]
+    config: config_dict.ConfigDict
+
+
+def make_points(config: config_dict.ConfigDict, sweeps: Sequence[str]) -> list[Point]:
+    """Every combination of what is swept, the last key's values changing fastest.
+
+    Args:
+      config: of what is not swept.
+      sweeps: `KEY=VALUE,VALUE…` each; none for the config alone.
+
+    Raises:
+      UserError: naming the sweep, or the setting, that is wrong.
+    """
+    values: dict[str, list[Any]] = {}
+    for sweep in sweeps:
+        key, found = _parse(config, sweep)
+        if key in values:
+            raise UserError(
+                f"--sweep={sweep}: {key} is swept twice; give all values in one --sweep"
+            )
+        values[key] = found
+    points = []
+    for combination in itertools.product(*values.values()):
+        swept = dict(zip(values, combination, strict=True))
+        own = config.copy_and_resolve_references()
+        own.update_from_flattened_dict(swept)
+        try:
+            validate(own)
+            check_strategy(own)
+        except UserError as error:
+            raise UserError(f"--sweep: {error}" if swept else str(error)) from error
+        points.append(Point(swept, own))
+    return points
+
+
+def _parse(config: config_dict.ConfigDict, sweep: str) -> tuple[str, list[Any]]:
+    name, equals, rest = sweep.partition("=")
+    texts = [text.strip() for text in rest.split(",")]
+    if not name or not equals or not all(texts):
+        raise UserError(f"--sweep={sweep}: write KEY=VALUE,VALUE such as population=16,64")
+    defaults = flatten(to_plain(config))
+    key = _MEANT.get(name, name)
+    if key not in defaults:
+        ends = [full for full in defaults if full.endswith(f".{key}")]
+        if len(ends) != 1:
+            known = ", ".join(ends) or "such as search.population"
+            raise UserError(
+                f"--sweep={sweep}: {name} names no key; give one of the config, {known}"
+            )
+        key = ends[0]
+    kind = type(defaults[key])
+    try:
+        found = [kind(text) for text in texts]
+    except (TypeError, ValueError):
+        raise UserError(f"--sweep={sweep}: values must be of type {kind.__name__}") from None
+    if len(set(map(str, found))) != len(found):
+        raise UserError(f"--sweep={sweep}: a value stands there twice")
+    return key, found
