@@ -207,4 +207,5 @@ def make_objective(config: config_dict.ConfigDict, chunk: int) -> Objective:
         norm=config.objective.norm,
         weights=tuple((name, float(terms[name])) for name in sorted(terms) if terms[name]),
         chunk=chunk,
+        attention=config.evaluation.attention,
     )

@@ -15,11 +15,12 @@ from ml_collections import config_dict
 
 from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
 from jaxalign.model import parameter_bytes, parameter_count
+from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.problem import Problem
 from jaxalign.throughput.ceiling import Ceiling
 from jaxalign.throughput.clock import Stopwatch, timed
 from jaxalign.throughput.compiling import STEP, compile_seconds, empty_cache, step_from_cache
-from jaxalign.throughput.counts import counted_flop, linear_parameters, predicted_flop
+from jaxalign.throughput.counts import counted_flop, linear_parameters
 from jaxalign.throughput.duel import duel
 from jaxalign.throughput.parts import Parts, peak_bytes
 from jaxalign.throughput.peer import Peer
@@ -46,7 +47,8 @@ def measure(
     of the same type and precision, and `flop_per_token` is 2 × `linear_parameters`. Attention is
     not counted in it, so long tries leave a share below what the device does; and the rows that the
     last layer passes over are not subtracted, which flatters a model of few layers.
-    `share_by_operations` counts both, by the formula of `predicted_flop` in `flop_per_candidate`.
+    `share_by_operations` counts both, by the formulas of `jaxalign.model.cost`, which
+    `flop_per_candidate` holds beside XLA's count for one candidate alone.
 
     Args:
       config: validated.
@@ -144,8 +146,8 @@ def _rates(
     length = config.prompt.length
     model, task = problem.model_config, problem.task
     attention = make_objective(config, engine.chunk).attention
-    flop = predicted_flop(model, task, length)
-    operations = flop["linear"] + flop["attention"]
+    flop = candidate_flop(model, length, task.tree, len(task.answer_nodes_Q))
+    shared = shared_flop(model, task.tree)
     tokens_per_second = engine.candidates * engine.tokens_each / seconds
     flop_per_token = 2 * linear_parameters(problem.weights)
     return {
@@ -153,9 +155,12 @@ def _rates(
         "tokens_per_second": tokens_per_second,
         "flop_per_token": flop_per_token,
         "share_of_ceiling": tokens_per_second * flop_per_token / ceiling,
-        "flop_per_candidate": flop
-        | {"xla": counted_flop(model, config.model.dtype, task, length, attention)},
-        "share_by_operations": engine.candidates * operations / seconds / ceiling,
+        "flop_per_candidate": {
+            "formula": flop,
+            "shared": shared,
+            "xla": counted_flop(model, config.model.dtype, task, length, attention),
+        },
+        "share_by_operations": (engine.candidates * flop + shared) / seconds / ceiling,
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import config_dict
 
 from jaxalign.errors import UserError
-from jaxalign.model import to_hf
+from jaxalign.model import NO_QUANTIZATION, to_hf
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.weights import TOP_KEYS, source_keys
 from jaxalign.problem import Problem
@@ -152,11 +152,17 @@ def find_device() -> str:
 
 
 def check_objective(config: config_dict.ConfigDict) -> None:
-    """Refuses what the peer's few lines of numpy do not compute.
+    """Refuses what the peer does not compute.
 
     Raises:
-      UserError: the readout is not `expected`, or a term beside `survey` has a weight.
+      UserError: the readout is not `expected`, a term beside `survey` has a weight, or the weights
+        are quantised.
     """
+    if config.model.quantization != NO_QUANTIZATION:
+        raise UserError(
+            f"--peer={NAME} runs the weights as they are: leave model.quantization at "
+            f"{NO_QUANTIZATION}, and compare the candidates/s of two runs"
+        )
     weighted = [name for name, weight in config.objective.terms.items() if weight]
     if config.objective.readout != "expected" or weighted != ["survey"]:
         raise UserError(

@@ -29,7 +29,7 @@ FIGURES = {
                 "checkpoint": 0.02, "host": 0.01},
     "overhead_share": 0.18, "candidates_per_second": 8.0, "tokens_per_second": 800.0,
     "flop_per_token": 2_000_000_000, "share_of_ceiling": 0.25, "share_by_operations": 0.2,
-    "flop_per_candidate": {"linear": 8e9, "attention": 1e9, "attention_dense": 9e9, "xla": 17.5e9},
+    "flop_per_candidate": {"formula": 8e9, "shared": 1e9, "xla": 9.1e9},
     "ceiling": {"rows": 2048, "flop_per_second": 4e11},
     "memory": {"weights": 2**20, "working": 2**22, "predicted": 5 * 2**20, "peak": None,
                "process": 2**30},
@@ -128,8 +128,8 @@ def test_the_rows_of_one_setting(equal, words):
     )
     assert table["compiling"].startswith("4.0 s the step, 0.5 s from the cache")
     assert table["host"] == "0.01 s, 2.00%"
-    assert "9 GFLOP per candidate, 1 of them attention" in table["operations"]
-    assert "17 with attention between all tokens; 17.5 by XLA" in table["operations"]
+    assert "8 GFLOP per candidate and 1 for all by formula" in table["operations"]
+    assert "XLA counts 1.011 of it" in table["operations"]
     assert "peak 1,024 MiB of the whole process" in table["memory"]
     assert not rows(FIGURES).keys() & {"ratio", "losses"}
 

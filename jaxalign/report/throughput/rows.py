@@ -78,12 +78,11 @@ def _peer(peer: dict[str, Any]) -> dict[str, str]:
 
 def _operations(figures: dict[str, Any]) -> str:
     flop = figures["flop_per_candidate"]
-    needed, dense = flop["linear"] + flop["attention"], flop["linear"] + flop["attention_dense"]
-    counted = "" if flop["xla"] is None else f"; {flop['xla'] / 1e9:,.4g} by XLA's count"
+    whole = flop["formula"] + flop["shared"]
+    counted = "" if flop["xla"] is None else f"; XLA counts {flop['xla'] / whole:.3f} of it"
     return (
-        f"{needed / 1e9:,.4g} GFLOP per candidate, {flop['attention'] / 1e9:,.4g} of them "
-        f"attention along the trie, {figures['share_by_operations']:.1%} of the ceiling "
-        f"({dense / 1e9:,.4g} with attention between all tokens{counted})"
+        f"{flop['formula'] / 1e9:,.4g} GFLOP per candidate and {flop['shared'] / 1e9:,.3g} for all "
+        f"by formula, {figures['share_by_operations']:.1%} of the ceiling{counted}"
     )
 
 
