@@ -11,6 +11,7 @@ from ml_collections import config_dict
 
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
+from jaxalign.model import NO_QUANTIZATION
 from jaxalign.problem import Problem, load_problem
 from jaxalign.shapes import with_random_weights
 from jaxalign.throughput.measure import measure
@@ -42,7 +43,7 @@ def measure_points(
       repeats: rounds of each.
       folder: for what has to be written while measuring.
       shape: a key of `SHAPES` for random weights; None for the config's own model.
-      with_peer: whether transformers is timed too.
+      with_peer: whether transformers is timed too, beside settings that are not quantised.
       trace: folder for profiles, one below it for each of several settings; None for none.
 
     Yields:
@@ -53,7 +54,7 @@ def measure_points(
     """
     if with_peer:
         find_device()
-        for point in points:
+        for point in [point for point in points if not _is_quantized(point)] or points:
             check_objective(point.config)
     # `problem` and `peer` are bound here alone, so that one model's memory is free before another's
     # is taken.
@@ -74,7 +75,7 @@ def measure_points(
                 problem = load_problem(point.config)
                 if shape:
                     problem = with_random_weights(point.config, problem, shape)
-                peer = Peer(problem) if with_peer else None
+                peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
             longest = int(problem.questions.trie.positions_T.max()) + 1
             problem.model_config.check_positions(point.config.prompt.length + longest)
@@ -99,6 +100,10 @@ def measure_points(
 def describe(swept: dict[str, Any]) -> str:
     """A setting in words, such as `population=16 chunk=4`."""
     return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items())
+
+
+def _is_quantized(point: Point) -> bool:
+    return point.config.model.quantization != NO_QUANTIZATION
 
 
 def _of_the_problem(config: config_dict.ConfigDict) -> dict[str, Any]:
