@@ -108,3 +108,20 @@ def test_the_step_captures_no_array(tiny_config, tiny_problem):
     arguments = tiny_problem.weights, engine.task, engine.beginning.space
     jaxpr = jax.make_jaxpr(engine.evolution.step)(*arguments, engine.abstract_state)
     assert sum(np.size(const) for const in jaxpr.consts) < 64
+
+
+def test_a_step_writes_into_the_state_it_is_given(tiny_config, tiny_problem):
+    tiny_config.search.strategy = "LSHADE"
+    tiny_config.search.population = 40
+    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
+    memory = engine.step.func.memory_analysis()
+    populations = [
+        leaf.size * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(engine.abstract_state.strategy)
+        if leaf.ndim > 2
+    ]
+    assert len(populations) >= 2  # the members and the archive
+    assert memory.alias_size_in_bytes >= sum(populations)
+    state = engine.compile_start()()[0]
+    engine.step(state)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.strategy) if leaf.ndim > 2)

@@ -125,10 +125,15 @@ def test_what_needs_a_collective_is_seen_to(told):
     assert told["control"]
 
 
+# Those that sum over coordinates; the others gave the same bytes as on one device.
+SUMMING = ("CMAAnchoredLES", "CMA_ES", "CR_FM_NES", "DiffusionEvolution", "EvoTF_ES", "LM_MA_ES",
+           "LearnedES", "MA_ES", "PGPE", "SNES", "Sep_CMA_ES", "iAMaLGaM_Full", "xNES")  # fmt: skip
+
+
 @pytest.mark.slow
-def test_every_strategy_searches_alike_on_four_devices():
-    names = [name for name in strategy_names() if name not in NAMES]
-    for name, told in search_sharded(*names).items():
+def test_strategies_that_sum_search_alike_on_four_devices():
+    assert set(SUMMING) <= set(strategy_names())
+    for name, told in search_sharded(*SUMMING).items():
         if name != "control":
             # Its covariance begins with all eigenvalues equal, where any basis is a right one:
             # from the first update on, a rounding of the sums picks another.

@@ -51,7 +51,7 @@ def test_blocks_hold_each_allowed_pair_once(trie, rows):
     np.testing.assert_array_equal(seen_TT, trie.ancestors_TT())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     trie=SEQUENCES,
     rows=st.integers(1, 7),
