@@ -85,10 +85,10 @@ def tune(
         startup.end("loading")
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
-            old = workdir.read_record()
+            old = workdir.read_record() if workdir.has_generations() else None
             if old:
                 check_same_run(old, to_plain(config), digests, candidates, path)
-            elif (path / "checkpoints").exists():
+            elif workdir.has_generations():
                 raise UserError(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "
                     "another --workdir"

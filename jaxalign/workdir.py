@@ -119,6 +119,13 @@ class Workdir:
                 f"disk has {free / 2**20:.1f} MiB left; free space or give another --workdir"
             )
 
+    def has_generations(self) -> bool:
+        """Whether a run got so far here that something would be lost: a checkpoint or a metric."""
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists() and metrics.stat().st_size:
+            return True
+        return any(folder.name.isdigit() for folder in self.path.glob("checkpoints/*"))
+
     def read_record(self) -> dict[str, Any] | None:
         """config.json of an earlier start of this run, or None.
 

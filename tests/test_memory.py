@@ -35,13 +35,6 @@ COMMAND = """
 import sys
 from jaxalign import command, train
 
-sys.argv[1:] = [
-    "--config=sa.py:embedded",
-    "--config.search.population=2048",
-    "--config.evaluation.chunk=2048",
-    "--workdir=" + sys.argv[1],
-]
-
 def main(typed):
     limit(2)
     train.main(typed)
@@ -66,9 +59,20 @@ def test_a_chunk_without_memory_is_halved_until_it_runs():
     assert 1 < int(result.stdout) < 256
 
 
-def test_out_of_memory_is_told_in_one_line(tmp_path):
-    result = python(COMMAND, str(tmp_path / "run"))
+def test_out_of_memory_is_told_in_one_line_and_leaves_nothing_in_the_way(tmp_path):
+    def train(candidates: int, chunk: int) -> subprocess.CompletedProcess:
+        return python(
+            COMMAND,
+            "--config=sa.py:embedded",
+            f"--config.search.population={candidates}",
+            f"--config.evaluation.chunk={chunk}",
+            "--config.search.generations=1",
+            f"--workdir={tmp_path}",
+        )
+
+    result = train(2048, 2048)
     assert result.returncode == 2, result.stdout + result.stderr
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "evaluation.chunk" in errors[0], result.stderr
     assert "Traceback" not in result.stderr
+    assert train(8, 2).returncode == 0
