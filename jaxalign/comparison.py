@@ -17,6 +17,7 @@ from jaxalign.errors import UserError
 from jaxalign.methods import with_method
 from jaxalign.model import NO_QUANTIZATION
 from jaxalign.problem import Problem, check_strategy, load_problem
+from jaxalign.record import describe_device
 from jaxalign.report import print_header
 from jaxalign.report.comparison import (
     Run,
@@ -34,7 +35,7 @@ from jaxalign.report.numbers import format_loss
 from jaxalign.search import is_ours
 from jaxalign.shapes import with_random_weights
 from jaxalign.trials import Trials
-from jaxalign.workdir import describe_device, hold
+from jaxalign.workdir import hold
 
 
 def compare(

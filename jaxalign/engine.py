@@ -60,11 +60,13 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     A run that goes on takes these from its record: another chunk would round differently.
     """
     beginning = begin(config, problem)
-    prompts_ELD = jax.jit(beginning.space.prompts)(beginning.vectors_E)
-    candidates, chunk = prompts_ELD.shape[0], config.evaluation.chunk
+    candidates, chunk = beginning.vectors_E.shape[0], config.evaluation.chunk
     budget = chunk_budget(jax.devices()[0])
     if not chunk:
-        chunk = CPU_CHUNK if budget is None else find_chunk(config, problem, prompts_ELD, budget)
+        chunk = CPU_CHUNK
+        if budget is not None:
+            prompts_ELD = jax.jit(beginning.space.prompts)(beginning.vectors_E)
+            chunk = find_chunk(config, problem, prompts_ELD, budget)
     return {"chunk": min(chunk, candidates), "spread": beginning.spread}
 
 

@@ -13,12 +13,13 @@ from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem, in_full_precision
+from jaxalign.record import as_number, describe_device
 from jaxalign.refine import polish, rescore
 from jaxalign.report import print_header, print_result, print_results
 from jaxalign.report.files import write_file, write_json
 from jaxalign.startup import StartUp
 from jaxalign.summary import of_country, summarise, tell_rescored, together
-from jaxalign.workdir import Workdir, as_number, describe_device
+from jaxalign.workdir import Workdir
 
 _SHOWN = 4  # countries that are told of in full before a run
 FILES = {

@@ -9,9 +9,9 @@ from ml_collections import config_dict
 from jaxalign.engine import Engine, make_objective
 from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
+from jaxalign.record import as_number, describe_device
 from jaxalign.refine import Rescored
 from jaxalign.survey import distance
-from jaxalign.workdir import as_number, describe_device
 
 
 def tell_rescored(

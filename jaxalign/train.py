@@ -28,17 +28,12 @@ from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
+from jaxalign.record import check_same_run, make_record, make_run_record, warn_of_changes
 from jaxalign.report import Progress
 from jaxalign.report.files import write_json
 from jaxalign.startup import StartUp
 from jaxalign.stopping import StopRequest
-from jaxalign.workdir import (
-    Workdir,
-    check_same_run,
-    make_record,
-    make_run_record,
-    warn_of_changes,
-)
+from jaxalign.workdir import Workdir
 
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)

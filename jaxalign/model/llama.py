@@ -246,19 +246,16 @@ class Llama(nnx.Module):
         config = self.config
         states_SD = embeddings_SD.astype(self.embedding.dtype)
         turn = rotation(config.rope, config.head_dim, positions_S)
-        after_first = 0
-        if shared is not None and config.layers > 1:
-            own = states_SD.shape[0]
-            first = self.block.at(0)
-            projected = first.project(states_SD, (turn[0][:own], turn[1][:own]))
-            projected = jax.tree.map(_stack_rows, projected, shared.projected)
-            states_SD = _stack_rows(states_SD, shared.embeddings_TD)
-            self._check(states_SD, positions_S, mask_SS)
-            states_SD = first.finish(states_SD, projected, mask_SS, tree, attention)
-            after_first = 1
-        elif shared is not None:
-            states_SD = _stack_rows(states_SD, shared.embeddings_TD)
+        own_SD, done = states_SD, 0
+        if shared is not None:
+            states_SD = _stack_rows(own_SD, shared.embeddings_TD)
         self._check(states_SD, positions_S, mask_SS)
+        if shared is not None and config.layers > 1:  # an only layer is also the last, below
+            first, own = self.block.at(0), own_SD.shape[0]
+            projected = first.project(own_SD, (turn[0][:own], turn[1][:own]))
+            projected = jax.tree.map(_stack_rows, projected, shared.projected)
+            states_SD = first.finish(states_SD, projected, mask_SS, tree, attention)
+            done = 1
 
         def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, None]:
             block = self.block.at(layer)
@@ -269,7 +266,7 @@ class Llama(nnx.Module):
         # forward is unchanged by it.
         step = jax.checkpoint(step, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
         # Scanning over the index, not over the arrays: stack[:-1] would be copied.
-        states_SD, _ = jax.lax.scan(step, states_SD, jnp.arange(after_first, config.layers - 1))
+        states_SD, _ = jax.lax.scan(step, states_SD, jnp.arange(done, config.layers - 1))
         last = self.block.at(config.layers - 1)
         projected = last.read(states_SD, turn, read_R)
         states_RD = last.finish(states_SD[read_R], projected, mask_SS[read_R], None, attention)

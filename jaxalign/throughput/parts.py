@@ -19,8 +19,9 @@ from jaxalign.evolve import Evolution, Metrics, RunState
 from jaxalign.fitness import evaluate
 from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
+from jaxalign.record import make_record
 from jaxalign.report import Progress
-from jaxalign.workdir import Workdir, make_record
+from jaxalign.workdir import Workdir
 
 Around = Callable[[str], contextlib.AbstractContextManager[Any]]
 

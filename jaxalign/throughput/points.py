@@ -13,12 +13,12 @@ from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION
 from jaxalign.problem import Problem, load_problem
+from jaxalign.record import PACKAGES as OURS
+from jaxalign.record import describe_device
 from jaxalign.shapes import with_random_weights
 from jaxalign.throughput.measure import measure
 from jaxalign.throughput.peer import PACKAGES, Peer, check_objective, find_device
 from jaxalign.throughput.sweep import Point
-from jaxalign.workdir import PACKAGES as OURS
-from jaxalign.workdir import describe_device
 
 _LOG = logging.getLogger(__name__)
 # What settings may differ in without another problem: see `load_problem`.

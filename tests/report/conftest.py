@@ -1,11 +1,15 @@
 """A workdir as a finished run leaves it, with scores outside 0 to 100 and a failed generation."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import GENERATIONS, NOTICE, make_record
+from matplotlib.figure import Figure
+
+from jaxalign.report import drawing
 
 
 @pytest.fixture
@@ -58,3 +62,16 @@ def workdir(tmp_path: Path, records: list[dict[str, Any]], summary: dict[str, An
     lines = [json.dumps(record) + "\n" for record in records]
     (folder / "metrics.jsonl").write_text("".join(lines))
     return folder
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved, in order, drawn but not written."""
+    saved: list[Figure] = []
+
+    def save(figure: Figure, stem: Path) -> None:
+        figure.savefig(io.BytesIO(), format="png")
+        saved.append(figure)
+
+    monkeypatch.setattr(drawing, "save", save)
+    return saved

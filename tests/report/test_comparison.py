@@ -378,19 +378,6 @@ def many_runs(floor: float = 1.0) -> list[Run]:
     ]  # fmt: skip
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved, in order, drawn but not written."""
-    saved: list[Figure] = []
-
-    def save(figure: Figure, stem: Path) -> None:
-        figure.savefig(io.BytesIO(), format="png")
-        saved.append(figure)
-
-    monkeypatch.setattr(drawing, "save", save)
-    return saved
-
-
 BOTH = pytest.mark.parametrize("plot", [plot_finals, plot_curves])
 
 

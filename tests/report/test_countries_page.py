@@ -1,7 +1,6 @@
 """The page of several countries says what summary.json says, and leads to each country's own."""
 
 import csv
-import io
 import itertools
 import json
 import math
@@ -73,19 +72,6 @@ def several(workdir: Path, summary: dict) -> Path:
         page.parent.mkdir(parents=True)
         page.write_text(code)
     return workdir
-
-
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved, in order, drawn but not written."""
-    saved: list[Figure] = []
-
-    def save(figure: Figure, stem: Path) -> None:
-        figure.savefig(io.BytesIO(), format="png")
-        saved.append(figure)
-
-    monkeypatch.setattr(drawing, "save", save)
-    return saved
 
 
 def countries_of(workdir: Path) -> dict[str, dict]:
