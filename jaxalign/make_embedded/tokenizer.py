@@ -24,9 +24,7 @@ _WORDS = (
 )
 
 
-def corpus(
-    instruments: Sequence[Instrument], formats: Sequence[Format], texts: Texts
-) -> list[str]:
+def corpus(instruments: Sequence[Instrument], formats: Sequence[Format], texts: Texts) -> list[str]:
     """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
     personas = [
         wording.format(country=name)

@@ -1,7 +1,7 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
 from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
-from jaxalign.prompts.formats import Format, parse_format
+from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
@@ -16,6 +16,7 @@ from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
 
 __all__ = [
     "ROOT",
+    "USUAL",
     "Asked",
     "Format",
     "Questions",
