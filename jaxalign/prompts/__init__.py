@@ -5,6 +5,8 @@ from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
+    ask_benchmark,
+    ask_items,
     benchmark_text,
     build_questions,
     encode_asked,
@@ -22,6 +24,8 @@ __all__ = [
     "Questions",
     "Texts",
     "TokenTrie",
+    "ask_benchmark",
+    "ask_items",
     "benchmark_text",
     "build_questions",
     "build_trie",

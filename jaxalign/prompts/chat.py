@@ -1,6 +1,7 @@
 """The model's own tokenizer and chat template."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,29 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
+def render_chat(
+    tokenizer: Any,
+    user: str,
+    system: str | None = None,
+    before: Sequence[tuple[str, str]] = (),
+) -> str:
     """The text up to and including the header of the assistant's answer.
+
+    Args:
+      tokenizer: a transformers tokenizer.
+      user: the message to be answered.
+      system: text of a system message, or None.
+      before: earlier messages of the user, each with the assistant's answer.
 
     Raises:
       UserError: the template refuses the messages, for instance because it knows no system role,
         or leaves one out.
     """
-    messages = [{"role": "user", "content": user}]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
+    messages = [{"role": "system", "content": system}] if system else []
+    for question, answer in before:
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": user})
     try:
         template = tokenizer.get_chat_template() if tokenizer.chat_template else LLAMA3_TEMPLATE
         text = tokenizer.apply_chat_template(
