@@ -1,6 +1,7 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
 from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
+from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
     Questions,
     benchmark_text,
@@ -21,6 +22,7 @@ __all__ = [
     "build_trie",
     "encode",
     "encode_texts",
+    "hard_text",
     "load_texts",
     "load_tokenizer",
     "option_ids",
