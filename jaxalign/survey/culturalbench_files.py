@@ -155,8 +155,8 @@ def _read_csv(path: Path, source: str, key: str) -> list[tuple[int, dict[str, st
             continue
         if len(cells) != len(header):
             raise UserError(
-                f"{path}: row {number} has {len(cells)} cells where the header has {len(header)}; "
-                "put cells with a comma in quotes"
+                f"{_name(source, path)}: row {number} has {len(cells)} cells where the header has "
+                f"{len(header)}; put cells with a comma in quotes"
             )
         numbered.append((number, dict(zip(header, cells, strict=True))))
     return numbered
