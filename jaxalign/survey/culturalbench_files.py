@@ -14,7 +14,7 @@ FIXTURE = "fixture"
 _KEY = "objective.benchmark"
 _KINDS = (".csv", ".parquet")
 _FIXTURES = {"Easy": "culturalbench_fixture.csv", "Hard": "culturalbench_hard_fixture.csv"}
-_ON_HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<commit>.*))?")
+_ON_HUB = re.compile(r"[\w.-]+/[\w.-]+(?:@(?P<commit>.*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
