@@ -89,7 +89,8 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     # identity, reversed, or cyclicN; own (the survey file's), numbers, letters, or words.
     config.objective.formats = "identity,reversed"
     config.objective.reevaluate = 5  # generations between evaluating parents anew, if sampled
-    config.objective.benchmark = ""  # CulturalBench-Easy as CSV, or `fixture`: our toy questions
+    # CulturalBench-Easy: a CSV, Parquet, REPO@COMMIT on the hub, or `fixture`: our toy questions
+    config.objective.benchmark = ""
     # Weights of what the loss adds up; all are measured. `objective.py` tells their units.
     config.objective.terms = config_dict.ConfigDict(_TERMS)
 

@@ -2,6 +2,7 @@
 
 from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
 from jaxalign.prompts.formats import USUAL, Format, parse_format
+from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
@@ -32,6 +33,7 @@ __all__ = [
     "encode",
     "encode_asked",
     "encode_texts",
+    "hard_text",
     "load_texts",
     "load_tokenizer",
     "option_ids",

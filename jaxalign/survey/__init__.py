@@ -3,12 +3,15 @@
 from jaxalign.survey.benchmark_scores import SMALLEST_PROBABILITY, accuracy, log_likelihood
 from jaxalign.survey.culturalbench import (
     BENCHMARK_LABELS,
+    HARD_LABELS,
     Benchmark,
     BenchmarkQuestion,
-    load_benchmark,
+    HardRow,
     questions_for,
     same_country,
 )
+from jaxalign.survey.culturalbench_files import load_benchmark, load_benchmarks
+from jaxalign.survey.culturalbench_scores import easy_correct, hard_correct, hard_questions
 from jaxalign.survey.instrument import Instrument, Item, load_instrument, parse_instrument
 from jaxalign.survey.scoring import (
     Scoring,
@@ -21,18 +24,24 @@ from jaxalign.survey.targets import Target, find_target, load_targets, targets_p
 
 __all__ = [
     "BENCHMARK_LABELS",
+    "HARD_LABELS",
     "SMALLEST_PROBABILITY",
     "Benchmark",
     "BenchmarkQuestion",
+    "HardRow",
     "Instrument",
     "Item",
     "Scoring",
     "Target",
     "accuracy",
     "distance",
+    "easy_correct",
     "find_target",
+    "hard_correct",
+    "hard_questions",
     "item_means",
     "load_benchmark",
+    "load_benchmarks",
     "load_instrument",
     "load_targets",
     "log_likelihood",
