@@ -1,6 +1,6 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
-from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
+from jaxalign.prompts.chat import encode, end_ids, load_tokenizer, render_chat
 from jaxalign.prompts.questions import (
     Questions,
     benchmark_text,
@@ -21,6 +21,7 @@ __all__ = [
     "build_trie",
     "encode",
     "encode_texts",
+    "end_ids",
     "load_texts",
     "load_tokenizer",
     "option_ids",
