@@ -1,6 +1,6 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
-from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
+from jaxalign.prompts.chat import encode, end_ids, load_tokenizer, render_chat
 from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
@@ -33,6 +33,7 @@ __all__ = [
     "encode",
     "encode_asked",
     "encode_texts",
+    "end_ids",
     "hard_text",
     "load_texts",
     "load_tokenizer",

@@ -23,6 +23,10 @@ LLAMA3_TEMPLATE = (
 _DATE = "26 Jul 2024"
 _FIXED_DAY = f"{{% macro strftime_now(format) %}}{_DATE}{{% endmacro %}}{{{{ '' }}}}"
 
+# Tokens that end a text or a turn wherever a tokenizer has them: some checkpoints name only the end
+# of a text, while their answers end with a turn.
+_ENDS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "</s>")
+
 
 def load_tokenizer(folder: Path) -> Any:
     """Loads the tokenizer beside the weights, never running code of the checkpoint.
@@ -90,3 +94,10 @@ def render_chat(
 def encode(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text that already holds its special tokens."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def end_ids(tokenizer: Any) -> set[int]:
+    """Ids of the tokens that end a text or a turn, as far as the tokenizer tells."""
+    added = tokenizer.get_added_vocab()
+    own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    return own | {added[name] for name in _ENDS if name in added}

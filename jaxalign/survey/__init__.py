@@ -21,16 +21,21 @@ from jaxalign.survey.scoring import (
     scores_from_means,
 )
 from jaxalign.survey.targets import Target, find_target, load_targets, targets_path
+from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
     "BENCHMARK_LABELS",
     "HARD_LABELS",
+    "OPTION",
+    "REFUSAL",
     "SMALLEST_PROBABILITY",
+    "UNPARSED",
     "Benchmark",
     "BenchmarkQuestion",
     "HardRow",
     "Instrument",
     "Item",
+    "Reading",
     "Scoring",
     "Target",
     "accuracy",
@@ -48,6 +53,7 @@ __all__ = [
     "make_scoring",
     "parse_instrument",
     "questions_for",
+    "read_written",
     "same_country",
     "scores_from_means",
     "targets_path",
