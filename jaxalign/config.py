@@ -58,6 +58,10 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.survey.constant = config_dict.placeholder(object)  # C: a number, or one per dimension
     config.survey.constant = 50.0
 
+    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control: what
+    # such a target gives is no country's.
+    config.survey.shuffle = 0
+
     config.prompt = config_dict.ConfigDict()
     config.prompt.length = 9 if small else 16  # L, in embedding rows
     # Where the search starts: texts (personas of other countries first), diverse (also facts, in
@@ -160,6 +164,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
     "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
+    "survey.shuffle": _at_least(0),
     "prompt.length": _at_least(1),
     "prompt.init": (
         lambda value: value in INITIAL or "/" in value or value.endswith(".safetensors"),
@@ -198,6 +203,22 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def to_plain(config: config_dict.ConfigDict) -> dict[str, Any]:
     """The config as nested dictionaries of plain values, as JSON would hold it."""
     return json.loads(config.to_json())
+
+
+def from_plain(plain: dict[str, Any]) -> config_dict.ConfigDict:
+    """The config that `to_plain` made plain values of.
+
+    Raises:
+      UserError: as `validate` does, or it is no nested dictionary.
+    """
+    config = base()
+    for key, value in flatten(plain).items():
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"config: {key}={value!r}: {error}") from error
+    validate(config)
+    return config
 
 
 def flatten(plain: dict[str, Any]) -> dict[str, Any]:

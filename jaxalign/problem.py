@@ -43,6 +43,7 @@ from jaxalign.survey import (
     load_benchmark,
     load_instrument,
     load_targets,
+    shuffled,
     make_scoring,
     questions_for,
 )
@@ -123,6 +124,8 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         )
     }
     formats = [parse_format(name) for name in format_names(config.objective.formats)]
+    if survey.shuffle:
+        wanted = {code: shuffled(target, survey.shuffle) for code, target in wanted.items()}
     benchmark = _load_benchmark(config)
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]

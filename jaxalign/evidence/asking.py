@@ -73,18 +73,23 @@ class Asker:
             shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
 
-    def measure(self, shares_MNA: np.ndarray, norm: str) -> tuple[np.ndarray, np.ndarray]:
+    def measure(
+        self, shares_MNA: np.ndarray, norm: str, target_GC: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Scores [M, C] and survey losses [G, M] of answers to the survey's items.
 
         Args:
           shares_MNA: N is a multiple of the items: one format after another. Scores and losses are
             means over them.
           norm: `l1` or `l2`.
+          target_GC: of G countries; the problem's own if left out.
         """
-        problem = self._problem
-        task = problem.task._replace(
+        task = self._problem.task
+        target_GC = np.asarray(task.target_GC if target_GC is None else target_GC, np.float32)
+        task = task._replace(
+            target_GC=target_GC,
             right_B=np.zeros(0, np.int32),
-            asked_GB=np.zeros((len(problem.targets), 0), np.float32),
+            asked_GB=np.zeros((len(target_GC), 0), np.float32),
             naive_QA=np.zeros(shares_MNA.shape[1:], np.float32),
         )
         measured = _measure(Objective(norm=norm), task, jnp.asarray(shares_MNA))

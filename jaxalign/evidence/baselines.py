@@ -1,5 +1,6 @@
 """What else gives which loss: the survey asked of the model in every way that needs no tuning."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,20 +49,31 @@ class Baselines:
     Args:
       asker: of the problem's model.
       problem: with one target.
+      prompt_LD: the tuned prompt.
       norm: of the loss.
     """
 
-    def __init__(self, asker: Asker, problem: Problem, norm: str):
+    def __init__(self, asker: Asker, problem: Problem, prompt_LD: np.ndarray, norm: str):
         self._asker, self._problem, self._norm = asker, problem, norm
+        self._prompt_LD = prompt_LD
+
+    @functools.cached_property
+    def naive(self) -> Method:
+        """The model as it is."""
+        return self.method(NAIVE, "reference", self._asker.ask(self._ask()))
+
+    @functools.cached_property
+    def tuned(self) -> Method:
+        """The model behind the tuned prompt."""
+        return self.method(TUNED, "tuned", self._asker.ask(self._ask(), self._prompt_LD[None]))
 
     def texts(self, texts: Texts, seed: int) -> tuple[list[Method], list[dict[str, Any]]]:
-        """Naive, persona and in-context methods; and each persona with its loss."""
+        """Persona and in-context methods; and each persona with its loss."""
         problem, target = self._problem, self._problem.targets[0]
         country = texts.countries.get(target.code, target.country)
         wordings = [*texts.personas, *texts.held_out]
         personas = [wording.format(country=country) for wording in wordings]
-        ways: dict[str, list[Asked]] = {NAIVE: self._ask()}
-        ways |= {persona: self._ask(persona) for persona in personas}
+        ways = {persona: self._ask(persona) for persona in personas}
         answers_I = fitting_answers(problem.instrument, self._loss_of_options, seed)
         order = np.random.default_rng(seed).permutation(len(answers_I))
         counts = [count for count in DEMONSTRATIONS if count < len(answers_I)]
@@ -88,7 +100,6 @@ class Baselines:
         best = self.method(BEST_PERSONA, "text", spoken, np.min, texts=personas)
         note = f"{len(personas)} wordings"
         methods = [
-            self.method(NAIVE, "reference", rows[NAIVE][None]),
             self.method(PERSONA, "text", spoken, _median, note, personas),
             best,
             *(self.method(name, "text", rows[name][None]) for name in contexts),
@@ -99,14 +110,15 @@ class Baselines:
         ]
         return methods, table
 
-    def prompts(self, prompt_LD: np.ndarray, siblings: list[Sibling], seed: int) -> list[Method]:
-        """The tuned prompt, and prompts that should not do as well."""
+    def controls(self, siblings: list[Sibling], seed: int) -> list[Method]:
+        """Soft prompts that should not do as well as the tuned one."""
+        prompt_LD = self._prompt_LD
         rng = np.random.default_rng(seed)
         noise_RLD = rng.standard_normal((RANDOM_PROMPTS, *prompt_LD.shape)).astype(np.float32)
         norms_L1 = np.linalg.norm(prompt_LD, axis=-1, keepdims=True)
         random_RLD = noise_RLD / np.linalg.norm(noise_RLD, axis=-1, keepdims=True) * norms_L1
         others = [sibling for sibling in siblings if self._is_control(sibling)]
-        prompts = [prompt_LD, *random_RLD, *(sibling.prompt_LD for sibling in others)]
+        prompts = [*random_RLD, *(sibling.prompt_LD for sibling in others)]
         shares = self._asker.ask(self._ask(), np.stack(prompts))
         note = f"{RANDOM_PROMPTS} draws with the tuned rows' norms; the median"
         methods = [
@@ -148,6 +160,26 @@ class Baselines:
             note,
             texts[chosen] if texts else None,
         )
+
+    def compare_countries(
+        self, siblings: list[Sibling], target_GC: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tuned prompt and those of other countries, each scored against each target.
+
+        Args:
+          siblings: G - 1 other countries' prompts.
+          target_GC: of this country and of the siblings, in this order.
+
+        Returns:
+          Scores [G, C] of each prompt; losses [G, G], a row for each prompt, a column for each
+          target; the naive model's losses [G].
+        """
+        prompts = np.stack([self._prompt_LD, *(sibling.prompt_LD for sibling in siblings)])
+        shares = self._asker.ask(self._ask(), prompts)
+        naive_NA = self.naive.shares_FIA.reshape(1, -1, shares.shape[-1])
+        scores_GC, loss_GG = self._asker.measure(shares, self._norm, target_GC)
+        _, naive_G1 = self._asker.measure(naive_NA, self._norm, target_GC)
+        return scores_GC, loss_GG.T, naive_G1[:, 0]
 
     def _ask(self, system: str | None = None) -> list[Asked]:
         problem = self._problem

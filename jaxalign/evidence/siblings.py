@@ -1,19 +1,23 @@
 """Other runs beside an evaluated one: prompts of other countries, and of shuffled targets."""
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 
-PROMPT = "soft_prompt.safetensors"
+from jaxalign.errors import UserError
+from jaxalign.interchange import RESULT, read_soft_prompt
+
+_NEEDED = ("config.json", "summary.json", RESULT)
 
 
 @dataclass(frozen=True, eq=False)
 class Sibling:
-    """A prompt that another run tuned for the same model.
+    """A prompt that another run tuned for the same model and survey.
 
     Attributes:
       folder: its workdir.
@@ -29,29 +33,59 @@ class Sibling:
     prompt_LD: np.ndarray
 
 
-def find_siblings(workdir: Path, config: dict[str, Any], digests: dict[str, str]) -> list[Sibling]:
-    """Finished runs in folders beside a workdir, of the same model, survey and prompt length.
-
-    Where two are for the same country, the one whose folder comes first by name is taken.
+def find_siblings(
+    workdir: Path,
+    given: Sequence[str] | None,
+    shape: tuple[int, ...],
+    digests: dict[str, str],
+) -> list[Sibling]:
+    """Finished runs of the same model, survey and prompt length; the first of each country.
 
     Args:
       workdir: of the run that is evaluated.
-      config: its config, flattened.
-      digests: of its config.json.
+      given: their workdirs; None for those in the folder of the workdir that are such runs.
+      shape: of the evaluated prompt.
+      digests: of the model and survey as they are.
+
+    Raises:
+      UserError: a given workdir is no such run.
     """
+    own = workdir.resolve()
+    folders = [Path(os.path.expanduser(each)) for each in given or ()]
+    if given is None:
+        near = own.parent.iterdir() if own.parent.is_dir() else ()
+        folders = sorted(each for each in near if each != own)
     found: dict[tuple[str, bool], Sibling] = {}
-    for folder in sorted(workdir.resolve().parent.iterdir()):
-        files = folder / "config.json", folder / "summary.json", folder / PROMPT
-        if folder == workdir.resolve() or not all(file.is_file() for file in files):
-            continue
-        record, summary = (json.loads(file.read_text(encoding="utf-8")) for file in files[:2])
-        same = all(record["digests"].get(key) == digests[key] for key in ("weights", "survey"))
-        prompt_LD = safetensors.numpy.load_file(files[2])["prompt_embeddings"]
-        if not same or prompt_LD.shape[0] != config["prompt.length"]:
-            continue
-        shuffled = bool(record["config"]["survey"].get("shuffle"))
-        key = (summary["country"], shuffled)
-        found.setdefault(
-            key, Sibling(folder, *key[:1], summary["country_name"], shuffled, prompt_LD)
-        )
+    for folder in folders:
+        sibling, fault = _read(folder, shape, digests)
+        if sibling is not None:
+            found.setdefault((sibling.country, sibling.shuffled), sibling)
+        elif given is not None:
+            raise UserError(f"--siblings={folder}: {fault}")
     return list(found.values())
+
+
+def _read(
+    folder: Path, shape: tuple[int, ...], digests: dict[str, str]
+) -> tuple[Sibling | None, str]:
+    """The run in a folder, or what keeps it from being one."""
+    if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
+        return None, f"has no {', '.join(missing)}; give the workdir of a finished run"
+    try:
+        record, summary = (_load(folder / name) for name in _NEEDED[:2])
+        prompt_LD = read_soft_prompt(folder / RESULT)
+        country, name = summary["country"], summary["country_name"]
+        theirs = {key: record["digests"][key] for key in ("weights", "survey")}
+        shuffled = bool(record["config"]["survey"].get("shuffle"))
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        return None, f"cannot be read ({error})"
+    for key, digest in theirs.items():
+        if digest != digests[key]:
+            return None, f"was tuned with another {key}"
+    if prompt_LD.shape != shape:
+        return None, f"has a prompt of {prompt_LD.shape[0]} rows in place of {shape[0]}"
+    return Sibling(folder, country, name, shuffled, prompt_LD), ""
+
+
+def _load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from jaxalign.survey.scoring import (
     make_scoring,
     scores_from_means,
 )
-from jaxalign.survey.targets import Target, find_target, load_targets, targets_path
+from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
@@ -56,5 +56,6 @@ __all__ = [
     "read_written",
     "same_country",
     "scores_from_means",
+    "shuffled",
     "targets_path",
 ]

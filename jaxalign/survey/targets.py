@@ -1,11 +1,14 @@
 """Published country scores, with their source and year."""
 
 import csv
+import dataclasses
 import math
 import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+
+import numpy as np
 
 from jaxalign.errors import UserError
 
@@ -94,3 +97,16 @@ def find_target(targets: dict[str, Target], country: str, name: str) -> Target:
             return target
     known = ", ".join(sorted(targets))
     raise UserError(f"country={country!r}: no target in {name}; it has {known}")
+
+
+def shuffled(target: Target, seed: int) -> Target:
+    """The same scores dealt out among the dimensions anew, none of them where it was.
+
+    A control: a target that is as far from the middle, and is no country's.
+    """
+    keys, values = list(target.scores), list(target.scores.values())
+    order = np.random.default_rng(seed).permutation(len(keys))
+    place = np.empty_like(order)
+    place[order] = np.roll(order, 1)  # one cycle through all, so that none stays
+    scores = {key: values[index] for key, index in zip(keys, place, strict=True)}
+    return dataclasses.replace(target, scores=scores, source=f"{target.source}, shuffled")
