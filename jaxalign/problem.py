@@ -32,13 +32,14 @@ from jaxalign.survey import (
     Benchmark,
     Instrument,
     Scoring,
+    ShareScoring,
     Target,
     find_target,
     load_benchmark,
     load_instrument,
-    load_targets,
     make_scoring,
     questions_for,
+    targets_for,
 )
 
 
@@ -47,10 +48,10 @@ class Problem:
     """A survey put to a model, and the scores it should give.
 
     Attributes:
-      instrument, scoring: the survey and its formulas.
+      instrument, scoring: the survey and how it is scored.
       targets: the scores of each of the G countries.
       folder: where the model's files lie.
-      notice: what every output of this model must say, or None.
+      notice: what every output of this model and this survey must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
@@ -60,7 +61,7 @@ class Problem:
     """
 
     instrument: Instrument
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
     folder: Path
     notice: str | None
@@ -106,7 +107,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     survey, model = config.survey, config.model
     instrument = load_instrument(survey.instrument)
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
-    targets = load_targets(survey.targets, tuple(instrument.dimensions))
+    targets = targets_for(instrument, survey.targets)
     names = country_names(config.country)
     if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
@@ -134,7 +135,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     task = make_task(
         questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
     )
-    notices = (read_notice(folder), benchmark.notice if benchmark else None)
+    notices = (read_notice(folder), instrument.notice, benchmark.notice if benchmark else None)
     problem = Problem(
         instrument=instrument,
         scoring=scoring,

@@ -14,7 +14,7 @@ from jaxalign.make_embedded.tokenizer import train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
 from jaxalign.prompts import build_questions, load_texts, load_tokenizer
-from jaxalign.survey import load_instrument, load_targets, make_scoring
+from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
 VOCABULARY = 1280
@@ -51,6 +51,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
     """
     instrument, texts = load_instrument("vsm13"), load_texts()
     scoring = make_scoring(instrument, 50.0)
+    assert isinstance(scoring, Scoring)
     targets = load_targets("hofstede2010", tuple(instrument.dimensions))
     targets_NC = np.array([list(targets[code].scores.values()) for code in texts.countries])
     answers = dict(

@@ -9,37 +9,64 @@ from jaxalign.survey.culturalbench import (
     questions_for,
     same_country,
 )
-from jaxalign.survey.instrument import Instrument, Item, load_instrument, parse_instrument
+from jaxalign.survey.instrument import (
+    DISTRIBUTION,
+    IPSATISED,
+    LINEAR,
+    Instrument,
+    Item,
+    load_instrument,
+    parse_instrument,
+    share_key,
+)
 from jaxalign.survey.scoring import (
     Scoring,
     distance,
+    distance_to_target,
     item_means,
+    knowing_nothing,
     make_scoring,
+    score_answers,
     scores_from_means,
 )
+from jaxalign.survey.share_targets import load_share_targets, targets_for
+from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, targets_path
 
 __all__ = [
     "BENCHMARK_LABELS",
+    "DISTRIBUTION",
+    "IPSATISED",
+    "LINEAR",
     "SMALLEST_PROBABILITY",
     "Benchmark",
     "BenchmarkQuestion",
     "Instrument",
     "Item",
     "Scoring",
+    "ShareScoring",
     "Target",
     "accuracy",
     "distance",
+    "distance_to_target",
     "find_target",
+    "item_distances",
     "item_means",
+    "jensen_shannon",
+    "knowing_nothing",
     "load_benchmark",
     "load_instrument",
+    "load_share_targets",
     "load_targets",
     "log_likelihood",
     "make_scoring",
     "parse_instrument",
     "questions_for",
     "same_country",
+    "score_answers",
     "scores_from_means",
+    "share_key",
+    "targets_for",
     "targets_path",
+    "wasserstein",
 ]
