@@ -65,7 +65,10 @@ def answers_table(summary: dict[str, Any]) -> str:
     rows = []
     for item in read_answers(summary):
         options = " · ".join(map(escape, item.options))
-        shares = {kind: format_shares(values) for kind, values in item.shares.items()}
+        shares = {
+            kind: format_shares(values).replace(" ", "&nbsp;")
+            for kind, values in item.shares.items()
+        }
         rows.append(
             f"<tr><td><strong>{escape(item.id)}</strong> {escape(item.text)}<br>"
             f"<small>{options}</small></td><td>{shares['target']}</td><td>{shares['naive']}</td>"
@@ -76,7 +79,8 @@ def answers_table(summary: dict[str, Any]) -> str:
     head = "".join(f'<th scope="col">{column}</th>' for column in ("item", *columns))
     body = "\n".join(rows)
     return (
-        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n"
+        f'<table class="items">\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table>\n"
         "<p>Shares of the options in percent, in their order; distances in percent of the most "
         "there is.</p>"
     )

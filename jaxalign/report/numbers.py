@@ -33,11 +33,11 @@ def format_shares(shares: Iterable[float | None]) -> str:
 
 
 def loss_unit(summary: dict[str, Any]) -> str:
-    """What the losses of a summary are: the norm, or for distributions what it takes of items."""
+    """What the losses of a summary are: the norm, or for distributions a mean over items."""
     norm = str(summary.get("norm", ""))
     if summary.get("scoring") != "distribution":
         return norm.upper()
-    return "mean % over items" if norm == "l1" else "root mean square % over items"
+    return "mean distance, %" if norm == "l1" else "root mean square distance, %"
 
 
 def baseline_name(summary: dict[str, Any]) -> str:

@@ -81,6 +81,7 @@ def render_page(run: RunFiles, svgs: dict[str, str], front: Front | None = None)
         "page.html",
         run,
         f"{country_name(summary)}: a soft prompt",
+        heading="Answers" if "answers" in svgs else "Scores",
         scores=answers_table(summary) if "answers" in svgs else _scores(summary),
         convergence=inline_svg(svgs["convergence"], "convergence"),
         profile=_answers(svgs["answers"]) if "answers" in svgs else _radar(summary, svgs["radar"]),

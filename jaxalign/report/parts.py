@@ -57,7 +57,7 @@ def fill(template: str, run: RunFiles, title: str, **parts: str) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         notice=f'<p class="note" role="note">{escape(notice)}</p>' if notice else "",
         losses=_losses(summary),
-        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) is not None),
+        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) not in (None, "")),
         reproduce=_reproduce(run.config),
         everything=_rows(_flatten(run.config).items()),
         **parts,

@@ -42,7 +42,7 @@ def make_scoring(
 
     Ipsatised scores take a respondent's mean over all items off each answer before anything else
     (Schwartz 1992: the mean rating, MRAT). Of a group that is the mean over its items' means, so
-    with W the coefficients of the corrected means, those of the means as they are are W (I − 11ᵀ/Q).
+    with W the coefficients of what is left, those of the means themselves are W (I − 11ᵀ/Q).
 
     Args:
       instrument: the survey.

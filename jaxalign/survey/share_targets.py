@@ -8,7 +8,7 @@ from jaxalign.survey.shares import PERCENT
 from jaxalign.survey.targets import Target, load_targets, read_rows, targets_path
 
 _COLUMNS = ("code", "country", "item", "option", "share", "source", "year")
-_ROUNDING = 0.015  # that the shares of an item, published with two decimals, may miss 1 by
+_ROUNDING = 0.025  # that the shares of an item, published in whole percent, may miss 1 by
 _TOLD = 20  # faults in one message: a file has hundreds of rows
 
 

@@ -118,10 +118,12 @@ def jensen_shannon(
     apart_A = (one_A - other_A) / both_A
 
     def part(share_A: jax.Array, apart_A: jax.Array) -> jax.Array:
-        # What is not chosen is kept harmless before the logarithm too: 0 × inf has no gradient.
-        there, near = share_A > 0, jnp.abs(apart_A) < 0.5
+        # What is not chosen is kept harmless before the logarithm too: 0 × inf has no gradient. A
+        # share below the smallest normal number counts as 0, or the quotient alone might be 0.
+        there, near = share_A > jnp.finfo(jnp.float32).tiny, jnp.abs(apart_A) < 0.5
         far_A = jnp.log(jnp.where(there & ~near, 2 * share_A / both_A, 1.0))
-        return share_A * jnp.where(near, jnp.log1p(jnp.where(near, apart_A, 0.0)), far_A)
+        near_A = jnp.log1p(jnp.where(near, apart_A, 0.0))
+        return share_A * jnp.where(near, near_A, far_A)
 
     parts_A = part(one_A, apart_A) + part(other_A, -apart_A)
     divergence = jnp.sum(parts_A, axis=-1) / (2 * math.log(2))
