@@ -52,14 +52,16 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.model.quantization = "none"
 
     config.survey = config_dict.ConfigDict()
-    config.survey.instrument = "vsm13"  # or the path of a YAML file
+    # vsm13, example_values, example_opinions, or the path of a YAML file
+    config.survey.instrument = "vsm13"
     config.survey.coefficients = ""  # a set of the instrument; empty for its first
-    config.survey.targets = "hofstede2010"  # `newer`, or the path of a CSV file
-    config.survey.constant = config_dict.placeholder(object)  # C: a number, or one per dimension
-    config.survey.constant = 50.0
-
-    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control: what
-    # such a target gives is no country's.
+    # `newer`, those named like an example, or the path of a CSV file
+    config.survey.targets = "hofstede2010"
+    # C: a number, or one per dimension; empty for the instrument's own, 50 for vsm13
+    config.survey.constant = config_dict.placeholder(object)
+    config.survey.constant = ""
+    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control,
+    # since what results is no country's.
     config.survey.shuffle = 0
 
     config.prompt = config_dict.ConfigDict()
@@ -137,6 +139,8 @@ def _one_of(*names: str | int) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_constant(value: Any) -> bool:
+    if value == "":
+        return True
     numbers = value if isinstance(value, (list, tuple)) and value else [value]
     return all(
         isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n)
@@ -163,7 +167,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
-    "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
+    "survey.constant": (
+        _is_constant,
+        "a number, a tuple with one for each dimension, or empty for the instrument's own",
+    ),
     "survey.shuffle": _at_least(0),
     "prompt.length": _at_least(1),
     "prompt.init": (

@@ -173,7 +173,7 @@ def evaluate(
             "title": instrument.title,
             "validated": instrument.validated,
             "items": len(instrument.items),
-            "constant": np.asarray(problem.scoring.constant_C).tolist(),
+            "constant": np.asarray(getattr(problem.scoring, "constant_C", ())).tolist(),
             "norm": config.objective.norm,
             "targets": config.survey.targets,
             "target_source": f"{target.source} ({target.year})",
@@ -220,7 +220,9 @@ def _digest(prompt_LD: np.ndarray) -> str:
 
 
 def _tell(part: str, seconds: float | None) -> None:
-    print(f"  {part:<14} {'kept from before' if seconds is None else f'{seconds:.1f} s'}", flush=True)
+    print(
+        f"  {part:<14} {'kept from before' if seconds is None else f'{seconds:.1f} s'}", flush=True
+    )
 
 
 if __name__ == "__main__":
