@@ -46,7 +46,7 @@ _COMPARE = flags.DEFINE_list("compare", None, "Evaluated workdirs for one page o
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of that page.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, random prompts and resamples.", 0)
 
-_SECOND = {"vsm13": ("vsm13-second",)}  # other wordings that come with the package
+_SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
 _FIXTURE = "fixture"
 
 
@@ -196,13 +196,13 @@ def evaluate(
 
 def _load_wordings(config: config_dict.ConfigDict) -> list[Instrument]:
     own = load_instrument(config.survey.instrument)
-    names = _WORDINGS.value or _SECOND.get(config.survey.instrument, ())
+    names = _WORDINGS.value or _SECOND.get(config.survey.instrument, [])
     others = [load_instrument(name) for name in names]
     for name, other in zip(names, others, strict=True):
         if _form(other) != _form(own):
             raise UserError(
-                f"--wordings={name}: its items are not those of {own.name}; another wording has the "
-                "same ids in the same order, with as many options"
+                f"--wordings={name}: its items are not those of {own.name}; another wording has "
+                "the same ids in the same order, with as many options"
             )
     return others
 
@@ -220,9 +220,8 @@ def _digest(prompt_LD: np.ndarray) -> str:
 
 
 def _tell(part: str, seconds: float | None) -> None:
-    print(
-        f"  {part:<14} {'kept from before' if seconds is None else f'{seconds:.1f} s'}", flush=True
-    )
+    took = "kept from before" if seconds is None else f"{seconds:.1f} s"
+    print(f"  {part:<14} {took}", flush=True)
 
 
 if __name__ == "__main__":

@@ -175,7 +175,9 @@ def measure_answers(
     return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
 
 
-def by_format(scoring: Scoring, answers_PQA: Float[Array, "P FxI A"]) -> Float[Array, "P F I A"]:
+def by_format(
+    scoring: Scoring | ShareScoring, answers_PQA: Float[Array, "P FxI A"]
+) -> Float[Array, "P F I A"]:
     """Answers to a survey alone, format by format, over the options that its items have."""
     items, options = scoring.values_QA.shape
     population, rows = answers_PQA.shape[:2]
