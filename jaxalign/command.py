@@ -102,6 +102,7 @@ def _tell(mistake: str) -> NoReturn:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     argv = list(argv)
+    configured = "config" in flags.FLAGS  # a command on a workdir needs none
     for index, argument in enumerate(argv):
         if match := re.match(r"^--?config(?:=(.*))?$", argument):
             if match[1] is not None:
@@ -110,13 +111,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 argv[index : index + 2] = [f"--config={find_config(argv[index + 1])}"]
             break
     else:
-        if not any(argument.lstrip("-") in _HELP for argument in argv):
+        asked = any(argument.lstrip("-") in _HELP for argument in argv)
+        if configured and not asked:
             raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
     # config_flags looks for overrides in sys.argv.
     sys.argv = argv
     try:
         left = flags.FLAGS(argv)
-        if flags.FLAGS.config is not None:  # --help has none
+        if configured and flags.FLAGS.config is not None:  # --help has none
             flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
     except UserError:
         raise

@@ -13,7 +13,7 @@ from jaxalign.model.llama import Frozen, Llama, Shared
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
-from jaxalign.model.weights import load_model, read_notice, save_model
+from jaxalign.model.weights import load_model, read_embeddings, read_notice, save_model
 
 __all__ = [
     "AUTO",
@@ -37,6 +37,7 @@ __all__ = [
     "quantize",
     "random_model",
     "read_config",
+    "read_embeddings",
     "read_notice",
     "resolve",
     "save_model",

@@ -9,7 +9,13 @@ from jaxalign.survey.culturalbench import (
     questions_for,
     same_country,
 )
-from jaxalign.survey.instrument import Instrument, Item, load_instrument, parse_instrument
+from jaxalign.survey.instrument import (
+    Instrument,
+    Item,
+    instrument_digest,
+    load_instrument,
+    parse_instrument,
+)
 from jaxalign.survey.scoring import (
     Scoring,
     distance,
@@ -31,6 +37,7 @@ __all__ = [
     "accuracy",
     "distance",
     "find_target",
+    "instrument_digest",
     "item_means",
     "load_benchmark",
     "load_instrument",
