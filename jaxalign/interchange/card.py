@@ -71,8 +71,8 @@ def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
         _front_matter(form, base),
         f"# Soft prompt: {country}, {survey}",
         _notice(tuned.notice),
-        f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before each "
-        f"question of the survey “{survey}”. They were searched for so that the model's answers "
+        f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before "
+        f"each question of the survey “{survey}”. They were searched for so that the model's answers "
         f"give the scores published for {country}. The model's weights were not changed. This "
         f"folder is {_CONTENT[form]}.",
         "## What it reaches",

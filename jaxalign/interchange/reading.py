@@ -40,7 +40,7 @@ def read_soft_prompt(
     where = _named(path, name)
     file = prompt_file(path, name)
     if file.suffix == ".npy":
-        return _checked(where, _read_array(file, where), "[L, D]", length, width)
+        return _checked(f"{where}: the array", _read_array(file, where), "[L, D]", length, width)
     described: tuple[Any, Any] = (None, None)
     if file != Path(os.path.expanduser(path)) and file.name == adapter.WEIGHTS:
         described = adapter.adapter_shape(file.with_name(adapter.CONFIG), where)
