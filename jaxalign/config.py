@@ -86,6 +86,9 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.objective.readout = "expected"  # expected, sampled, greedy
     config.objective.respondents = 50  # of a sampled readout
     config.objective.norm = "l1"  # l1, l2
+    # How options are presented; the loss is the mean over them. Each is ORDER or ORDER/LABELS:
+    # identity, reversed, or cyclicN; own (the survey file's), numbers, letters, or words.
+    config.objective.formats = "identity,reversed"
     config.objective.reevaluate = 5  # generations between evaluating parents anew, if sampled
     config.objective.benchmark = ""  # CulturalBench-Easy as CSV, or `fixture`: our toy questions
     # Weights of what the loss adds up; all are measured. `objective.py` tells their units.
@@ -113,6 +116,12 @@ def country_names(value: Any) -> list[str]:
         return []
     names = (name.strip().strip("'\"") for name in value)
     return list({name.casefold(): name for name in names if name}.values())
+
+
+def format_names(value: str) -> list[str]:
+    """The formats that `objective.formats` asks for, in order and each once."""
+    names = (name.strip().strip("'\"") for name in value.strip("[]() ").split(","))
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def _at_least(bound: int) -> tuple[Callable[[Any], bool], str]:
@@ -169,6 +178,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "objective.readout": _one_of("expected", "sampled", "greedy"),
     "objective.respondents": _at_least(1),
     "objective.norm": _one_of("l1", "l2"),
+    "objective.formats": (
+        lambda value: bool(format_names(value)),
+        "formats with commas between, such as identity,reversed",
+    ),
     "objective.reevaluate": _at_least(0),
     "objective.terms": (
         _are_weights,

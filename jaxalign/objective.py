@@ -26,7 +26,8 @@ BENCHMARK_TERMS = ("benchmark_nll", "benchmark_error")
 class Task(NamedTuple):
     """What is asked and what is wanted, as arrays (a pytree, an argument of the jitted step).
 
-    The survey's items are the first of the Q questions; a benchmark's B questions follow.
+    The survey's I items in each of F formats are the first of the Q questions; a benchmark's B
+    questions follow. Options stand in the survey's own order, whatever the format.
 
     Attributes:
       tokens_T, positions_T: the trie's nodes and their depths.
@@ -88,12 +89,13 @@ class Evaluation(NamedTuple):
 
     Attributes:
       loss_GP: weighted sum of the objectives; +inf where it is not finite.
-      scores_PC: scores, which no country has a part in.
+      scores_PC: scores, mean over the formats; no country has a part in them.
       answers_PQA: share of respondents for each option.
       terms_GPO: the objectives, each to be minimised, in the order of `Task.terms`: distance of the
-        scores to the target; mean total variation distance to the naive answers, in percent; mean
-        row norm of the prompt over that of real embeddings; mean negative log-likelihood of the
-        benchmark's right options, in nats; share of its questions answered wrongly, in percent.
+        scores to the target, mean over the formats; mean total variation distance to the naive
+        answers, in percent; mean row norm of the prompt over that of real embeddings; mean negative
+        log-likelihood of the benchmark's right options, in nats; share of its questions answered
+        wrongly, in percent.
     """
 
     loss_GP: Float[Array, "G P"]
@@ -146,21 +148,22 @@ def measure_answers(
     answers_PQA: Float[Array, "P Q A"],
 ) -> Evaluation:
     """Scores, objectives and losses of given answers."""
-    items, options = task.scoring.values_QA.shape
-    survey_PQA = answers_PQA[:, :items, :options]
-    scores_PC = scores_from_means(task.scoring, item_means(task.scoring, survey_PQA))
+    asked = answers_PQA.shape[1] - task.right_B.shape[0]
+    scores_PFC = scores_from_means(
+        task.scoring, item_means(task.scoring, by_format(task.scoring, answers_PQA[:, :asked]))
+    )
     moved_PQ = jnp.sum(jnp.abs(answers_PQA - jnp.asarray(task.naive_QA)[None]), axis=-1) / 2
     norms_PL = jnp.linalg.norm(population_PLD.astype(jnp.float32), axis=-1)
     norm_P = jnp.sum(norms_PL, axis=-1) / max(norms_PL.shape[1], 1)
     measured = {
-        "survey": jax.vmap(lambda target_C: distance(scores_PC, target_C, objective.norm))(
-            jnp.asarray(task.target_GC)
-        ),
-        "naive_distance": 100.0 * jnp.mean(moved_PQ[:, :items], axis=-1),
+        "survey": jax.vmap(
+            lambda target_C: jnp.mean(distance(scores_PFC, target_C, objective.norm), axis=-1)
+        )(jnp.asarray(task.target_GC)),
+        "naive_distance": 100.0 * jnp.mean(moved_PQ[:, :asked], axis=-1),
         "prompt_norm": norm_P / task.row_norm,
     }
     if task.right_B.shape[0]:
-        arguments = answers_PQA[:, items:], task.right_B, task.asked_GB
+        arguments = answers_PQA[:, asked:], task.right_B, task.asked_GB
         measured["benchmark_nll"] = -log_likelihood(*arguments).T
         measured["benchmark_error"] = 100.0 * (1.0 - accuracy(*arguments).T)
     shape = measured["survey"].shape
@@ -170,6 +173,13 @@ def measure_answers(
     loss_GP = sum(
         weight * terms_GPO[..., task.terms.index(name)] for name, weight in objective.weights
     )
-    return Evaluation(
-        jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf), scores_PC, answers_PQA, terms_GPO
-    )
+    loss_GP = jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf)
+    return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
+
+
+def by_format(scoring: Scoring, answers_PQA: Float[Array, "P FxI A"]) -> Float[Array, "P F I A"]:
+    """Answers to a survey alone, format by format, over the options that its items have."""
+    items, options = scoring.values_QA.shape
+    population, rows = answers_PQA.shape[:2]
+    shape = (population, rows // items, items, answers_PQA.shape[2])
+    return answers_PQA.reshape(shape)[..., :options]

@@ -63,6 +63,7 @@ def tell_before(
         f"{config.model.dtype}",
         "device": describe_device(),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
+        "formats": ", ".join(shown.name for shown in problem.questions.formats),
         "target": _targets(config, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
         f"{problem.model_config.width}, {search.generations} generations",

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 
-from jaxalign.config import ALL, country_names
+from jaxalign.config import ALL, country_names, format_names
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
 from jaxalign.model import (
@@ -26,7 +26,13 @@ from jaxalign.model import (
     weights_digest,
 )
 from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
-from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
+from jaxalign.prompts import (
+    Questions,
+    build_questions,
+    load_texts,
+    load_tokenizer,
+    parse_format,
+)
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
     Benchmark,
@@ -117,6 +123,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
             find_target(targets, name, f"survey.targets={survey.targets}") for name in names
         )
     }
+    formats = [parse_format(name) for name in format_names(config.objective.formats)]
     benchmark = _load_benchmark(config)
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]
@@ -126,7 +133,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     tokenizer = load_tokenizer(folder)
-    questions = build_questions(instrument, tokenizer, benchmark=asked)
+    questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
     graphdef, weights, _ = load_model(folder, model.dtype)

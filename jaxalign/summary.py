@@ -108,6 +108,7 @@ def summarise(
         "constant": [float(value) for value in constant_C],
         "readout": config.objective.readout,
         "norm": config.objective.norm,
+        "formats": [shown.name for shown in problem.questions.formats],
         "targets": config.survey.targets,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(tokens / seconds) if seconds else None,

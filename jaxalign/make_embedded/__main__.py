@@ -10,23 +10,31 @@ from absl import app, flags
 
 from jaxalign.make_embedded.examples import Examples
 from jaxalign.make_embedded.respondents import country_answers
-from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
-from jaxalign.prompts import build_questions, load_texts, load_tokenizer
+from jaxalign.prompts import build_questions, load_texts, load_tokenizer, parse_format
 from jaxalign.survey import load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
-VOCABULARY = 1280
+WORDINGS = ("vsm13", "vsm13-second")
+# The first is the usual one. All orders under each kind of label, as whoever compares them expects
+# of a model that reads what the options say.
+FORMATS = tuple(
+    f"{order}{labels}"
+    for labels in ("", "/letters", "/words")
+    for order in ("identity", "reversed", "cyclic1", "cyclic2", "cyclic3", "cyclic4")
+)
+VOCABULARY = 1536
 ARCHITECTURE = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 128,
     "intermediate_size": 352,
     "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-5,
@@ -35,7 +43,7 @@ ARCHITECTURE = {
 }
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 2200, "Training steps.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 4000, "Training steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
 
@@ -49,7 +57,8 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
       batch_size: personas per step.
       seed: of respondents, weights and batches.
     """
-    instrument, texts = load_instrument("vsm13"), load_texts()
+    instruments, texts = [load_instrument(name) for name in WORDINGS], load_texts()
+    instrument, formats = instruments[0], [parse_format(name) for name in FORMATS]
     scoring = make_scoring(instrument, 50.0)
     targets = load_targets("hofstede2010", tuple(instrument.dimensions))
     targets_NC = np.array([list(targets[code].scores.values()) for code in texts.countries])
@@ -58,7 +67,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
     )
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary)
-        train_tokenizer(instrument, texts, draft, VOCABULARY)
+        train_tokenizer(corpus(instruments, formats, texts), draft, VOCABULARY)
         tokenizer = load_tokenizer(draft)
         special = {
             "bos_token_id": tokenizer.bos_token_id,
@@ -75,11 +84,14 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
                 flush=True,
             )
 
-        questions = build_questions(instrument, tokenizer)
+        asked = [
+            build_questions(wording, tokenizer, formats=[shown])
+            for wording in instruments
+            for shown in formats
+        ]
         _, params = train(
             config,
-            Examples(tokenizer, questions.trie, texts, answers),
-            questions.answer_ids_QA[0],
+            Examples(tokenizer, asked, texts, answers),
             steps=steps,
             batch_size=batch_size,
             seed=seed,

@@ -35,7 +35,6 @@ def logits_at_answers(model: Llama, batch: Batch) -> jax.Array:
 def train(
     config: LlamaConfig,
     examples: Examples,
-    answer_ids_A: np.ndarray,
     *,
     steps: int,
     batch_size: int,
@@ -47,7 +46,6 @@ def train(
     Args:
       config: architecture with a tied head.
       examples: where batches come from.
-      answer_ids_A: tokens of the options, equal for all items.
       steps: of the optimizer.
       batch_size: examples per step.
       seed: of weights and batches.
@@ -62,7 +60,8 @@ def train(
 
     def loss(params: Any, batch: Batch) -> jax.Array:
         logits_BQV = logits_at_answers(nnx.merge(graphdef, params), batch)
-        options_BQA = jax.nn.log_softmax(logits_BQV, axis=-1)[..., answer_ids_A]
+        logs_BQV = jax.nn.log_softmax(logits_BQV, axis=-1)
+        options_BQA = jnp.take_along_axis(logs_BQV, batch.answer_ids_BQA, axis=-1)
         kl_BQ = jnp.sum(jax.scipy.special.xlogy(batch.target_BQA, batch.target_BQA), axis=-1)
         return jnp.mean(kl_BQ - jnp.sum(batch.target_BQA * options_BQA, axis=-1))
 

@@ -31,6 +31,7 @@ SETTINGS = (
     "search.generations",
     "objective.readout",
     "objective.norm",
+    "objective.formats",
 )
 
 # The plots' colours, which the page swaps for its own so that they follow light and dark.

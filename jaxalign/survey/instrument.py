@@ -12,9 +12,10 @@ import yaml
 
 from jaxalign.errors import UserError
 
-PACKAGED = {"vsm13": "vsm13.yaml"}
+PACKAGED = {"vsm13": "vsm13.yaml", "vsm13-second": "vsm13_second.yaml"}
+INSTRUCTED = ("numbers", "letters", "words")  # labels that a format may use
 _KEYS = {
-    "name", "title", "language", "validated", "instruction",
+    "name", "title", "language", "validated", "instruction", "instructions",
     "scales", "stems", "items", "dimensions", "coefficients",
 }  # fmt: skip
 
@@ -51,7 +52,7 @@ class Instrument:
     Attributes:
       name: short name; title: for people.
       validated: whether the wording has been validated; ours has not.
-      instruction: how to answer, printed after the options.
+      instruction: how to answer; instructions: the same for other labels, by their name.
       items: Q items, in the order of all `_Q` arrays.
       dimensions: key to name of the C dimensions, in the order of all `_C` arrays.
       coefficients: set name to {dimension: {item id: coefficient}}; the first set is the default.
@@ -62,6 +63,7 @@ class Instrument:
     language: str
     validated: bool
     instruction: str
+    instructions: dict[str, str]
     items: tuple[Item, ...]
     dimensions: dict[str, str]
     coefficients: dict[str, dict[str, dict[str, float]]]
@@ -121,7 +123,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
     faults: list[str] = []
     if not isinstance(raw, dict):
         raise UserError(f"{source}: expected a mapping with the keys {', '.join(sorted(_KEYS))}")
-    for key in sorted(_KEYS - {"language", "validated"} - set(raw)):
+    for key in sorted(_KEYS - {"language", "validated", "instructions"} - set(raw)):
         faults.append(f"key {key!r} is missing")
     for key in sorted(set(map(str, raw)) - _KEYS):
         faults.append(f"unknown key {key!r} (known: {', '.join(sorted(_KEYS))})")
@@ -131,6 +133,10 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
     if not isinstance(raw.get("validated", False), bool):
         faults.append(f"validated must be true or false, not {raw['validated']!r}")
 
+    instructions = _mapping(raw, "instructions", faults)
+    for key, instruction in instructions.items():
+        if key not in INSTRUCTED or not _is_text(instruction):
+            faults.append(f"instructions.{key} must be a text for one of {', '.join(INSTRUCTED)}")
     stems = _mapping(raw, "stems", faults)
     for key, stem_text in stems.items():
         if not _is_text(stem_text):
@@ -190,6 +196,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         language=raw.get("language", "en"),
         validated=raw.get("validated", False),
         instruction=raw["instruction"].strip(),
+        instructions={name: text.strip() for name, text in instructions.items()},
         items=tuple(items),
         dimensions=dimensions,
         coefficients=coefficients,

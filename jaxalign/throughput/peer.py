@@ -180,16 +180,18 @@ def numpy_losses(
     shares_PQA = np.exp(logits_PQA - logits_PQA.max(-1, keepdims=True))
     shares_PQA /= shares_PQA.sum(-1, keepdims=True)
     items, options = scoring.values_QA.shape
-    means_PQ = (shares_PQA[:, :items, :options] * scoring.values_QA).sum(-1)
-    scores_PC = means_PQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C
+    formats = len(problem.questions.formats)
+    asked_PFQA = shares_PQA[:, : formats * items, :options].reshape(-1, formats, items, options)
+    means_PFQ = (asked_PFQA * scoring.values_QA).sum(-1)
+    scores_PFC = means_PFQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C
     dimensions = problem.instrument.dimensions
     target_GC = np.array([[each.scores[key] for key in dimensions] for each in problem.targets])
-    difference_GPC = scores_PC[None] - target_GC[:, None]
+    difference_GPFC = scores_PFC[None] - target_GC[:, None, None]
     if config.objective.norm == "l1":
-        distance_GP = np.abs(difference_GPC).sum(-1)
+        distance_GPF = np.abs(difference_GPFC).sum(-1)
     else:
-        distance_GP = np.sqrt((difference_GPC**2).sum(-1))
-    return config.objective.terms.survey * distance_GP
+        distance_GPF = np.sqrt((difference_GPFC**2).sum(-1))
+    return config.objective.terms.survey * distance_GPF.mean(-1)
 
 
 def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:
