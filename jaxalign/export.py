@@ -16,12 +16,12 @@ from absl import flags
 
 from jaxalign import command
 from jaxalign.errors import UserError
-from jaxalign.interchange import FORMATS, export
+from jaxalign.interchange import WRITERS, export
 from jaxalign.report import print_header
 from jaxalign.report.numbers import format_loss
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a finished run.")
-_FORMAT = flags.DEFINE_enum("format", "peft", list(FORMATS), "What to write.")
+_FORMAT = flags.DEFINE_enum("format", "peft", list(WRITERS), "What to write.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder to write; it may hold an earlier export.")
 flags.adopt_module_key_flags(command)
 

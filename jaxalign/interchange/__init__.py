@@ -5,11 +5,11 @@ engines take in place of text, are written. None of these tools is needed for it
 """
 
 from jaxalign.interchange.exporting import export
-from jaxalign.interchange.formats import FORMATS
 from jaxalign.interchange.reading import prompt_file, read_population, read_soft_prompt
+from jaxalign.interchange.writers import WRITERS
 
 __all__ = [
-    "FORMATS",
+    "WRITERS",
     "export",
     "prompt_file",
     "read_population",

@@ -14,9 +14,9 @@ HERE = "path/to/this/folder"  # in the snippets
 _LOSSES = {"constant answer": "constant", "naive": "naive", "tuned": "best"}
 _CONTENT = {
     "peft": "a PEFT prompt-tuning adapter: `adapter_config.json` and `adapter_model.safetensors`",
-    "prompt_embeds": "whole questions as embeddings: in `prompt_embeds.safetensors` one float32 "
-    "tensor per item, the soft prompt's rows and then those of the question; in `index.json` its "
-    "texts and the tokens of its options",
+    "prompt_embeds": "whole questions as embeddings: `prompt_embeds.safetensors` has a float32 "
+    "tensor for each item, the soft prompt's rows and then those of the question; `index.json` the "
+    "texts and the tokens of the options",
     "npy": "the rows as a numpy array, float32",
 }
 _LOADING = {
@@ -47,7 +47,7 @@ _MORE = {
     "by the tokenizer's chat template.",
     "prompt_embeds": "vLLM's server (`--enable-prompt-embeds`) takes the same tensor through "
     "`torch.save`, in base64; SGLang takes it as a list of rows, `input_embeds`; transformers as "
-    "`inputs_embeds`. The answer is the next token, one of the item's `option_tokens`.",
+    "`inputs_embeds`. The answer is the next token, one of its `option_tokens`.",
     "npy": "To search on from it: `python -m jaxalign.train … "
     "--config.prompt.init={here}/soft_prompt.npy`.",
 }
@@ -72,9 +72,9 @@ def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
         f"# Soft prompt: {country}, {survey}",
         _notice(tuned.notice),
         f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before "
-        f"each question of the survey “{survey}”. They were searched for so that the model's answers "
-        f"give the scores published for {country}. The model's weights were not changed. This "
-        f"folder is {_CONTENT[form]}.",
+        f"each question of the survey “{survey}”. They were searched for so that its answers give "
+        f"the scores published for {country}. The model's weights were not changed. This folder is "
+        f"{_CONTENT[form]}.",
         "## What it reaches",
         _table(
             ["", f"loss ({tuned.norm})"],

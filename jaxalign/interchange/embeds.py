@@ -13,45 +13,62 @@ import numpy as np
 
 from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.tuned import TunedPrompt
-from jaxalign.prompts import encode, option_ids, question_text, render_chat
+from jaxalign.prompts import (
+    USUAL,
+    Format,
+    encode,
+    option_ids,
+    parse_format,
+    question_text,
+    render_chat,
+)
 from jaxalign.survey import Instrument, Item
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One item of a survey as the model reads it.
+    """One item of a survey as the model reads it in one format.
 
     Attributes:
+      tensor: what its tensor is called: the item's id, and the format where it is not the usual.
       item: of the survey.
+      shown: the format.
       text: rendered by the chat template, up to where the answer begins.
       tokens: of the text.
-      option_tokens: the token that stands for each option.
+      option_tokens: the token that stands for each option, in the survey's order.
     """
 
+    tensor: str
     item: Item
+    shown: Format
     text: str
     tokens: tuple[int, ...]
     option_tokens: tuple[int, ...]
 
 
-def ask(instrument: Instrument, tokenizer: Any) -> tuple[Question, ...]:
-    """The questions of a survey, in its order.
+def ask(
+    instrument: Instrument, tokenizer: Any, formats: Sequence[str] = ("identity",)
+) -> tuple[Question, ...]:
+    """The questions of a survey, all items in one format before the next.
 
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
     """
     questions = []
-    for item in instrument.items:
-        text = render_chat(tokenizer, question_text(instrument, item))
-        options = option_ids(tokenizer, text, item.labels, f"item {item.id}")
-        questions.append(Question(item, text, tuple(encode(tokenizer, text)), tuple(options)))
+    for shown in map(parse_format, formats):
+        for item in instrument.items:
+            name = item.id if shown == USUAL else f"{item.id}:{shown.name}"
+            text = render_chat(tokenizer, question_text(instrument, item, shown))
+            options = option_ids(tokenizer, text, shown.labels_of(item), f"item {name}")
+            tokens = encode(tokenizer, text)
+            questions.append(Question(name, item, shown, text, tuple(tokens), tuple(options)))
     return tuple(questions)
 
 
 def tensors_of(
     questions: Sequence[Question], rows: Mapping[int, np.ndarray], prompt_LD: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """For each item's id the soft prompt and then the question, float32 [L + tokens, D].
+    """For each question by name the soft prompt and then the text, float32 [L + tokens, D].
 
     float32 loses nothing of either; an engine casts to its own type, as the model casts the prompt.
 
@@ -61,13 +78,13 @@ def tensors_of(
       prompt_LD: the soft prompt.
     """
     return {
-        question.item.id: np.stack([*prompt_LD, *(rows[token] for token in question.tokens)])
+        question.tensor: np.stack([*prompt_LD, *(rows[token] for token in question.tokens)])
         for question in questions
     }
 
 
 def index_of(questions: Sequence[Question], tuned: TunedPrompt, base: BaseModel) -> dict[str, Any]:
-    """What the tensors hold: of what, and for each item its texts, its options and their tokens."""
+    """What the tensors hold: for which model, and of each its texts, options and their tokens."""
     rows, width = tuned.prompt_LD.shape
     return {
         "notice": tuned.notice,
@@ -77,13 +94,15 @@ def index_of(questions: Sequence[Question], tuned: TunedPrompt, base: BaseModel)
         "survey": tuned.instrument.title,
         "soft_prompt_rows": rows,
         "width": width,
-        "items": [
+        "questions": [
             {
-                "id": question.item.id,
-                "item": question.item.text,
+                "tensor": question.tensor,
+                "item": question.item.id,
+                "item_text": question.item.text,
+                "format": question.shown.name,
                 "text": question.text,
                 "rows": rows + len(question.tokens),
-                "labels": question.item.labels,
+                "labels": question.shown.labels_of(question.item),
                 "options": question.item.options,
                 "values": question.item.values,
                 "option_tokens": question.option_tokens,

@@ -7,8 +7,8 @@ from jaxalign.errors import UserError
 from jaxalign.interchange.base import BaseModel, find_base
 from jaxalign.interchange.card import countries_card, model_card
 from jaxalign.interchange.folder import write_export
-from jaxalign.interchange.formats import FORMATS
 from jaxalign.interchange.tuned import TunedPrompt, countries_of, read_tuned
+from jaxalign.interchange.writers import WRITERS
 
 
 def export(workdir: Path, form: str, output: Path) -> tuple[list[TunedPrompt], list[str]]:
@@ -17,7 +17,7 @@ def export(workdir: Path, form: str, output: Path) -> tuple[list[TunedPrompt], l
     Args:
       workdir: of a finished run; of one for several countries, whose prompts then go to a folder
         CODE each, or its `countries/CODE`.
-      form: one of FORMATS.
+      form: one of WRITERS.
       output: folder that is made, or replaced if it holds an earlier export.
 
     Returns:
@@ -45,7 +45,7 @@ def _files(
     form: str, prompts: dict[str, TunedPrompt], base: BaseModel
 ) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file, one country's at a time."""
-    write = FORMATS[form](base, next(iter(prompts.values())))
+    write = WRITERS[form](base, next(iter(prompts.values())))
     for place, tuned in prompts.items():
         for name, content in write(tuned).items():
             yield place + name, content

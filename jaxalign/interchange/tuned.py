@@ -29,6 +29,7 @@ class TunedPrompt:
       scores: of each dimension, by its name: target, naive and tuned.
       target_source: where the target is from.
       constant: C of each dimension.
+      formats: in which the survey was asked.
       draws: fresh samples that the tuned loss is the mean of; 0 where nothing is sampled.
       search: what was done at what cost, name to words.
       command: that was run.
@@ -48,6 +49,7 @@ class TunedPrompt:
     scores: dict[str, tuple[float | None, ...]]
     target_source: str
     constant: tuple[float, ...]
+    formats: tuple[str, ...]
     draws: int
     search: dict[str, str]
     command: str
@@ -90,6 +92,7 @@ def read_tuned(folder: Path) -> TunedPrompt:
             "scores": _scores(summary),
             "target_source": str(summary["target_source"]),
             "constant": tuple(float(value) for value in summary["constant"]),
+            "formats": tuple(map(str, summary["formats"])),
             "draws": int(summary.get("rescored", {}).get("draws", 0)),
             "search": {
                 "strategy": str(summary["strategy"]),
@@ -98,6 +101,7 @@ def read_tuned(folder: Path) -> TunedPrompt:
                 "evaluations": f"{int(summary['evaluations']):,} soft prompts",
                 "seed": str(config["seed"]),
                 "readout": str(summary["readout"]),
+                "formats": ", ".join(map(str, summary["formats"])),
                 "hardware": str(summary["hardware"]),
                 "jaxalign": str(record["versions"]["jaxalign"]),
             },

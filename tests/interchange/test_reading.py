@@ -36,7 +36,9 @@ def adapter(folder: Path, config=CONFIG, tensors: dict | None = None) -> Path:
 
 
 def refused(path, said: str, **sizes) -> None:
-    with pytest.raises(UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$") as error:
+    with pytest.raises(
+        UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$"
+    ) as error:
         read_soft_prompt(path, "prompt.init", **sizes)
     assert re.search(said, str(error.value)), str(error.value)
 

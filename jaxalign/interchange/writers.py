@@ -1,4 +1,4 @@
-"""The formats of an export: name ─► what writes one country's files."""
+"""What an export may be: name ─► what writes one country's files."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def prompt_embeds(base: BaseModel, run: TunedPrompt) -> Writer:
                 f"--format=prompt_embeds: the {name} changed since the run, so these would not be "
                 "the questions that it asked; put back what it had, or take another --format"
             )
-    questions = ask(run.instrument, load_tokenizer(folder))
+    questions = ask(run.instrument, load_tokenizer(folder), run.formats)
     tokens = sorted({token for question in questions for token in question.tokens})
     rows = dict(zip(tokens, read_embeddings(folder, tokens), strict=True))
 
@@ -73,7 +73,7 @@ def npy(base: BaseModel, run: TunedPrompt) -> Writer:
 
 
 # Each is given the base model and any prompt of the run, for what its countries share.
-FORMATS: dict[str, Callable[[BaseModel, TunedPrompt], Writer]] = {
+WRITERS: dict[str, Callable[[BaseModel, TunedPrompt], Writer]] = {
     "peft": peft,
     "prompt_embeds": prompt_embeds,
     "npy": npy,
