@@ -67,8 +67,9 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.prompt = config_dict.ConfigDict()
     config.prompt.length = 9 if small else 16  # L, in embedding rows
     # Where the search starts: texts (personas of other countries first), diverse (also facts, in
-    # turn), mixtures of texts, vocabulary, normal; or the path of a soft prompt's .safetensors
-    # file, or of another run's workdir, whose population is taken over.
+    # turn), mixtures of texts, vocabulary, normal; or a path: a soft prompt's .safetensors or .npy
+    # file, the folder of a PEFT prompt-tuning adapter, or another run's workdir, whose population
+    # is taken over.
     config.prompt.init = "texts"
     config.prompt.texts = ""  # a YAML file with texts of your own, beside the packaged ones
     config.prompt.position = "first"  # before everything else, as PEFT has it
@@ -174,8 +175,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "survey.shuffle": _at_least(0),
     "prompt.length": _at_least(1),
     "prompt.init": (
-        lambda value: value in INITIAL or "/" in value or value.endswith(".safetensors"),
-        f"{', '.join(INITIAL)}, or the path of a .safetensors file or a workdir",
+        lambda value: value in INITIAL or "/" in value or value.endswith((".safetensors", ".npy")),
+        f"{', '.join(INITIAL)}, or a path: a .safetensors or .npy file, the folder of a PEFT "
+        "adapter (./NAME), or a workdir",
     ),
     "prompt.position": _one_of("first"),
     "search.space": _one_of("full", "subspace", "texts"),

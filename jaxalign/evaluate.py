@@ -24,7 +24,7 @@ from jaxalign.config import EMBEDDED, from_plain, to_plain, validate
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
-from jaxalign.interchange import RESULT, read_soft_prompt
+from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.problem import load_problem
 from jaxalign.record import make_run_record
 from jaxalign.report import print_header

@@ -42,6 +42,7 @@ from jaxalign.survey import (
     ShareScoring,
     Target,
     find_target,
+    instrument_digest,
     load_benchmark,
     load_instrument,
     make_scoring,
@@ -86,7 +87,6 @@ class Problem:
         trie = self.questions.trie
         parts = {
             "architecture": repr(self.model_config).encode(),
-            "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
             "target": json.dumps(
                 [(target.code, target.scores) for target in self.targets], sort_keys=True
             ).encode(),
@@ -103,7 +103,8 @@ class Problem:
             ),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
-        return {"weights": weights_digest(self.folder)} | digests
+        survey = {"survey": instrument_digest(self.instrument)}
+        return {"weights": weights_digest(self.folder)} | survey | digests
 
 
 def load_problem(config: config_dict.ConfigDict) -> Problem:

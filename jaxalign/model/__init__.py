@@ -16,7 +16,7 @@ from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
 from jaxalign.model.vocabulary import Vocabulary, read_vocabulary
-from jaxalign.model.weights import load_model, read_notice, save_model
+from jaxalign.model.weights import load_model, read_embeddings, read_notice, save_model
 
 __all__ = [
     "AUTO",
@@ -44,6 +44,7 @@ __all__ = [
     "quantize",
     "random_model",
     "read_config",
+    "read_embeddings",
     "read_notice",
     "read_stop_ids",
     "read_vocabulary",

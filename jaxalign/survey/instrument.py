@@ -1,6 +1,8 @@
 """A survey as data: items, scales, and how answers become scores, read from YAML."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -137,6 +139,12 @@ def load_instrument(name: str) -> Instrument:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     return parse_instrument(raw, str(path))
+
+
+def instrument_digest(instrument: Instrument) -> str:
+    """SHA-256 of everything that a survey says."""
+    content = json.dumps(asdict(instrument), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def parse_instrument(raw: Any, source: str) -> Instrument:
