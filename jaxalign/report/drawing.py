@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.font_manager
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,6 +45,7 @@ RC = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "svg.fonttype": "none",  # text stays text: searchable, small, and the page can colour it
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _LONGEST = 28  # letters of a name
@@ -192,3 +194,9 @@ def last_finite(values: np.ndarray) -> float:
     """Returns the last finite value, NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else math.nan
+
+
+def drawable(text: str) -> bool:
+    """Whether the plots' font has every letter of a text."""
+    font = matplotlib.font_manager.get_font(matplotlib.font_manager.findfont("DejaVu Sans"))
+    return set(map(ord, text)) <= font.get_charmap().keys()

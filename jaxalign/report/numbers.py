@@ -1,8 +1,10 @@
 """How a number is written, the same in the terminal, the plots and the page."""
 
 import math
+from collections.abc import Callable, Sequence
 
 MISSING = "–"
+_MINUS = "\N{MINUS SIGN}"
 
 
 def format_loss(loss: float | None) -> str:
@@ -17,7 +19,42 @@ def format_score(score: float | None) -> str:
     if score is None or not math.isfinite(score):
         return MISSING
     text = f"{score:.1f}"
-    return "0.0" if text == "-0.0" else text.replace("-", "\N{MINUS SIGN}")
+    return "0.0" if text == "-0.0" else text.replace("-", _MINUS)
+
+
+def format_difference(difference: float | None) -> str:
+    """Writes a difference of losses or scores as a loss with its sign."""
+    text = format_loss(None if difference is None else abs(difference))
+    if text == MISSING or not difference:
+        return text
+    return f"{_MINUS if difference < 0 else '+'}{text}"
+
+
+def format_decimals(value: float | None, decimals: int = 2) -> str:
+    """Writes a number with so many decimals."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:.{decimals}f}".replace("-", _MINUS)
+
+
+def format_percent(share: float | None, decimals: int = 1) -> str:
+    """Writes a share of 1 in percent."""
+    text = format_decimals(None if share is None else 100 * share, decimals)
+    return text if text == MISSING else f"{text}%"
+
+
+def format_p(p: float | None) -> str:
+    """Writes a p-value with three decimals, or as below 0.001."""
+    if p is None or not math.isfinite(p):
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def format_interval(
+    interval: Sequence[float | None] | None, write: Callable[[float | None], str] = format_loss
+) -> str:
+    """Writes both ends of an interval, joined by a word, since ends may be below zero."""
+    return MISSING if interval is None else f"{write(interval[0])} to {write(interval[1])}"
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ from jaxalign.report import plots
 from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report.front_plot import explain_front, plot_front
 from jaxalign.report.numbers import distance, format_score
-from jaxalign.report.parts import country_name, fill, inline_svg
+from jaxalign.report.parts import country_name, fill, inline_svg, limits
 
 _FRONT_FILES = "".join(
     f',\n<a href="{path}">{path.removeprefix("../")}</a>'
@@ -78,7 +78,7 @@ def render_page(run: RunFiles, svgs: dict[str, str], front: Front | None = None)
         radar=inline_svg(svgs["radar"], "radar"),
         front="" if front is None else _front(front, svgs.get("front")),
         front_files=_FRONT_FILES if "front" in svgs else "",
-        constant=_constant(summary),
+        limits=limits(summary.get("constant")),
     )
 
 
@@ -108,11 +108,3 @@ def _front(front: Front, svg: str | None) -> str:
         f"{inline_svg(svg, 'front')}\n<figcaption>{words}</figcaption>\n</figure>\n"
     )
 
-
-def _constant(summary: dict[str, Any]) -> str:
-    constant = summary.get("constant")
-    if constant is None:
-        return ""
-    values = constant if isinstance(constant, list) else [constant]
-    texts = [f"{value:g}" for value in values]
-    return f" (here {escape(texts[0] if len(set(texts)) == 1 else ', '.join(texts))})"

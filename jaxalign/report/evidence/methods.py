@@ -1,0 +1,114 @@
+"""The methods side by side: losses with intervals, scores, and how far the tuned prompt is ahead."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxalign.report.evidence.rows_plot import Mark, plot_rows
+from jaxalign.report.evidence.section import (
+    Section,
+    cell,
+    drawn,
+    ends,
+    figure,
+    html_table,
+    render,
+    write_csv,
+)
+from jaxalign.report.numbers import (
+    MISSING,
+    format_difference,
+    format_interval,
+    format_loss,
+    format_score,
+)
+
+GROUPS = {  # as evaluation.json has them: what stands over their rows, and their marks
+    "tuned": ("found by the search", "tuned"),
+    "reference": ("references", "naive"),
+    "text": ("texts before the question", "persona"),
+    "control": ("controls", "control"),
+}
+
+
+def write_methods(evaluation: dict[str, Any], folder: Path) -> Section:
+    """Writes methods.csv and the plot of the losses into the folder; returns the section."""
+    methods, dimensions = evaluation["methods"], list(evaluation["target"])
+    columns = ["method", "group", "loss", "low", "high", "spread_low", "spread_high"]
+    columns += ["difference", "difference_low", "difference_high", *dimensions, "note"]
+    lines = [_line(method, dimensions) for method in methods]
+    for persona in evaluation["personas"] or ():
+        group = "persona, held out" if persona["held_out"] else "persona"
+        blank = [None] * (len(columns) - 3)
+        lines.append([persona["text"], group, persona["loss"], *blank])
+    notice = evaluation["notice"]
+    written = write_csv(folder / "methods.csv", columns, lines, notice)
+    groups = {
+        head: [
+            (method["name"], [Mark(mark, method["loss"], method["interval"], method["spread"])])
+            for method in of_group
+        ]
+        for head, mark, of_group in grouped(methods)
+    }
+    plot_rows(groups, "Loss of each method", notice, folder / "methods")
+    html = render(
+        "methods",
+        figure=figure(folder, "methods", "Loss of each method; the values are in the table below"),
+        table=_table(evaluation),
+        personas=_personas(evaluation["personas"] or []),
+    )
+    return Section(html, (written, *drawn("methods")))
+
+
+def grouped(methods: list[dict[str, Any]]) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """The methods by group: its head, its mark, and its methods in their order."""
+    for group in dict.fromkeys(method["group"] for method in methods):
+        head, mark = GROUPS.get(group, (group, "control"))
+        yield head, mark, [method for method in methods if method["group"] == group]
+
+
+def _line(method: dict[str, Any], dimensions: list[str]) -> list[Any]:
+    difference = method["difference"] or {"mean": None, "interval": None}
+    scores = method["scores"] or {}
+    return [
+        method["name"], method["group"], method["loss"], *ends(method["interval"]),
+        *ends(method["spread"]), difference["mean"], *ends(difference["interval"]),
+        *(scores.get(key) for key in dimensions), method["note"],
+    ]  # fmt: skip
+
+
+def _table(evaluation: dict[str, Any]) -> str:
+    target = evaluation["target"]
+    columns = ["method", "loss", "95% interval", "range", "tuned minus it", *target]
+    blank = [""] * (len(columns) - len(target) - 1)
+    rows = [["published", *blank, *map(format_score, target.values())]]
+    for head, _, methods in grouped(evaluation["methods"]):
+        rows.append([head])
+        rows += [_row(method, list(target)) for method in methods]
+    return html_table(columns, rows, kind="sticky", strong="tuned")
+
+
+def _row(method: dict[str, Any], dimensions: list[str]) -> list[str]:
+    scores, difference = method["scores"] or {}, MISSING
+    if method["difference"]:
+        interval = format_interval(method["difference"]["interval"], format_difference)
+        difference = cell(format_difference(method["difference"]["mean"]), interval)
+    return [
+        cell(method["name"], method["note"]),
+        format_loss(method["loss"]),
+        format_interval(method["interval"]),
+        format_interval(method["spread"]),
+        difference,
+        *(format_score(scores.get(key)) for key in dimensions),
+    ]
+
+
+def _personas(personas: list[dict[str, Any]]) -> str:
+    if not personas:
+        return ""
+    rows = [
+        [each["text"], format_loss(each["loss"]), "yes" if each["held_out"] else "no"]
+        for each in sorted(personas, key=lambda each: (each["loss"] is None, each["loss"]))
+    ]
+    table = html_table(["persona", "loss", "held out"], rows, kind="texts")
+    return f"<details>\n<summary>Every wording of the persona</summary>\n{table}\n</details>"
