@@ -179,9 +179,9 @@ def save(figure: Figure, stem: Path) -> None:
     write_file(stem.with_name(f"{stem.name}.svg"), svg.getvalue())
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = _LONGEST) -> str:
     """A name, cut where it would take the plot's place."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def as_array(values: Iterable[float | None]) -> np.ndarray:

@@ -107,4 +107,3 @@ def _front(front: Front, svg: str | None) -> str:
         '<figure role="img" aria-label="Objectives of the front; the values are in pareto.csv">\n'
         f"{inline_svg(svg, 'front')}\n<figcaption>{words}</figcaption>\n</figure>\n"
     )
-

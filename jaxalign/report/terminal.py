@@ -97,7 +97,9 @@ def _score_table(summary: dict[str, Any]) -> Table:
     country = summary.get("country_name") or summary["country"]
     names = summary.get("dimension_names") or {}
     naive = summary.get("naive_scores") or {}
-    table = new_table(f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned")
+    table = new_table(
+        f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned"
+    )
     for key, target in summary["target"].items():
         tuned = summary["scores"].get(key)
         table.add_row(

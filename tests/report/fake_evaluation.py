@@ -85,7 +85,7 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
         "verdict": [
             "The tuned prompt has a loss of 1.4; the best other method, persona (best), has 48.2.",
             "In the 15 held-out formats its mean loss is 9.3, at worst 13.1.",
-            "On CulturalBench-Easy 11 of 20 questions are right with it and 12 without (p = 1.000).",
+            "On CulturalBench-Easy it has 11 of 20 questions right, naive 12 (p = 1.000).",
         ],
         "methods": methods,
         "personas": [

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxalign.report import drawing
-from jaxalign.report.drawing import INK, MUTED, short
-from jaxalign.report.evidence.heat_map import draw_cells, outline, write_beside
+from jaxalign.report.drawing import GROUND, INK, MUTED, short
+from jaxalign.report.evidence.heat_map import draw_cells, write_beside
 from jaxalign.report.evidence.section import Section, drawn, figure, html_table, render, write_csv
 from jaxalign.report.numbers import (
     MISSING,
@@ -20,7 +20,7 @@ from jaxalign.report.numbers import (
 )
 
 _COLUMNS = ("kind", "row", "column", "value", "published", "p", "n")
-_ROW, _CELL, _TOP, _BOTTOM = 0.42, 0.85, 1.15, 0.4  # inches
+_ROW, _CELL, _TOP, _BOTTOM = 0.42, 0.85, 1.0, 0.4  # inches
 
 
 def write_countries(evaluation: dict[str, Any], folder: Path) -> Section:
@@ -69,9 +69,9 @@ def plot_matrix(countries: dict[str, Any], title: str, notice: str | None, stem:
         )
         texts = [[format_loss(loss) for loss in row] for row in losses_GG]
         high = float(finite.max()) if finite.size else 1.0
-        draw_cells(axes, losses_GG, texts, 0.0, high, dark_is_high=True, size=9)
-        for place in range(len(codes)):
-            outline(axes, place, place)
+        own = {(place, place) for place in range(len(codes))}
+        draw_cells(axes, losses_GG, texts, 0.0, high, dark_is_high=True, framed=own, size=9)
+        axes.axhline(len(codes) - 0.5, color=GROUND, linewidth=4)
         write_beside(axes, -0.62, names, align="right")
         for place, code in enumerate(codes):
             axes.text(place, -0.62, short(code), ha="center", va="bottom", color=INK, weight="bold")
@@ -93,7 +93,15 @@ def _lines(countries: dict[str, Any]) -> list[list[Any]]:
         for column, loss in zip(codes, countries["naive"] or [], strict=False)
     ]
     lines += [
-        ["difference", each["country"], each["dimension"], each["tuned"], each["target"], None, None]
+        [
+            "difference",
+            each["country"],
+            each["dimension"],
+            each["tuned"],
+            each["target"],
+            None,
+            None,
+        ]
         for each in countries["differences"] or []
     ]
     lines += [

@@ -1,4 +1,4 @@
-"""What the answers look like: shares of the options, how sure, and whether the model writes them."""
+"""What the answers look like: shares of the options, how sure, and whether they are written so."""
 
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def _summary(methods: dict[str, dict[str, Any]]) -> str:
          format_percent(each["off_scale"]), *(format_decimals(each[key], 0) for key in _COUNTS)]
         for method, each in methods.items()
     ]  # fmt: skip
-    heads = ["method", "mean entropy", "one option's share of the items", "mean off scale"]
+    heads = ["method", "mean entropy", "items with the commonest option", "mean off scale"]
     heads += ["written agrees", "disagrees", "refusals", "not understood"]
     return html_table(heads, rows, strong="tuned") if rows else ""
 

@@ -14,9 +14,10 @@ from jaxalign.report.drawing import INK, drawable, short
 from jaxalign.report.evidence.heat_map import draw_cells, write_above, write_beside
 from jaxalign.report.numbers import format_decimals
 
-_ROW, _CELL, _LETTER = 0.235, 0.36, 0.071  # inches
-_TOP, _BOTTOM, _BESIDE = 0.95, 0.4, 1.75
-_PLACES = (1.0, 2.1, 3.5)  # of what stands beside, in cells from the last column's middle
+_ROW, _CELL, _LETTER = 0.235, 0.36, 0.066  # inches
+_TOP, _BOTTOM, _BESIDE = 0.95, 0.4, 1.85
+_PLACES = (1.2, 2.4, 3.75)  # of what stands beside, in cells from the last column's middle
+_LONGEST = 44  # letters of an item's id and text
 _ODD = {"refusal": "refused", "unparsed": "unclear"}
 
 
@@ -59,7 +60,7 @@ def plot_answers(
 def _name(item: dict[str, Any]) -> str:
     """Id and text; the id alone where the text is in letters that the plots do not have."""
     text = f"{item['id']}  {item['text']}"
-    return short(text) if drawable(text) else short(item["id"])
+    return short(text if drawable(text) else item["id"], _LONGEST)
 
 
 def _draw(axes: Axes, answers: Sequence[dict[str, Any] | None], most: int) -> None:
@@ -76,9 +77,7 @@ def _draw(axes: Axes, answers: Sequence[dict[str, Any] | None], most: int) -> No
     entropy = [format_decimals(each.get("entropy")) if each else "" for each in filled]
     off = [_percent(each.get("off_scale")) for each in filled]
     agrees = {True: "agrees", False: "differs", None: ""}
-    written = [
-        _ODD.get(each.get("kind") or "", agrees[each.get("agrees")]) for each in filled
-    ]
+    written = [_ODD.get(each.get("kind") or "", agrees[each.get("agrees")]) for each in filled]
     for place, texts_Q in zip(_PLACES, (entropy, off, written), strict=True):
         write_beside(axes, last + place, texts_Q, muted=place == _PLACES[1])
 

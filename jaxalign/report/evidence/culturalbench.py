@@ -14,7 +14,8 @@ _COLUMNS = (
 )  # fmt: skip
 _NO_TEST = {"b": None, "c": None, "p": None, "p_holm": None}
 _HEADS = [
-    "method", "accuracy", "95% interval", "chance", "questions", "skipped", "b", "c", "p", "p, Holm",
+    "method", "accuracy", "95% interval", "chance", "questions", "skipped", "b", "c", "p",
+    "p, Holm",
 ]  # fmt: skip
 
 

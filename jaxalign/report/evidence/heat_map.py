@@ -1,18 +1,18 @@
 """Heat maps: a perceptually uniform scale that the colour-blind read, a number in every cell."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from jaxalign.report.drawing import INK, MUTED, PALE
+from jaxalign.report.drawing import INK, MUTED
 
 # On the cells' own colours, so the same on a light page and on a dark one: neither is a colour
 # that pages swap for theirs.
 _ON_DARK, _ON_LIGHT = "#FCFCFC", "#101010"
-_MIDDLE = 0.55  # lightness of a cell from which on dark numbers are easier to read
+_MIDDLE = 0.18  # luminance of a cell from which on dark numbers stand out more
 
 
 def draw_cells(
@@ -23,6 +23,7 @@ def draw_cells(
     high: float,
     *,
     dark_is_high: bool = False,
+    framed: Collection[tuple[int, int]] = (),
     size: float = 8,
 ) -> None:
     """Fills cells with colours of cividis and writes their texts; NaN leaves a cell empty.
@@ -31,8 +32,10 @@ def draw_cells(
         axes: row 0 will be on top, columns and rows one unit wide, cell (0, 0) around (0, 0).
         values_RC: R rows by C columns.
         texts: of the same shape.
-        low, high: ends of the scale.
+        low: lower end of the scale.
+        high: upper end of it.
         dark_is_high: whether the scale is turned over, for values of which low is good.
+        framed: cells to be framed, by row and column.
         size: of the texts, in points.
     """
     cividis = matplotlib.colormaps["cividis_r" if dark_is_high else "cividis"]
@@ -41,25 +44,22 @@ def draw_cells(
         if not np.isfinite(value):
             continue
         color = cividis((value - low) / span)
-        lightness = float(np.dot(color[:3], (0.299, 0.587, 0.114)))
-        cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, linewidth=0)
-        axes.add_patch(cell)
+        luminance = float(np.dot(np.array(color[:3]) ** 2.2, (0.2126, 0.7152, 0.0722)))
+        ink = _ON_LIGHT if luminance > _MIDDLE else _ON_DARK
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=color, linewidth=0))
+        if (row, column) in framed:
+            axes.add_patch(
+                Rectangle((column - 0.45, row - 0.42), 0.9, 0.84, fill=False, linewidth=1.3,
+                          edgecolor=ink)
+            )  # fmt: skip
         axes.text(column, row, texts[row][column], ha="center", va="center_baseline", fontsize=size,
-                  color=_ON_LIGHT if lightness > _MIDDLE else _ON_DARK)  # fmt: skip
+                  color=ink)  # fmt: skip
     rows, columns = values_RC.shape
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-
-
-def outline(axes: Axes, row: int, column: int) -> None:
-    """Draws a frame inside a cell."""
-    axes.add_patch(
-        Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, linewidth=1.6,
-                  edgecolor=PALE)
-    )  # fmt: skip
 
 
 def write_beside(

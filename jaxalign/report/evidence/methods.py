@@ -1,4 +1,4 @@
-"""The methods side by side: losses with intervals, scores, and how far the tuned prompt is ahead."""
+"""The methods side by side: losses with intervals, scores, and by how much the tuned one leads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +54,8 @@ def write_methods(evaluation: dict[str, Any], folder: Path) -> Section:
     html = render(
         "methods",
         figure=figure(folder, "methods", "Loss of each method; the values are in the table below"),
-        table=_table(evaluation),
+        losses=_losses(methods),
+        scores=_scores(evaluation),
         personas=_personas(evaluation["personas"] or []),
     )
     return Section(html, (written, *drawn("methods")))
@@ -77,19 +78,25 @@ def _line(method: dict[str, Any], dimensions: list[str]) -> list[Any]:
     ]  # fmt: skip
 
 
-def _table(evaluation: dict[str, Any]) -> str:
-    target = evaluation["target"]
-    columns = ["method", "loss", "95% interval", "range", "tuned minus it", *target]
-    blank = [""] * (len(columns) - len(target) - 1)
-    rows = [["published", *blank, *map(format_score, target.values())]]
-    for head, _, methods in grouped(evaluation["methods"]):
-        rows.append([head])
-        rows += [_row(method, list(target)) for method in methods]
+def _losses(methods: list[dict[str, Any]]) -> str:
+    rows: list[list[str]] = []
+    for head, _, of_group in grouped(methods):
+        rows += [[head], *map(_row, of_group)]
+    columns = ["method", "loss", "95% interval", "range", "tuned minus it"]
     return html_table(columns, rows, kind="sticky", strong="tuned")
 
 
-def _row(method: dict[str, Any], dimensions: list[str]) -> list[str]:
-    scores, difference = method["scores"] or {}, MISSING
+def _scores(evaluation: dict[str, Any]) -> str:
+    target = evaluation["target"]
+    rows = [["published", *map(format_score, target.values())]]
+    for method in evaluation["methods"]:
+        scores = method["scores"] or {}
+        rows.append([method["name"], *(format_score(scores.get(key)) for key in target)])
+    return html_table(["method", *target], rows, kind="sticky", strong="tuned")
+
+
+def _row(method: dict[str, Any]) -> list[str]:
+    difference = MISSING
     if method["difference"]:
         interval = format_interval(method["difference"]["interval"], format_difference)
         difference = cell(format_difference(method["difference"]["mean"]), interval)
@@ -99,7 +106,6 @@ def _row(method: dict[str, Any], dimensions: list[str]) -> list[str]:
         format_interval(method["interval"]),
         format_interval(method["spread"]),
         difference,
-        *(format_score(scores.get(key)) for key in dimensions),
     ]
 
 

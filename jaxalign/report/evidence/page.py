@@ -20,7 +20,7 @@ from jaxalign.report.numbers import format_decimals, format_seconds
 from jaxalign.report.page import scores_csv
 from jaxalign.report.parts import country_name, fill, limits
 
-_RADAR = ("naive", "persona (median)", "tuned")
+_RADAR = {"naive": "naive", "persona (median)": "persona", "tuned": "tuned"}
 _SECTIONS = (  # what may be on the page, after the plots that every run has
     write_robustness,
     write_answers,
@@ -61,7 +61,8 @@ def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Secti
         convergence = figure(folder, "convergence", label, caption)
         files += drawn("convergence")
     scores = {each["name"]: each["scores"] for each in evaluation["methods"] if each["scores"]}
-    shown = {"target": evaluation["target"]} | {key: scores[key] for key in _RADAR if key in scores}
+    shown = {"target": evaluation["target"]}
+    shown |= {label: scores[name] for name, label in _RADAR.items() if name in scores}
     plots.plot_radar(shown, f"Scores: {name}", notice, folder / "radar")
     radar = figure(
         folder, "radar", "Scores by dimension; the values are in the table of the methods",
@@ -94,7 +95,7 @@ def _subject(evaluation: dict[str, Any]) -> list[list[str]]:
     """What was evaluated, on what, and with what: rows of a name and a value."""
     survey, formats, trie = evaluation["survey"], evaluation["formats"], evaluation["trie"]
     wording = "validated wording" if survey["validated"] else "wording not validated"
-    source = f" ({survey['target_source']})" if survey["target_source"] else ""
+    source = f"; {survey['target_source']}" if survey["target_source"] else ""
     rows = [
         ["model", evaluation["model"]],
         ["survey", f"{survey['title']}: {survey['items']} items, {wording}"],
@@ -110,7 +111,9 @@ def _subject(evaluation: dict[str, Any]) -> list[list[str]]:
         rows.append(["CulturalBench", f"{bench['source']}{' (toy)' if bench['fixture'] else ''}"])
     seconds = [value for value in (evaluation["seconds"] or {}).values() if value is not None]
     took = f" in {format_seconds(sum(seconds))}" if seconds else ""
-    rows.append(["evaluated", f"{evaluation['date'] or ''}{took} on {evaluation['hardware'] or '?'}"])
+    rows.append(
+        ["evaluated", f"{evaluation['date'] or ''}{took} on {evaluation['hardware'] or '?'}"]
+    )
     return rows
 
 

@@ -113,7 +113,7 @@ def _comparisons(evaluation: dict[str, Any]) -> Iterator[str]:
             "labels of the options, wordings, instructions)."
         )
     if evaluation["answers"] and evaluation["answers"]["items"]:
-        yield "Answers were also written by greedy generation and compared with the likeliest option."
+        yield "Answers were also written by greedy generation and compared with the likeliest ones."
     if sizes := sorted({row["n"] for row in evaluation["respondents"] or ()}):
         yield f"Samples of {_and(map(str, sizes))} respondents were drawn from the probabilities."
     if countries := evaluation["countries"]:
@@ -121,8 +121,8 @@ def _comparisons(evaluation: dict[str, Any]) -> Iterator[str]:
         name = countries["names"].get(reference, reference)
         against = f", differences are taken from {name}" if countries["differences"] else ""
         yield (
-            f"Prompts of {len(countries['codes'])} countries were compared: each was scored against "
-            f"every country{against}, and orders are compared by Kendall's tau."
+            f"Prompts of {len(countries['codes'])} countries were compared: each was scored against every "
+            f"country{against}, and orders are compared by Kendall's tau."
         )
 
 
@@ -137,7 +137,7 @@ def _culturalbench(evaluation: dict[str, Any]) -> Iterator[str]:
         what = f"The questions of CulturalBench ({bench['source']}{revision})"
     yield (
         f"{what}, {levels}, were answered by the option of the highest log-probability, and naive "
-        "and tuned are compared by McNemar's test with Holm's correction and by bootstrap intervals."
+        "and tuned compared by McNemar's test with Holm's correction and by bootstrap intervals."
     )
 
 

@@ -96,12 +96,11 @@ def _dimensions(evaluation: dict[str, Any]) -> str:
         line = [row["dimension"], format_decimals(row["between_countries"], 1)]
         for method in counts:
             of_method = row[method] or {"mean": None, "spread": None}
-            spread = format_decimals(of_method["spread"], 1)
-            mark = f" {_WIDER}" if _is_wider(row, method) else ""
-            line += [format_score(of_method["mean"]), f"{spread}{mark}"]
+            mark = f"{_WIDER} " if _is_wider(row, method) else ""
+            spread = f"{mark}{format_decimals(of_method['spread'], 1)}"
+            line.append(cell(spread, f"mean {format_score(of_method['mean'])}"))
         lines.append(line)
-    heads = ["dimension", "between countries"]
-    heads += [f"{method}, {what}" for method in counts for what in ("mean", "over formats")]
+    heads = ["dimension", "between countries", *(f"{method}, over formats" for method in counts)]
     return render(
         "spreads",
         table=html_table(heads, lines),

@@ -20,7 +20,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "control": {"color": PINK, "marker": "D"},
 }
 _ROW, _TOP, _BOTTOM, _PANEL, _RIGHT = 0.25, 0.8, 0.8, 4.6, 0.3  # inches
-_LETTER = 0.083  # inches that a letter of a name takes
+_LETTER = 0.075  # inches that a letter of a name takes
+_LONGEST = 44  # letters of a name
 
 
 class Mark(NamedTuple):
@@ -63,7 +64,7 @@ def plot_rows(
     for head, rows in groups.items():
         if rows:
             lines += [(head, None), *rows]
-    longest = max((len(short(name)) for name, _ in lines), default=0)
+    longest = max((len(short(name, _LONGEST)) for name, _ in lines), default=0)
     left = 0.35 + _LETTER * longest
     width = left + _PANEL + _RIGHT
     top = _TOP if legend else _TOP - 0.3
@@ -78,8 +79,8 @@ def plot_rows(
         axes.set_yticks([])
         for row, (name, marks) in enumerate(lines):
             axes.annotate(
-                short(name), (0, row), (-8, 0), xycoords=axes.get_yaxis_transform(), ha="right",
-                textcoords="offset points", va="center_baseline", fontsize=9,
+                short(name, _LONGEST), (0, row), (-8, 0), xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points", ha="right", va="center_baseline", fontsize=9,
                 color=INK, weight="bold" if marks is None else "normal",
             )  # fmt: skip
             if marks is not None:

@@ -1,4 +1,4 @@
-"""Several evaluated runs on one page: countries by naive, in-context and tuned, as the paper has it."""
+"""Several evaluated runs on one page: countries by naive, in-context and tuned, as in the paper."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Result:
     """One number of one run.
 
     Attributes:
-      measure: `loss`, or `easy` or `hard` for the share of CulturalBench's questions that are right.
+      measure: `loss`, or `easy` or `hard` for the share of right answers on CulturalBench.
       scope: what it is about: the country, or `overall`.
       method: one of METHODS. variant: the name of the method in full.
       value: None where there is none. interval: 95%.
@@ -173,5 +173,6 @@ def _cell(result: Result | None, write: Callable[[float | None], str], about: st
 
 
 def _verdict(name: str, evaluation: dict[str, Any]) -> str:
-    sentences = escape(" ".join(evaluation["verdict"]))
-    return f"<li><strong>{escape(country_name(evaluation))}</strong> ({escape(name)}): {sentences}</li>"
+    sentences = " ".join(evaluation["verdict"])
+    country = escape(country_name(evaluation))
+    return f"<li><strong>{country}</strong> ({escape(name)}): {escape(sentences)}</li>"
