@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.font_manager
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,6 +46,7 @@ RC = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "svg.fonttype": "none",  # text stays text: searchable, small, and the page can colour it
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _LONGEST = 28  # letters of a name
@@ -186,9 +188,9 @@ def save(figure: Figure, stem: Path) -> None:
     write_file(stem.with_name(f"{stem.name}.svg"), svg.getvalue())
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = _LONGEST) -> str:
     """A name, cut where it would take the plot's place."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def as_array(values: Iterable[float | None]) -> np.ndarray:
@@ -201,3 +203,9 @@ def last_finite(values: np.ndarray) -> float:
     """Returns the last finite value, NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else math.nan
+
+
+def drawable(text: str) -> bool:
+    """Whether the plots' font has every letter of a text."""
+    font = matplotlib.font_manager.get_font(matplotlib.font_manager.findfont("DejaVu Sans"))
+    return set(map(ord, text)) <= font.get_charmap().keys()

@@ -33,23 +33,23 @@ anything but this survey has changed."""
 _SHARES_ALONE = """A low loss shows that the shares of the answers were reached, not that one person
 would answer several items as a person of the country does, nor that the model knows the culture,
 nor that anything but this survey has changed."""
-_ONE_FORMAT = """The search saw only the wording, option order and readout of this run; what it
-found may not carry over to others."""
+_SEEN = """The search saw only the wording, option orders and readout of this run; what it found
+may not carry over to others."""
 
 
-def explain(summary: dict[str, Any]) -> str:
-    """Returns the items of the page's list."""
+def explain(summary: dict[str, Any], evaluated: bool = False) -> str:
+    """Returns the items of the page's list; one less where other formats have been tried."""
     scoring, one_answer = summary.get("scoring"), baseline_name(summary) == "constant answer"
     score = {"ipsatised": _IPSATISED, "distribution": _DISTRIBUTION}.get(
         str(scoring), _DIFFERENCES if one_answer else _SUMS
     )
-    texts = (
+    texts = [
         score.format(constant=_constant(summary)),
         _CONSTANT_ANSWER if one_answer else _UNIFORM_ANSWERS,
         _GROUPS,
         _SHARES_ALONE if scoring == "distribution" else _MANY_PROFILES,
-        _ONE_FORMAT,
-    )
+        *[_SEEN] * (not evaluated),
+    ]
     return "\n".join(f"<li>{text}</li>" for text in texts)
 
 

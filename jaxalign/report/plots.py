@@ -134,7 +134,7 @@ def plot_radar(
         figure.legend(
             *axes.get_legend_handles_labels(),
             loc="upper right",
-            bbox_to_anchor=(0.985, 0.87),
+            bbox_to_anchor=(0.985, 0.87 if len(scores) <= 3 else 0.93),
             frameon=False,
             handlelength=3.2,
         )
