@@ -14,7 +14,7 @@ import jaxalign.model as jm
 from jaxalign.prompts import build_trie
 
 LIMIT = 9
-NO_STOPS = ()
+NO_STOPS = (-7, -7)  # two that are no tokens: all tests that can share a compiled program
 
 
 def questions(vocabulary):
@@ -47,7 +47,7 @@ def generate(graphdef, params, prompt_LD, trie, mask_TT, tree, stops_E, limit, a
     )
 
 
-def ours(graphdef, params, prompt_LD, sequences, stops=NO_STOPS, limit=LIMIT, attention="auto"):
+def ours(graphdef, params, prompt_LD, sequences, stops=NO_STOPS, limit=LIMIT, attention="blocks"):
     trie = build_trie(sequences)
     written = generate(
         graphdef,
@@ -120,7 +120,7 @@ def test_equals_transformers(name, length, tmp_path):
 
     free = [theirs(sequence, []) for sequence in sequences]
     assert len({token for row in free for token in row}) > 5  # else agreement would mean little
-    tokens_QN, lengths_Q = ours(graphdef, params, prompt_LD, sequences, [-7, -7])  # no tokens
+    tokens_QN, lengths_Q = ours(graphdef, params, prompt_LD, sequences)
     np.testing.assert_array_equal(tokens_QN, free)
     np.testing.assert_array_equal(lengths_Q, LIMIT)
 
@@ -140,7 +140,7 @@ def small():
     return small_models.numpy_model(small_models.CONFIG)
 
 
-@pytest.mark.parametrize(("mode", "length"), [("none", 0), ("none", 4), ("int8", 4)])
+@pytest.mark.parametrize(("mode", "length"), [("none", 0), ("none", 2), ("int8", 2)])
 def test_equals_no_cache(small, mode, length):
     graphdef, params = small
     params = jm.quantize(params, mode, keep=True)
@@ -157,38 +157,29 @@ def test_together_equals_one_by_one(small, attention):
     prompt_LD = soft_prompt(2, small_models.CONFIG.width)
     sequences = questions(small_models.CONFIG.vocab_size)
     together, _ = ours(*small, prompt_LD, sequences, attention=attention)
-    for place in (1, 3):
-        alone, _ = ours(*small, prompt_LD, [sequences[place]], attention=attention)
-        np.testing.assert_array_equal(together[place], alone[0])
-    np.testing.assert_array_equal(together[1], together[4])  # the same question twice
+    alone, _ = ours(*small, prompt_LD, sequences[1:2], attention=attention)
+    np.testing.assert_array_equal(together[1], alone[0])
+    np.testing.assert_array_equal(together[4], alone[0])  # the same question again
 
 
 def test_a_shorter_limit_only_cuts(small):
     prompt_LD = soft_prompt(2, small_models.CONFIG.width)
     sequences = questions(small_models.CONFIG.vocab_size)
     whole, _ = ours(*small, prompt_LD, sequences)
-    for limit in (1, 4):
-        part, lengths_Q = ours(*small, prompt_LD, sequences, limit=limit)
-        np.testing.assert_array_equal(part, whole[:, :limit])
-        np.testing.assert_array_equal(lengths_Q, limit)
+    part, lengths_Q = ours(*small, prompt_LD, sequences, limit=1)
+    np.testing.assert_array_equal(part, whole[:, :1])
+    np.testing.assert_array_equal(lengths_Q, 1)
 
 
 def test_a_stop_ends_its_own_question_only(small):
     prompt_LD = soft_prompt(2, small_models.CONFIG.width)
     sequences = questions(small_models.CONFIG.vocab_size)
     free, _ = ours(*small, prompt_LD, sequences)
-    for stops in ([free[1, 3], free[2, 5]], [free[0, 0], free[2, 0]], free[:, 0]):
+    for stops in ([free[1, 3], free[2, 5]], [free[0, 0], free[2, 0]]):
         tokens_QN, lengths_Q = ours(*small, prompt_LD, sequences, stops)
         stopped_QN = np.cumsum(np.isin(free, stops), axis=1) > 0
         np.testing.assert_array_equal(tokens_QN, np.where(stopped_QN, jm.NOTHING, free))
         np.testing.assert_array_equal(lengths_Q, (~stopped_QN).sum(1))
-
-
-def test_bfloat16_writes_in_its_own_type():
-    graphdef, params = small_models.numpy_model(small_models.CONFIG, "bfloat16")
-    prompt_LD = soft_prompt(2, small_models.CONFIG.width)
-    tokens_QN, _ = ours(graphdef, params, prompt_LD, questions(small_models.CONFIG.vocab_size))
-    assert ((tokens_QN >= 0) & (tokens_QN < small_models.CONFIG.vocab_size)).all()
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 40, 64])
