@@ -112,7 +112,7 @@ def test_an_example_is_the_survey_with_a_persona(survey):
     tokenizer, texts = load_tokenizer(resolve("embedded")), load_texts()
     forms = [build_questions(instrument, tokenizer, formats=[shown]) for shown in (USUAL, OTHER)]
     uniform = {code: np.full((24, 5), 0.2) for code in texts.countries}
-    examples = Examples(tokenizer, forms, texts, uniform)
+    examples = Examples(tokenizer, forms, [0.5, 0.5], texts, uniform)
     persona = "We are asking an adult in Japan."
     batch = examples.batch([("JP", encode(tokenizer, persona), False, 1), (NOBODY, [], False, 0)])
     asked = build_questions(instrument, tokenizer, persona, formats=[OTHER])

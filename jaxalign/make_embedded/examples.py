@@ -12,7 +12,6 @@ NOBODY = ""
 LONGEST = 28  # tokens of a persona
 _SHARE_OF_NOBODY = 0.12
 _SHARE_BEFORE_ALL = 0.6
-_SHARE_OF_USUAL = 0.25
 
 
 class Batch(NamedTuple):
@@ -47,8 +46,8 @@ class Examples:
 
     Args:
       tokenizer: of the embedded model.
-      asked: the survey without a persona, in all wordings and formats; the first is the usual one
-        and is drawn with probability `_SHARE_OF_USUAL`.
+      asked: the survey without a persona, in several wordings and formats; the first is the usual.
+      shares: of the examples, of each of these.
       texts: personas and country names.
       answers: country code to its answer distribution [Q, A].
     """
@@ -57,12 +56,13 @@ class Examples:
         self,
         tokenizer: Any,
         asked: Sequence[Questions],
+        shares: Sequence[float],
         texts: Texts,
         answers: dict[str, np.ndarray],
     ):
         self._tokenizer = tokenizer
         self._texts = texts
-        self._asked = asked
+        self._asked, self._shares = asked, shares
         self._ancestors = [questions.trie.ancestors_TT() for questions in asked]
         self._answers = answers | {NOBODY: np.mean(list(answers.values()), axis=0)}
         self._codes = list(answers)
@@ -76,12 +76,10 @@ class Examples:
         longest = max(questions.trie.size for questions in asked)
         self.size = longest + LONGEST + len(self._header) + len(self._footer)
 
-    def draw(self, rng: np.random.Generator, size: int, noise: float) -> Batch:
-        """A batch of `size` examples."""
-        return self.batch([(*self._draw(rng, noise), self._draw_form(rng)) for _ in range(size)])
-
-    def _draw_form(self, rng: np.random.Generator) -> int:
-        return 0 if rng.random() < _SHARE_OF_USUAL else int(rng.integers(len(self._asked)))
+    def draw(self, rng: np.random.Generator, size: int, noise: float, usual: bool) -> Batch:
+        """A batch of `size` examples, all in the usual form or each in any."""
+        forms = rng.choice(len(self._asked), size, p=self._shares) * (not usual)
+        return self.batch([(*self._draw(rng, noise), int(form)) for form in forms])
 
     def _draw(self, rng: np.random.Generator, noise: float) -> tuple[str, list[int], bool]:
         before_all = bool(rng.random() < _SHARE_BEFORE_ALL)

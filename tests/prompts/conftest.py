@@ -29,7 +29,9 @@ def texts() -> Texts:
 def trained(tmp_path_factory: pytest.TempPathFactory, vsm13: Instrument, texts: Texts) -> Any:
     """As the embedded model's: byte-level BPE with Llama 3's template."""
     folder = tmp_path_factory.mktemp("trained")
-    train_tokenizer(corpus([vsm13], [USUAL, Format(labels="words")] * 4, texts), folder, 1280)
+    train_tokenizer(
+        corpus([(vsm13, USUAL), (vsm13, Format(labels="words"))] * 4, texts), folder, 1280
+    )
     return load_tokenizer(folder)
 
 
