@@ -74,7 +74,13 @@ def evaluate_prompt(
     baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
     parts = Parts(folder, inputs, tell)
     first = parts.get("baselines", lambda: _baselines(evidence, baselines))
-    ways = presentations(problem.instrument, problem.questions.formats, evidence.wordings)
+    ways, skipped = [], []
+    for way in presentations(problem.instrument, problem.questions.formats, evidence.wordings):
+        fault = evidence.asker.fault(way.ask())
+        if fault is None:
+            ways.append(way)
+        else:
+            skipped.append({"name": way.name, "reason": fault})
     robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
     answers = parts.get("answers", lambda: _answers(evidence, baselines))
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
@@ -85,6 +91,7 @@ def evaluate_prompt(
         "formats": {
             "seen": [way.name for way in ways if way.seen],
             "held_out": [way.name for way in ways if not way.seen],
+            "skipped": skipped,
         },
         "methods": first["methods"],
         "personas": first["personas"],
