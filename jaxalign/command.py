@@ -63,13 +63,17 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
     """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
 
     Before `main` the compilation cache is set up, as --compile_cache says.
 
     A `UserError` and every fault in flags or config become one line on standard error and exit
     code 2.
+
+    Args:
+      main: the command.
+      needs_config: whether --config may not be left out; only where there is such a flag.
     """
     typed = sys.argv[1:]
 
@@ -78,7 +82,7 @@ def run(main: Callable[[list[str]], None]) -> None:
         main(typed)
 
     try:
-        app.run(start, flags_parser=_parse)
+        app.run(start, flags_parser=functools.partial(_parse, needs_config))
     except SystemExit as end:
         # absl ends --help with 1; asking is no mistake.
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
@@ -100,7 +104,7 @@ def _tell(mistake: str) -> NoReturn:
     sys.exit(USER_ERROR)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     configured = "config" in flags.FLAGS  # a command on a workdir needs none
     for index, argument in enumerate(argv):
@@ -112,7 +116,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
             break
     else:
         asked = any(argument.lstrip("-") in _HELP for argument in argv)
-        if configured and not asked:
+        if configured and needs_config and not asked:
             raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
     # config_flags looks for overrides in sys.argv.
     sys.argv = argv

@@ -35,17 +35,20 @@ from jaxalign.prompts import (
 )
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
+    DISTRIBUTION,
     Benchmark,
     Instrument,
     Scoring,
+    ShareScoring,
     Target,
     find_target,
     instrument_digest,
     load_benchmark,
     load_instrument,
-    load_targets,
     make_scoring,
     questions_for,
+    shuffled,
+    targets_for,
 )
 
 
@@ -54,10 +57,10 @@ class Problem:
     """A survey put to a model, and the scores it should give.
 
     Attributes:
-      instrument, scoring: the survey and its formulas.
+      instrument, scoring: the survey and how it is scored.
       targets: the scores of each of the G countries.
       folder: where the model's files lie.
-      notice: what every output of this model must say, or None.
+      notice: what every output of this model and this survey must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
@@ -67,7 +70,7 @@ class Problem:
     """
 
     instrument: Instrument
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
     folder: Path
     notice: str | None
@@ -113,7 +116,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     survey, model = config.survey, config.model
     instrument = load_instrument(survey.instrument)
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
-    targets = load_targets(survey.targets, tuple(instrument.dimensions))
+    targets = targets_for(instrument, survey.targets)
     names = country_names(config.country)
     if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
@@ -124,6 +127,13 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         )
     }
     formats = [parse_format(name) for name in format_names(config.objective.formats)]
+    if survey.shuffle and instrument.scoring == DISTRIBUTION:
+        raise UserError(
+            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
+            "dimensions to shuffle; give 0"
+        )
+    if survey.shuffle:
+        wanted = {code: shuffled(target, survey.shuffle) for code, target in wanted.items()}
     benchmark = _load_benchmark(config)
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]
@@ -142,7 +152,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     task = make_task(
         questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
     )
-    notices = (read_notice(folder), benchmark.notice if benchmark else None)
+    notices = (read_notice(folder), instrument.notice, benchmark.notice if benchmark else None)
     problem = Problem(
         instrument=instrument,
         scoring=scoring,

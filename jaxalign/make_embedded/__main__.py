@@ -14,7 +14,7 @@ from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
 from jaxalign.prompts import build_questions, load_texts, load_tokenizer, parse_format
-from jaxalign.survey import load_instrument, load_targets, make_scoring
+from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
 WORDINGS = ("vsm13", "vsm13-second")
@@ -60,6 +60,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
     instruments, texts = [load_instrument(name) for name in WORDINGS], load_texts()
     instrument, formats = instruments[0], [parse_format(name) for name in FORMATS]
     scoring = make_scoring(instrument, 50.0)
+    assert isinstance(scoring, Scoring)
     targets = load_targets("hofstede2010", tuple(instrument.dimensions))
     targets_NC = np.array([list(targets[code].scores.values()) for code in texts.countries])
     answers = dict(

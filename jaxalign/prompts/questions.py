@@ -47,7 +47,8 @@ class Asked(NamedTuple):
       user: the user's message.
       labels: what the answer may begin with.
       where: names the question in messages; remedy: what the user can do, in messages.
-      system: text of a system message before it, or None.
+      system: text of a system message before it, or None; before: earlier messages of the user with
+        the assistant's answers.
     """
 
     user: str
@@ -55,6 +56,7 @@ class Asked(NamedTuple):
     where: str
     remedy: str = _OTHER_LABELS
     system: str | None = None
+    before: tuple[tuple[str, str], ...] = ()
 
 
 def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> str:
@@ -99,20 +101,8 @@ def build_questions(
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
     """
-    asked = [
-        Asked(
-            question_text(instrument, item, shown),
-            shown.labels_of(item),
-            f"item {item.id}" if shown == USUAL else f"item {item.id} in format {shown.name}",
-            system=system,
-        )
-        for shown in formats
-        for item in instrument.items
-    ]
-    for question in benchmark:
-        labels = BENCHMARK_LABELS[: len(question.options)]
-        where = f"benchmark question {question.id}"
-        asked.append(Asked(benchmark_text(question), labels, where, _NO_BENCHMARK, system))
+    asked = [one for shown in formats for one in ask_items(instrument, shown, system)]
+    asked += ask_benchmark(benchmark, system)
     sequences, answer_ids_QA, offered_QA = encode_asked(tokenizer, asked)
     return Questions(
         trie=build_trie(sequences),
@@ -122,6 +112,36 @@ def build_questions(
         right_B=np.array([question.right for question in benchmark], np.int32),
         countries_B=tuple(question.country for question in benchmark),
     )
+
+
+def ask_items(
+    instrument: Instrument, shown: Format = USUAL, system: str | None = None
+) -> list[Asked]:
+    """A survey's items in one format."""
+    suffix = "" if shown == USUAL else f" in format {shown.name}"
+    return [
+        Asked(
+            question_text(instrument, item, shown),
+            shown.labels_of(item),
+            f"item {item.id}{suffix}",
+            system=system,
+        )
+        for item in instrument.items
+    ]
+
+
+def ask_benchmark(benchmark: Sequence[BenchmarkQuestion], system: str | None = None) -> list[Asked]:
+    """Questions of a benchmark, answered by a letter."""
+    return [
+        Asked(
+            benchmark_text(question),
+            BENCHMARK_LABELS[: len(question.options)],
+            f"benchmark question {question.id}",
+            _NO_BENCHMARK,
+            system,
+        )
+        for question in benchmark
+    ]
 
 
 def encode_asked(
@@ -141,7 +161,7 @@ def encode_asked(
     offered_QA = np.zeros((len(asked), options), bool)
     sequences = []
     for row, one in enumerate(asked):
-        text = render_chat(tokenizer, one.user, one.system)
+        text = render_chat(tokenizer, one.user, one.system, one.before)
         ids = option_ids(tokenizer, text, one.labels, one.where, one.remedy)
         answer_ids_QA[row] = ids[0]
         answer_ids_QA[row, : len(ids)] = ids

@@ -7,6 +7,7 @@ too, so that no reading depends on colour.
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +48,7 @@ RC = {
 }
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _LONGEST = 28  # letters of a name
+_LETTER = 0.0078  # inches of an italic letter for each point of its size, a little more than most
 
 
 class End(NamedTuple):
@@ -160,11 +162,18 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def add_texts(figure: Figure, title: str, notice: str | None, left: float) -> None:
-    """Writes the title above all and the notice, where there is one, below."""
-    height = figure.get_figheight()
+    """Writes the title above all and the notice, where there is one, below: smaller if it is long.
+
+    A line of the notice is a text of its own, from the lowest up.
+    """
+    width, height = figure.get_size_inches()
     figure.text(left, 1 - 0.12 / height, title, weight="bold", fontsize=12, va="top")
-    if notice:
-        figure.text(left, 0.1 / height, notice, fontsize=8.5, style="italic", color=MUTED)
+    room = (1 - left) * width / _LETTER
+    size = 8.5 if len(notice or "") * 8.5 <= room else 7.0
+    lines = textwrap.wrap(notice or "", max(int(room / size), 20))
+    for number, line in enumerate(reversed(lines)):
+        place = (0.1 + number * 1.25 * size / 72) / height
+        figure.text(left, place, line, fontsize=size, style="italic", color=MUTED)
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxalign.report import drawing
 from jaxalign.report.files import RunFiles
-from jaxalign.report.numbers import format_loss, format_seconds
+from jaxalign.report.numbers import baseline_name, format_loss, format_seconds, loss_unit
 
 # What decides a result, as dotted keys of the config; a page shows the rest folded away.
 SETTINGS = (
@@ -58,7 +58,7 @@ def fill(template: str, run: RunFiles, title: str, **parts: str) -> str:
         style=(here / "page.css").read_text(encoding="utf-8"),
         notice=f'<p class="note" role="note">{escape(notice)}</p>' if notice else "",
         losses=_losses(summary),
-        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) is not None),
+        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) not in (None, "")),
         reproduce=_reproduce(run.config),
         everything=_rows(_flatten(run.config).items()),
         **parts,
@@ -110,10 +110,11 @@ def _lead(summary: dict[str, Any]) -> str:
 
 def _losses(summary: dict[str, Any]) -> str:
     """The losses in large type; the means over the countries where there are several."""
-    loss, norm = summary["loss"], str(summary.get("norm", "")).upper()
+    loss, norm = summary["loss"], loss_unit(summary)
     mean = "mean " if "countries" in summary else ""
     out = []
-    for key, name in (("best", "tuned"), ("naive", "naive"), ("constant", "constant answer")):
+    names = {"best": "tuned", "naive": "naive", "constant": baseline_name(summary)}
+    for key, name in names.items():
         of_naive = share(loss, key) if key != "naive" else None
         small = "" if of_naive is None else f"<small>{of_naive:.0%} of naive</small>"
         out.append(

@@ -7,7 +7,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxalign.report.numbers import distance, format_loss, format_score
+from jaxalign.report.answers import read_answers
+from jaxalign.report.numbers import (
+    baseline_name,
+    distance,
+    format_loss,
+    format_score,
+    format_shares,
+    loss_unit,
+    score_digits,
+)
 
 
 def print_header(
@@ -42,7 +51,7 @@ def print_result(
     """
     console = console or Console(highlight=False)
     console.print()
-    console.print(_score_table(summary))
+    console.print(_answer_table(summary) if summary.get("items") else _score_table(summary))
     console.print(_loss_table(summary))
     _print_notice(console, notice)
     _print_files(console, files)
@@ -64,7 +73,8 @@ def print_results(
         console: where to print; standard output by default.
     """
     console = console or Console(highlight=False)
-    table = _table("Loss", "country", "constant answer", "naive", "tuned", "share of naive")
+    baseline = baseline_name(next(iter(summaries.values())))
+    table = _table("Loss", "country", baseline, "naive", "tuned", "share of naive")
     for summary in summaries.values():
         loss = summary["loss"]
         tuned = Text(format_loss(loss["best"]), style="bold")
@@ -96,24 +106,37 @@ def _score_table(summary: dict[str, Any]) -> Table:
     country = summary.get("country_name") or summary["country"]
     names = summary.get("dimension_names") or {}
     naive = summary.get("naive_scores") or {}
+    digits = score_digits(summary)
     table = _table(f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned")
     for key, target in summary["target"].items():
         tuned = summary["scores"].get(key)
         table.add_row(
             Text(f"{key}  {names[key]}" if key in names else key),
-            format_score(target),
-            format_score(naive.get(key)),
-            Text(format_score(tuned), style="bold"),
-            format_score(distance(tuned, target)),
+            format_score(target, digits),
+            format_score(naive.get(key), digits),
+            Text(format_score(tuned, digits), style="bold"),
+            format_score(distance(tuned, target), digits),
         )
+    return table
+
+
+def _answer_table(summary: dict[str, Any]) -> Table:
+    """The shares of the options of each item, and how far the tuned ones are from the target's."""
+    country = summary.get("country_name") or summary["country"]
+    title = f"Answers in percent: {country}"
+    table = _table(title, "item", "target", "naive", "tuned", "distance tuned")
+    for item in read_answers(summary):
+        target, naive, tuned = map(format_shares, item.shares.values())
+        far = format_score(item.distance["best"])
+        table.add_row(Text(item.id), target, naive, Text(tuned, style="bold"), far)
     return table
 
 
 def _loss_table(summary: dict[str, Any]) -> Table:
     loss = summary["loss"]
-    norm = str(summary.get("norm", "")).upper()
-    table = _table(f"Loss ({norm})" if norm else "Loss", "", "loss", "share of naive")
-    rows = {"constant answer": "constant", "naive": "naive", "tuned": "best"}
+    unit = loss_unit(summary)
+    table = _table(f"Loss ({unit})" if unit else "Loss", "", "loss", "share of naive")
+    rows = {baseline_name(summary): "constant", "naive": "naive", "tuned": "best"}
     for name, key in rows.items():
         value, naive = loss.get(key), loss.get("naive")
         share = f"{value / naive:.0%}" if value is not None and naive else ""
