@@ -180,6 +180,7 @@ def evaluate(
         },
         "dimensions": instrument.dimensions,
         "target": target.scores,
+        "prompt_sha256": inputs["prompt"],
         **found,
     }
     write_json(workdir / "evaluation.json", evaluation)
