@@ -118,6 +118,7 @@ def evaluate(
     target, instrument = problem.targets[0], problem.instrument
     evaluation = {
         "schema": SCHEMA,
+        "prompt_sha256": inputs["prompt"],
         "country": target.code,
         "country_name": target.country,
         "model": config.model.path,

@@ -11,7 +11,10 @@ from jaxalign.report.numbers import format_loss, format_score
 
 HERE = "path/to/this/folder"  # in the snippets
 
-_LOSSES = {"constant answer": "constant", "naive": "naive", "tuned": "best"}
+_BASELINES = {
+    "constant answer": "one option to every item",
+    "uniform answers": "every option of an item as likely as any other",
+}
 _CONTENT = {
     "peft": "a PEFT prompt-tuning adapter: `adapter_config.json` and `adapter_model.safetensors`",
     "prompt_embeds": "whole questions as embeddings: `prompt_embeds.safetensors` has a float32 "
@@ -72,19 +75,22 @@ def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
         f"# Soft prompt: {country}, {survey}",
         _notice(tuned.notice),
         f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before "
-        f"each question of the survey “{survey}”. They were searched for so that its answers give "
-        f"the scores published for {country}. The model's weights were not changed. This folder is "
+        f"each question of the survey “{survey}”. They were searched for so that its answers come "
+        f"near the target for {country}. The model's weights were not changed. This folder holds "
         f"{_CONTENT[form]}.",
         "## What it reaches",
         _table(
-            ["", f"loss ({tuned.norm})"],
-            [[name, format_loss(tuned.losses[key])] for name, key in _LOSSES.items()],
+            ["", f"loss ({tuned.unit})"],
+            [[name, format_loss(tuned.losses[key])] for name, key in _losses(tuned).items()],
         ),
-        _scores(tuned),
-        f"Target: {_line(tuned.target_source)}. C, the constant of the formulas and a convention, "
-        f"is {_constant(tuned.constant)}; naive is the model without the prompt, and the constant "
-        "answer one option to every item."
-        + (f" Tuned is the mean of {tuned.draws} fresh samples." if tuned.draws else ""),
+        _table(
+            tuned.columns,
+            [
+                [_cell(name), *(format_score(value, tuned.digits) for value in values)]
+                for name, values in tuned.rows
+            ],
+        ),
+        _meaning(tuned),
         "## What an evaluation says of it",
         _bullets(tuned.verdict or ()) or "Not evaluated.",
         "## How it was found",
@@ -106,10 +112,10 @@ def countries_card(tuned: Sequence[TunedPrompt]) -> str:
         _notice(tuned[0].notice),
         f"For the model `{tuned[0].model}`. Each folder is whole by itself, with its own card.",
         _table(
-            [f"loss ({tuned[0].norm})", *_LOSSES],
+            [f"loss ({tuned[0].unit})", *_losses(tuned[0])],
             [
                 [f"[{_cell(each.country)}]({each.code}/README.md)"]
-                + [format_loss(each.losses[key]) for key in _LOSSES.values()]
+                + [format_loss(each.losses[key]) for key in _losses(each).values()]
                 for each in tuned
             ],
         ),
@@ -134,14 +140,26 @@ def _notice(notice: str | None) -> str:
     return f"> **Note:** {_line(notice)}" if notice else ""
 
 
-def _scores(tuned: TunedPrompt) -> str:
-    rows = [[_cell(name), *map(format_score, scores)] for name, scores in tuned.scores.items()]
-    return _table(["score", "target", "naive", "tuned"], rows)
+def _losses(tuned: TunedPrompt) -> dict[str, str]:
+    """Name to key of the losses."""
+    return {tuned.baseline: "constant", "naive": "naive", "tuned": "best"}
 
 
-def _constant(constant: Sequence[float]) -> str:
-    same = len(set(constant)) == 1
-    return f"{constant[0]:g}" if same else ", ".join(f"{value:g}" for value in constant)
+def _meaning(tuned: TunedPrompt) -> str:
+    """What the words in the tables mean."""
+    sentences = [
+        f"Target: {_line(tuned.target_source)}.",
+        "Naive is the model without the prompt.",
+        f"{tuned.baseline.capitalize()}: {_BASELINES.get(tuned.baseline, 'what knows nothing')}.",
+    ]
+    if any(tuned.constant):
+        same = len(set(tuned.constant)) == 1
+        values = tuned.constant[:1] if same else tuned.constant
+        told = ", ".join(f"{value:g}" for value in values)
+        sentences.append(f"C, the constant of the formulas and a convention, is {told}.")
+    if tuned.draws:
+        sentences.append(f"Tuned is the mean of {tuned.draws} fresh samples.")
+    return " ".join(sentences)
 
 
 def _limits(tuned: TunedPrompt) -> str:

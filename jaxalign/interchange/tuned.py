@@ -1,7 +1,9 @@
 """A tuned prompt and what is to be told of it, read from the workdir of a finished run."""
 
 import dataclasses
+import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 
 from jaxalign.errors import UserError
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
+from jaxalign.report.answers import read_answers
+from jaxalign.report.numbers import baseline_name, loss_unit, score_digits
 from jaxalign.survey import Instrument, load_instrument
 
+_LOG = logging.getLogger(__name__)
 _SUMMARY, _RECORD, _EVALUATION = "summary.json", "config.json", "evaluation.json"
 
 
@@ -24,11 +29,12 @@ class TunedPrompt:
       notice: what every output must say, or None.
       instrument: the survey.
       model, revision: as the run's config has them.
-      losses: constant, naive and best, by these names; None where one is not finite.
-      norm: of the loss.
-      scores: of each dimension, by its name: target, naive and tuned.
+      losses: without meaning (`baseline` says whose), naive and best, as constant, naive and best;
+        None where one is not finite. unit: what they are.
+      columns, rows: a table of the scores, or of each item's distance where no scores are taken.
+      digits: after the decimal point, in that table.
       target_source: where the target is from.
-      constant: C of each dimension.
+      constant: C of each dimension; empty where there is none.
       formats: in which the survey was asked.
       draws: fresh samples that the tuned loss is the mean of; 0 where nothing is sampled.
       search: what was done at what cost, name to words.
@@ -45,8 +51,11 @@ class TunedPrompt:
     model: str
     revision: str | None
     losses: dict[str, float | None]
-    norm: str
-    scores: dict[str, tuple[float | None, ...]]
+    baseline: str
+    unit: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float | None, ...]], ...]
+    digits: int
     target_source: str
     constant: tuple[float, ...]
     formats: tuple[str, ...]
@@ -88,10 +97,12 @@ def read_tuned(folder: Path) -> TunedPrompt:
             "model": str(config["model"]["path"]),
             "revision": config["model"]["revision"] or None,
             "losses": {k: _number(summary["loss"][k]) for k in ("constant", "naive", "best")},
-            "norm": str(summary["norm"]).upper(),
-            "scores": _scores(summary),
+            "baseline": baseline_name(summary),
+            "unit": loss_unit(summary),
+            **_table(summary),
+            "digits": score_digits(summary),
             "target_source": str(summary["target_source"]),
-            "constant": tuple(float(value) for value in summary["constant"]),
+            "constant": tuple(float(value) for value in summary["constant"] or ()),
             "formats": tuple(map(str, summary["formats"])),
             "draws": int(summary.get("rescored", {}).get("draws", 0)),
             "search": {
@@ -107,7 +118,7 @@ def read_tuned(folder: Path) -> TunedPrompt:
             },
             "command": str(record["command"]),
             "digests": {k: str(record["digests"][k]) for k in ("weights", "survey")},
-            "verdict": None if evaluation is None else _sentences(evaluation["verdict"]),
+            "verdict": _verdict(folder, evaluation, prompt_LD),
         }
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         names = ", ".join((_SUMMARY, _RECORD) + (_EVALUATION,) * (evaluation is not None))
@@ -118,12 +129,44 @@ def read_tuned(folder: Path) -> TunedPrompt:
     return TunedPrompt(prompt_LD, instrument=load_instrument(instrument_name), **tuned)
 
 
-def _scores(summary: dict[str, Any]) -> dict[str, tuple[float | None, ...]]:
-    columns = [summary[name] for name in ("target", "naive_scores", "scores")]
+def _table(summary: dict[str, Any]) -> dict[str, Any]:
+    """What was reached, dimension by dimension, or item by item where answers are compared."""
+    if answers := read_answers(summary):
+        kinds = ("constant", "naive", "best")
+        return {
+            "columns": ("distance, %", baseline_name(summary), "naive", "tuned"),
+            "rows": tuple(
+                (item.text, tuple(_number(item.distance[kind]) for kind in kinds))
+                for item in answers
+            ),
+        }
+    scores = [summary[name] for name in ("target", "naive_scores", "scores")]
     return {
-        str(name): tuple(_number(column[key]) for column in columns)
-        for key, name in summary["dimension_names"].items()
+        "columns": ("score", "target", "naive", "tuned"),
+        "rows": tuple(
+            (str(name), tuple(_number(each[key]) for each in scores))
+            for key, name in summary["dimension_names"].items()
+        ),
     }
+
+
+def _verdict(
+    folder: Path, evaluation: dict[str, Any] | None, prompt_LD: np.ndarray
+) -> tuple[str, ...] | None:
+    """The sentences of an evaluation of this prompt; None where there is none."""
+    if evaluation is None:
+        return None
+    verdict = evaluation["verdict"]
+    if not isinstance(verdict, list) or not all(isinstance(line, str) for line in verdict):
+        raise TypeError("verdict is not a list of sentences")
+    digest = hashlib.sha256(prompt_LD.tobytes()).hexdigest()
+    if evaluation.get("prompt_sha256", digest) != digest:
+        _LOG.warning(
+            "%s is of another prompt and is left out; evaluate again to have it in the card",
+            folder / _EVALUATION,
+        )
+        return None
+    return tuple(verdict)
 
 
 def _objective(summary: dict[str, Any]) -> str:
@@ -136,12 +179,6 @@ def _objective(summary: dict[str, Any]) -> str:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _sentences(verdict: Any) -> tuple[str, ...]:
-    if not isinstance(verdict, list) or not all(isinstance(line, str) for line in verdict):
-        raise TypeError("verdict is not a list of sentences")
-    return tuple(verdict)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The model card: read by a parser, with every number of the summary and no claim beyond it."""
 
+import hashlib
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 
 from jaxalign.errors import UserError
-from jaxalign.interchange import WRITERS, export
+from jaxalign.interchange import WRITERS, export, read_soft_prompt
 from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.card import model_card
 from jaxalign.interchange.tuned import read_tuned
@@ -44,7 +45,9 @@ def test_it_tells_the_summary_s_numbers(form, alone, tmp_path):
         values = summary["target"][key], summary["naive_scores"][key], summary["scores"][key]
         assert rows[name] == list(map(format_score, values))
     assert summary["target_source"] in card and "Saudi Arabia" in card
-    assert re.search(rf"\bC, .* is {summary['constant'][0]:g};", card)
+    assert (
+        f"C, the constant of the formulas and a convention, is {summary['constant'][0]:g}." in card
+    )
     for words in ("strategy: RandomSearch", f"evaluations: {summary['evaluations']}", "seed: 0"):
         assert f"* {words}" in card
     assert "-m jaxalign.train --config=sa.py:embedded" in card
@@ -90,6 +93,32 @@ def test_the_verdict_of_an_evaluation_is_quoted(alone, tmp_path):
     assert "Not evaluated" not in card
 
 
+def test_an_evaluation_of_another_prompt_is_left_out(alone, put_prompt, caplog, tmp_path):
+    prompt_LD = read_soft_prompt(alone)
+    digest = hashlib.sha256(prompt_LD.tobytes()).hexdigest()
+    evaluation = {"verdict": ["It beats every baseline."], "prompt_sha256": digest}
+    (alone / "evaluation.json").write_text(json.dumps(evaluation))
+    assert "It beats" in card_of(alone, tmp_path) and not caplog.messages
+    put_prompt(alone, prompt_LD + 1)
+    assert "Not evaluated." in card_of(alone, tmp_path)
+    assert "evaluation.json is of another prompt" in caplog.text
+
+
+def test_answers_that_are_compared_have_a_row_for_each_item(alone, change, tmp_path):
+    distances = {"constant": 40.0, "naive": 30.5, "best": None}
+    item = {"text": "Trust?", "options": {"q1=1": "yes"}, "measure": "Wasserstein-1"}
+    change(alone / "summary.json", {"q1": item | {"distance": distances}}, "items")
+    change(alone / "summary.json", "distribution", "scoring")
+    change(alone / "summary.json", "uniform answers", "baseline")
+    place = alone / "summary.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"constant": None}))
+    card = card_of(alone, tmp_path)
+    rows = tables_of(card)
+    assert rows["Trust?"] == ["40.0", "30.5", "–"] and "Power distance" not in rows
+    assert "loss (mean distance, %)" in card and "uniform answers" in rows
+    assert "Uniform answers: every option" in card and "C, the constant" not in card
+
+
 def test_words_from_files_cannot_break_the_tables(alone, change, tmp_path):
     change(alone / "summary.json", "A | B\n# C", "dimension_names", "PDI")
     card = card_of(alone, tmp_path)
@@ -103,7 +132,7 @@ def test_means_of_samples_and_other_objectives_are_told(alone, change, tmp_path)
     change(alone / "summary.json", [50.0, 40.0], "constant")
     card = card_of(alone, tmp_path)
     assert "mean of 100 fresh samples" in card and "* objective: survey + 2.5 prompt_norm" in card
-    assert "is 50, 40;" in card
+    assert "is 50, 40." in card
 
 
 @pytest.mark.parametrize(
