@@ -13,7 +13,7 @@ from flax import nnx
 import jaxalign.model as jm
 from jaxalign.prompts import build_trie
 
-LIMIT = 9
+LIMIT = 7
 NO_STOPS = (-7, -7)  # two that are no tokens: all tests that can share a compiled program
 
 
@@ -95,7 +95,7 @@ def without_cache(graphdef, params, prompt_LD, sequences):
 @pytest.mark.parametrize(
     ("name", "length"),
     [("gqa", 0), ("gqa", 3), ("mha", 3), ("mqa", 3), ("one_layer", 3), ("biased", 3),
-     ("v5_llama3", 3), ("v5_yarn", 3)],
+     ("v5_llama3", 3)],
 )  # fmt: skip
 def test_equals_transformers(name, length, tmp_path):
     torch = pytest.importorskip("torch")
@@ -140,7 +140,7 @@ def small():
     return small_models.numpy_model(small_models.CONFIG)
 
 
-@pytest.mark.parametrize(("mode", "length"), [("none", 0), ("none", 2), ("int8", 2)])
+@pytest.mark.parametrize(("mode", "length"), [("none", 2), ("int8", 2)])
 def test_equals_no_cache(small, mode, length):
     graphdef, params = small
     params = jm.quantize(params, mode, keep=True)
