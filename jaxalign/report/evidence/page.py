@@ -58,7 +58,7 @@ def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Secti
         plots.plot_convergence(run.records, losses, f"Convergence: {name}", notice, stem)
         label = "Loss over evaluations; the values are in metrics.jsonl"
         caption = "Best loss so far and mean of each generation."
-        convergence = figure(folder, "convergence", label, caption)
+        convergence = figure(folder, "convergence", label, caption, least=0)
         files += drawn("convergence")
     scores = {each["name"]: each["scores"] for each in evaluation["methods"] if each["scores"]}
     shown = {"target": evaluation["target"]}
@@ -67,6 +67,7 @@ def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Secti
     radar = figure(
         folder, "radar", "Scores by dimension; the values are in the table of the methods",
         "Scores by dimension. The marked rings are 0 and 100; scores may lie outside.",
+        least=0,
     )  # fmt: skip
     return Section(render("run", convergence=convergence, radar=radar), (*files, *drawn("radar")))
 

@@ -145,17 +145,16 @@ def _level(level: str, found: Sequence[Found]) -> str:
     """The table of one part of CulturalBench; nothing where no run was put to it."""
     if not any(result.measure == level for *_, results in found for result in results):
         return ""
-    rows = []
+    rows: list[list[str]] = []
     for name, evaluation, results in found:
         country = country_name(evaluation)
-        row: list[str] = [cell(country, name)]
-        for scope in (country, OVERALL):
-            for method in METHODS:
-                result = _pick(results, level, scope, method)
-                row.append(_cell(result, format_percent, f"n = {result.n:,}" if result else ""))
-        rows.append(row)
-    heads = [f"{method}, {scope}" for scope in ("own country", OVERALL) for method in METHODS]
-    table = html_table(["country", *heads], rows, kind="sticky")
+        for scope, label in ((country, "own country"), (OVERALL, OVERALL)):
+            shown = [_pick(results, level, scope, method) for method in METHODS]
+            questions = next((f"{each.n:,}" for each in shown if each), MISSING)
+            cells = [_cell(each, format_percent) for each in shown]
+            rows.append([cell(country, name), cell(label), questions, *cells])
+    heads = ["country", "questions about", "questions", *METHODS]
+    table = html_table(heads, rows, kind="sticky")
     return substitute("evidence/level.html", level=level.capitalize(), table=table)
 
 
@@ -165,7 +164,7 @@ def _pick(results: Sequence[Result], *wanted: str) -> Result | None:
     return keys.get(wanted)
 
 
-def _cell(result: Result | None, write: Callable[[float | None], str], about: str) -> str:
+def _cell(result: Result | None, write: Callable[[float | None], str], about: str = "") -> str:
     if result is None:
         return MISSING
     interval = format_interval(result.interval, write)
