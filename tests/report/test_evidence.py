@@ -195,6 +195,14 @@ def test_a_missing_part_leaves_no_section_and_no_file(workdir: Path, part: str, 
 
 
 @pytest.mark.usefixtures("sketched")
+def test_the_front_of_a_run_with_several_objectives_stays_on_the_page(evaluated: Path):
+    (evaluated / "pareto.csv").write_text("prompt,survey,prompt_norm\n0,1.5,9\n1,3.5,4\n")
+    page = report(evaluated)
+    assert "2 prompts that nothing seen beats" in parse_page(page).text
+    assert {"front.png", "front.svg"} <= {path.name for path in page.parent.iterdir()}
+
+
+@pytest.mark.usefixtures("sketched")
 def test_the_least_evaluation_is_reported_without_a_run(tmp_path: Path):
     evaluation = make_evaluation()
     for key in (*PARTS, "personas", "trie", "seconds", "notice", "git_revision", "versions"):

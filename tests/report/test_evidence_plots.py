@@ -93,9 +93,10 @@ def test_cells_turn_over_where_low_is_good_and_are_empty_where_there_is_nothing(
 
 
 def test_a_page_leaves_the_colours_of_cells_and_of_their_numbers_alone(tmp_path: Path):
-    figure = Figure()
-    draw_cells(figure.add_subplot(), np.array([[0.0, 1.0]]), [["a", "b"]], 0, 1)
-    drawing.save(figure, tmp_path / "cells")
+    with matplotlib.rc_context(drawing.RC):
+        figure = Figure()
+        draw_cells(figure.add_subplot(), np.array([[0.0, 1.0]]), [["a", "b"]], 0, 1)
+        drawing.save(figure, tmp_path / "cells")
     svg = inline_svg((tmp_path / "cells.svg").read_text(), "cells")
     cells = [line for line in svg.splitlines() if ">a<" in line or ">b<" in line]
     assert len(cells) == 2 and "var(--" not in "".join(cells)

@@ -65,7 +65,7 @@ def html_table(
     )
 
 
-def figure(folder: Path, stem: str, label: str, caption: str = "", least: float = 0.8) -> str:
+def figure(folder: Path, stem: str, label: str, caption: str = "", least: float = 0.7) -> str:
     """Returns a drawn SVG as a figure, which scrolls rather than become illegible.
 
     Args:
@@ -76,8 +76,8 @@ def figure(folder: Path, stem: str, label: str, caption: str = "", least: float 
         least: share of its own width below which it scrolls.
     """
     svg = inline_svg((folder / f"{stem}.svg").read_text(encoding="utf-8"), stem)
-    (width,) = re.search(r'\bwidth="([\d.]+)pt"', svg).groups()
-    svg = svg.replace("<svg", f'<svg style="min-width: {least * float(width):.0f}pt"', 1)
+    width = float(re.findall(r'\bwidth="([\d.]+)pt"', svg)[0])
+    svg = svg.replace("<svg", f'<svg style="min-width: {least * width:.0f}pt"', 1)
     below = f"<figcaption>{caption}</figcaption>\n" if caption else ""
     return (
         f'<figure role="img" aria-label="{escape(label)}">\n<div class="wide drawn">\n{svg}\n'

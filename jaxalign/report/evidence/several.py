@@ -158,10 +158,9 @@ def _level(level: str, found: Sequence[Found]) -> str:
     return substitute("evidence/level.html", level=level.capitalize(), table=table)
 
 
-def _pick(results: Sequence[Result], *wanted: str) -> Result | None:
-    """The result of this measure, scope and method."""
+def _pick(results: Sequence[Result], measure: str, scope: str, method: str) -> Result | None:
     keys = {(each.measure, each.scope, each.method): each for each in results}
-    return keys.get(wanted)
+    return keys.get((measure, scope, method))
 
 
 def _cell(result: Result | None, write: Callable[[float | None], str], about: str = "") -> str:
