@@ -312,6 +312,7 @@ def test_no_evaluation_is_one_line(workdir: Path, content: str | None):
     with pytest.raises(UserError, match=r"evaluation\.json") as error:
         write_evaluation_report(workdir)
     assert "\n" not in str(error.value)
+    assert content is not None or "jaxalign.evaluate" in str(error.value)
 
 
 @pytest.mark.usefixtures("sketched")

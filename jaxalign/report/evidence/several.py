@@ -9,10 +9,10 @@ from typing import Any
 from jaxalign.errors import UserError
 from jaxalign.report.evidence.culturalbench import LEVELS
 from jaxalign.report.evidence.schema import FILE, read_evaluation
-from jaxalign.report.evidence.section import cell, html_table, write_rows
+from jaxalign.report.evidence.section import cell, html_table, render, write_rows
 from jaxalign.report.files import write_file
 from jaxalign.report.numbers import MISSING, format_interval, format_loss, format_percent
-from jaxalign.report.parts import country_name, note, style, substitute
+from jaxalign.report.parts import country_name, note, style
 
 METHODS = ("naive", "in-context", "tuned")
 OVERALL = "overall"
@@ -74,13 +74,13 @@ def write_comparison_report(workdirs: Sequence[Path], output: Path) -> None:
     write_rows(output / "comparison.csv", _COLUMNS, lines)
     notices = dict.fromkeys(each["notice"] for _, each in runs if each["notice"])
     fixture = any((each["culturalbench"] or {}).get("fixture") for _, each in runs)
-    levels = [_level(level, found) for level in LEVELS]
-    page = substitute(
-        "evidence/several.html",
+    levels = [render("fixture") if fixture else ""]
+    levels += [_level(level, found) for level in LEVELS]
+    page = render(
+        "several",
         style=style(),
         title=f"{len(runs)} evaluated runs",
         notice="\n".join(map(note, notices)),
-        fixture=substitute("evidence/fixture.html") if fixture else "",
         losses=_losses(found),
         levels="\n".join(filter(None, levels)),
         verdicts="\n".join(_verdict(name, evaluation) for name, evaluation in runs),
@@ -155,7 +155,7 @@ def _level(level: str, found: Sequence[Found]) -> str:
             rows.append([cell(country, name), cell(label), questions, *cells])
     heads = ["country", "questions about", "questions", *METHODS]
     table = html_table(heads, rows, kind="sticky")
-    return substitute("evidence/level.html", level=level.capitalize(), table=table)
+    return render("level", level=level.capitalize(), table=table)
 
 
 def _pick(results: Sequence[Result], measure: str, scope: str, method: str) -> Result | None:
