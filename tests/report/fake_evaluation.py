@@ -80,8 +80,8 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             "items": 24, "constant": [50.0] * 6, "norm": "l1", "targets": "hofstede2010",
             "target_source": "Hofstede, Hofstede and Minkov 2010 (2010)",
         },
-        "dimensions": DIMENSIONS, "target": TARGET,
-        "formats": {"seen": SEEN, "held_out": HELD_OUT},
+        "dimensions": dict(DIMENSIONS), "target": dict(TARGET),
+        "formats": {"seen": [*SEEN], "held_out": [*HELD_OUT]},
         "verdict": [
             "The tuned prompt has a loss of 1.4; the best other method, persona (best), has 48.2.",
             "In the 15 held-out formats its mean loss is 9.3, at worst 13.1.",
@@ -118,7 +118,7 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             for method, level in (("naive", 97.0), ("tuned", 1.4)) for n in (1, 5, 20, 50)
         ],
         "countries": {
-            "reference": "US", "codes": list(COUNTRIES), "names": COUNTRIES,
+            "reference": "US", "codes": list(COUNTRIES), "names": dict(COUNTRIES),
             "differences": [
                 {"country": code, "dimension": key, "target": number(-60, 60),
                  "tuned": number(-60, 60)}

@@ -49,6 +49,7 @@ def write_answers(evaluation: dict[str, Any], folder: Path) -> Section:
             "always one option; with five options evenly used 1.61); off: percent of the "
             "probability outside the options; written: whether the answer that the model writes "
             "is the likeliest option.",
+            least=0.8,
         ),
         summary=_summary(answers["methods"]),
         items=_items(items, methods),

@@ -1,5 +1,6 @@
 """The report of an evaluation: one page over all evidence, its tables and its plots."""
 
+import dataclasses
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from jaxalign.report.evidence.respondents import write_respondents
 from jaxalign.report.evidence.robustness import write_robustness
 from jaxalign.report.evidence.schema import FILE, read_evaluation
 from jaxalign.report.evidence.section import Section, drawn, figure, html_table, render
-from jaxalign.report.files import RunFiles, read_run, write_file
+from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
+from jaxalign.report.front_plot import explain_front, plot_front
 from jaxalign.report.meaning import explain
 from jaxalign.report.numbers import format_decimals, format_seconds
 from jaxalign.report.page import scores_csv
@@ -44,13 +46,20 @@ def write_evaluation_report(workdir: Path) -> None:
     evaluation = read_evaluation(workdir)
     run = read_run(workdir) if (workdir / "summary.json").exists() else _without_run(evaluation)
     folder = workdir / "report"
-    sections = [write_methods(evaluation, folder), _write_run(run, evaluation, folder)]
+    notice = evaluation["notice"] or run.summary.get("notice")
+    run = dataclasses.replace(run, summary=run.summary | {"notice": notice})
+    sections = [
+        write_methods(evaluation, folder),
+        _write_run(run, read_front(workdir), evaluation, folder),
+    ]
     sections += [write(evaluation, folder) for write in _SECTIONS]
     write_file(folder / "index.html", _render(run, evaluation, sections).encode())
 
 
-def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Section:
-    """Writes convergence, radar and the table of the scores; returns their section."""
+def _write_run(
+    run: RunFiles, front: Front | None, evaluation: dict[str, Any], folder: Path
+) -> Section:
+    """Writes the table of the scores, convergence, radar and front; returns their section."""
     name, notice = country_name(evaluation), evaluation["notice"]
     write_file(folder / "scores.csv", scores_csv(run.summary).encode())
     files, convergence = ["scores.csv"], ""
@@ -59,7 +68,7 @@ def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Secti
         plots.plot_convergence(run.records, losses, f"Convergence: {name}", notice, stem)
         label = "Loss over evaluations; the values are in metrics.jsonl"
         caption = "Best loss so far and mean of each generation."
-        convergence = figure(folder, "convergence", label, caption)
+        convergence = figure(folder, "convergence", label, caption, least=0)
         files += drawn("convergence")
     scores = {each["name"]: each["scores"] for each in evaluation["methods"] if each["scores"]}
     shown = {"target": evaluation["target"]}
@@ -68,8 +77,18 @@ def _write_run(run: RunFiles, evaluation: dict[str, Any], folder: Path) -> Secti
     radar = figure(
         folder, "radar", "Scores by dimension; the values are in the table of the methods",
         "Scores by dimension. The marked rings are 0 and 100; scores may lie outside.",
+        least=0,
     )  # fmt: skip
-    return Section(render("run", convergence=convergence, radar=radar), (*files, *drawn("radar")))
+    files += drawn("radar")
+    objectives = ""
+    if front is not None and front.values:
+        terms = run.summary.get("terms", {})
+        plot_front(front, terms, f"Objectives: {name}", notice, folder / "front")
+        label = "Objectives of the front; the values are in pareto.csv"
+        objectives = figure(folder, "front", label, escape(explain_front(front)), least=0)
+        files += drawn("front")
+    html = render("run", convergence=convergence, radar=radar, front=objectives)
+    return Section(html, tuple(files))
 
 
 def _render(run: RunFiles, evaluation: dict[str, Any], sections: list[Section]) -> str:

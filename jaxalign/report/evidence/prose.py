@@ -64,7 +64,7 @@ def _aim(config: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
     yield (
         f"An item's answer is {_READOUTS.get(readout, sampled)}; scores follow the survey's "
         f"formulas{with_c}; the loss is the {survey['norm'].upper()} distance to the published "
-        f"scores, which the instrument does not call comparable without an anchor.{over}"
+        f"scores, to which no anchor ties them.{over}"
     )
 
 
@@ -121,8 +121,8 @@ def _comparisons(evaluation: dict[str, Any]) -> Iterator[str]:
         name = countries["names"].get(reference, reference)
         against = f", differences are taken from {name}" if countries["differences"] else ""
         yield (
-            f"Prompts of {len(countries['codes'])} countries were compared: each was scored against every "
-            f"country{against}, and orders are compared by Kendall's tau."
+            f"The prompts of {len(countries['codes'])} countries were compared: each was scored "
+            f"against every country{against}, and orders are compared by Kendall's tau."
         )
 
 

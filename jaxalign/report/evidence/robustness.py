@@ -58,7 +58,7 @@ def write_robustness(evaluation: dict[str, Any], folder: Path) -> Section:
     return Section(html, (written, *drawn("robustness")))
 
 
-def spreads(evaluation: dict[str, Any]) -> dict[str, int]:
+def _spreads(evaluation: dict[str, Any]) -> dict[str, int]:
     """For each method the number of dimensions that vary more over formats than over countries."""
     rows = evaluation["robustness"]["dimensions"]
     return {
@@ -88,7 +88,7 @@ def _summary(summary: dict[str, dict[str, Any]]) -> str:
 
 def _dimensions(evaluation: dict[str, Any]) -> str:
     rows = evaluation["robustness"]["dimensions"]
-    counts = spreads(evaluation)
+    counts = _spreads(evaluation)
     if not counts:
         return ""
     lines = []

@@ -125,7 +125,7 @@ def _draw(axes: Axes, row: int, marks: Sequence[Mark]) -> None:
             axes.plot(mark.interval, [row, row], color=style["color"], linewidth=3.5, alpha=0.45,
                       solid_capstyle="butt", zorder=3)  # fmt: skip
         if mark.loss is not None:
-            face = {"markerfacecolor": "none"} if mark.hollow else {}
+            face: dict[str, Any] = {"markerfacecolor": "none"} if mark.hollow else {}
             axes.plot([mark.loss], [row], linestyle="none", markersize=6.5, markeredgewidth=1.5,
                       zorder=4, **style, **face)  # fmt: skip
 

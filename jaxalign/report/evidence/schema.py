@@ -132,6 +132,8 @@ def read_evaluation(workdir: Path) -> dict[str, Any]:
         UserError: the file is missing, is not JSON, or is not what an evaluation writes.
     """
     path = workdir / FILE
+    if not path.exists():
+        raise UserError(f"{path}: not found; run jaxalign.evaluate on this workdir first")
     evaluation = read_json(path)
     if evaluation.get("schema") != VERSION:
         raise UserError(f"{path}: schema is not {VERSION}; run jaxalign.evaluate on it again")

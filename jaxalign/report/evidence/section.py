@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -64,7 +65,7 @@ def html_table(
     )
 
 
-def figure(folder: Path, stem: str, label: str, caption: str = "") -> str:
+def figure(folder: Path, stem: str, label: str, caption: str = "", least: float = 0.7) -> str:
     """Returns a drawn SVG as a figure, which scrolls rather than become illegible.
 
     Args:
@@ -72,8 +73,11 @@ def figure(folder: Path, stem: str, label: str, caption: str = "") -> str:
         stem: of the file.
         label: what it shows, and where its values stand, for who cannot see it.
         caption: stands below it, as HTML.
+        least: share of its own width below which it scrolls.
     """
     svg = inline_svg((folder / f"{stem}.svg").read_text(encoding="utf-8"), stem)
+    width = float(re.findall(r'\bwidth="([\d.]+)pt"', svg)[0])
+    svg = svg.replace("<svg", f'<svg style="min-width: {least * width:.0f}pt"', 1)
     below = f"<figcaption>{caption}</figcaption>\n" if caption else ""
     return (
         f'<figure role="img" aria-label="{escape(label)}">\n<div class="wide drawn">\n{svg}\n'

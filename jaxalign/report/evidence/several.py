@@ -9,10 +9,10 @@ from typing import Any
 from jaxalign.errors import UserError
 from jaxalign.report.evidence.culturalbench import LEVELS
 from jaxalign.report.evidence.schema import FILE, read_evaluation
-from jaxalign.report.evidence.section import cell, html_table, write_rows
+from jaxalign.report.evidence.section import cell, html_table, render, write_rows
 from jaxalign.report.files import write_file
 from jaxalign.report.numbers import MISSING, format_interval, format_loss, format_percent
-from jaxalign.report.parts import country_name, note, style, substitute
+from jaxalign.report.parts import country_name, note, style
 
 METHODS = ("naive", "in-context", "tuned")
 OVERALL = "overall"
@@ -74,13 +74,13 @@ def write_comparison_report(workdirs: Sequence[Path], output: Path) -> None:
     write_rows(output / "comparison.csv", _COLUMNS, lines)
     notices = dict.fromkeys(each["notice"] for _, each in runs if each["notice"])
     fixture = any((each["culturalbench"] or {}).get("fixture") for _, each in runs)
-    levels = [_level(level, found) for level in LEVELS]
-    page = substitute(
-        "evidence/several.html",
+    levels = [render("fixture") if fixture else ""]
+    levels += [_level(level, found) for level in LEVELS]
+    page = render(
+        "several",
         style=style(),
         title=f"{len(runs)} evaluated runs",
         notice="\n".join(map(note, notices)),
-        fixture=substitute("evidence/fixture.html") if fixture else "",
         losses=_losses(found),
         levels="\n".join(filter(None, levels)),
         verdicts="\n".join(_verdict(name, evaluation) for name, evaluation in runs),
@@ -145,27 +145,25 @@ def _level(level: str, found: Sequence[Found]) -> str:
     """The table of one part of CulturalBench; nothing where no run was put to it."""
     if not any(result.measure == level for *_, results in found for result in results):
         return ""
-    rows = []
+    rows: list[list[str]] = []
     for name, evaluation, results in found:
         country = country_name(evaluation)
-        row: list[str] = [cell(country, name)]
-        for scope in (country, OVERALL):
-            for method in METHODS:
-                result = _pick(results, level, scope, method)
-                row.append(_cell(result, format_percent, f"n = {result.n:,}" if result else ""))
-        rows.append(row)
-    heads = [f"{method}, {scope}" for scope in ("own country", OVERALL) for method in METHODS]
-    table = html_table(["country", *heads], rows, kind="sticky")
-    return substitute("evidence/level.html", level=level.capitalize(), table=table)
+        for scope, label in ((country, "own country"), (OVERALL, OVERALL)):
+            shown = [_pick(results, level, scope, method) for method in METHODS]
+            questions = next((f"{each.n:,}" for each in shown if each), MISSING)
+            cells = [_cell(each, format_percent) for each in shown]
+            rows.append([cell(country, name), cell(label), questions, *cells])
+    heads = ["country", "questions about", "questions", *METHODS]
+    table = html_table(heads, rows, kind="sticky")
+    return render("level", level=level.capitalize(), table=table)
 
 
-def _pick(results: Sequence[Result], *wanted: str) -> Result | None:
-    """The result of this measure, scope and method."""
+def _pick(results: Sequence[Result], measure: str, scope: str, method: str) -> Result | None:
     keys = {(each.measure, each.scope, each.method): each for each in results}
-    return keys.get(wanted)
+    return keys.get((measure, scope, method))
 
 
-def _cell(result: Result | None, write: Callable[[float | None], str], about: str) -> str:
+def _cell(result: Result | None, write: Callable[[float | None], str], about: str = "") -> str:
     if result is None:
         return MISSING
     interval = format_interval(result.interval, write)
