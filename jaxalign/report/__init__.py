@@ -6,11 +6,12 @@ matplotlib with it: import it from `page`, `countries` or `comparison`.
 """
 
 from jaxalign.report.progress import Progress
-from jaxalign.report.terminal import print_header, print_result, print_results
+from jaxalign.report.terminal import print_header, print_result, print_results, print_runs
 
 __all__ = [
     "Progress",
     "print_header",
     "print_result",
     "print_results",
+    "print_runs",
 ]
