@@ -69,13 +69,13 @@ class WandB:
     Args:
       project: of the user's account.
       workdir: where its files and the run's id are kept.
-      record: the content of config.json.
+      config: shown with it, nested and plain.
 
     Raises:
       UserError: the service or the account refuses.
     """
 
-    def __init__(self, project: str, workdir: Path, record: Mapping[str, Any]):
+    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
         self._package = package = import_wandb()
         kept = workdir / WANDB_ID
         if not kept.exists():
@@ -85,14 +85,14 @@ class WandB:
                 project=project,
                 id=kept.read_text().strip(),
                 name=workdir.resolve().name,
-                config=dict(record),
+                config=dict(config),
                 dir=str(workdir),
                 resume="allow",
                 settings=package.Settings(console="off"),  # the terminal is the progress bar's
             )
         except package.Error as error:
             raise UserError(
-                f"--wandb={project}: {error}; log in with `wandb login`, or set WANDB_MODE=offline"
+                f"--wandb={project}: {error} (WANDB_MODE=offline keeps it all in the workdir)"
             ) from error
 
     def draw(self, record: Mapping[str, Any]) -> None:

@@ -106,6 +106,8 @@ def tune(
                     "another --workdir"
                 )
             workdir.begin(generations)
+            if wandb:
+                workdir.add_curves(WandB(wandb, path, {"command": again} | to_plain(config)))
             settings = old["resolved"] if old else resolve_settings(config, problem)
             startup.end("chunk")
 
@@ -140,8 +142,6 @@ def tune(
             tell_before(config, problem, engine, path, begun, startup)
 
             # 5. The search, and what leaves it.
-            if wandb:
-                workdir.add_curves(WandB(wandb, path, record))
             codes = [target.code for target in problem.targets]
             state, records = search(
                 engine,

@@ -124,7 +124,7 @@ class Storm:
             if beat.get("pid") == process.pid and beat["state"] in states:
                 return
             assert time.monotonic() < deadline, "the run made no progress"
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def finish(self, process: subprocess.Popen) -> None:
         """Lets a run end."""
