@@ -1,5 +1,6 @@
 """The list of runs: states told from locks and heartbeats, figures from the files of a workdir."""
 
+import io
 import json
 import socket
 import subprocess
@@ -8,10 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from jaxalign import status
 from jaxalign.errors import UserError
 from jaxalign.heartbeat import hold
+from jaxalign.report import print_runs
 
 NOW = time.time()
 HERE, ELSEWHERE = socket.gethostname(), "another-host"
@@ -153,6 +156,19 @@ def test_mistakes_are_told_in_one_line(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             status.main(arguments)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_table_fits_its_terminal(tmp_path, width):
+    runs = [status.describe(make_run(tmp_path / name, beat={}), NOW) for name in ("sa", "us")]
+    for run in runs:
+        run["workdir"] = f"runs/{Path(run['workdir']).name}-llama"
+    out = io.StringIO()
+    print_runs(runs, console=Console(file=out, width=width, highlight=False))
+    (line,) = (line for line in out.getvalue().splitlines() if "runs/sa-llama" in line)
+    assert len(line) <= width
+    assert ["dead", "7/40", "43.0", "43%"] == [x for x in line.split() if x[0] in "d74"]
+    assert ("LSHADE" in line) == (width == 120)
 
 
 def invoke(*arguments) -> subprocess.CompletedProcess:

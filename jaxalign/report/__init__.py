@@ -6,7 +6,8 @@ matplotlib with it: import it from `page`, `countries` or `comparison`.
 """
 
 from jaxalign.report.progress import Progress
-from jaxalign.report.terminal import print_header, print_result, print_results, print_runs
+from jaxalign.report.runs import print_runs
+from jaxalign.report.terminal import print_header, print_result, print_results
 
 __all__ = [
     "Progress",

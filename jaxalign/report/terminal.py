@@ -7,16 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxalign.report.numbers import (
-    MISSING,
-    distance,
-    format_loss,
-    format_score,
-    format_seconds,
-)
-
-_WIDE = 1000  # columns of a table that is read by another program
-_STYLES = {"running": "green", "stalled": "yellow", "failed": "red", "dead": "red"}
+from jaxalign.report.numbers import distance, format_loss, format_score
 
 
 def print_header(
@@ -29,7 +20,7 @@ def print_header(
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(Text(name), Text(str(value)))
-    _print_notice(console, notice)
+    print_notice(console, notice)
     console.print(table)
     console.print()
 
@@ -53,7 +44,7 @@ def print_result(
     console.print()
     console.print(_score_table(summary))
     console.print(_loss_table(summary))
-    _print_notice(console, notice)
+    print_notice(console, notice)
     _print_files(console, files)
 
 
@@ -82,47 +73,8 @@ def print_results(
         table.add_row(summary.get("country_name") or summary["country"], *losses, tuned, share)
     console.print()
     console.print(table)
-    _print_notice(console, notice)
+    print_notice(console, notice)
     _print_files(console, files)
-
-
-def print_runs(runs: list[dict[str, Any]], *, console: Console | None = None) -> None:
-    """Prints runs, one line each.
-
-    Args:
-        runs: as jaxalign.status describes them.
-        console: where to print; standard output by default, whole lines where it is no terminal.
-    """
-    if console is None:
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = _WIDE
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("run", "state", "country", "model", "strategy"):
-        table.add_column(name, overflow="fold", no_wrap=name == "state")
-    for name in ("generation", "best", "of naive", "candidates/s", "left", "last sign"):
-        table.add_column(name, justify="right", no_wrap=name != "last sign")
-    for run in runs:
-        share, rate = run["share_of_naive"], run["candidates_per_second"]
-        table.add_row(
-            run["workdir"],
-            Text(run["state"], style=_STYLES.get(run["state"], "")),
-            *(_text(run[key]) for key in ("country", "model", "strategy")),
-            f"{_text(run['generation'])}/{_text(run['generations'])}",
-            Text(format_loss(run["best_loss"]), style="bold"),
-            MISSING if share is None else f"{share:.0%}",
-            MISSING if rate is None else f"{rate:,.1f}",
-            format_seconds(run["seconds_left"]),
-            MISSING if run["age"] is None else f"{format_seconds(run['age'])} ago",
-        )
-    console.print(table)
-    for notice in dict.fromkeys(run["notice"] for run in runs):
-        _print_notice(console, notice)
-
-
-def _text(value: Any) -> str:
-    """A cell; of a path its last part."""
-    return MISSING if value is None else str(value).rstrip("/").rpartition("/")[2]
 
 
 def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
@@ -134,7 +86,8 @@ def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
         console.print(text.append(line, style="dim"), soft_wrap=True)
 
 
-def _print_notice(console: Console, notice: str | None) -> None:
+def print_notice(console: Console, notice: str | None) -> None:
+    """Prints the notice that stands beside every result of a model without scientific meaning."""
     if notice:
         console.print(Text(f"Note: {notice}", style="bold yellow"))
         console.print()
