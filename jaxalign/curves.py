@@ -5,11 +5,13 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxalign.errors import UserError
-from jaxalign.report.ending import Ending
 from jaxalign.report.files import write_file
+
+if TYPE_CHECKING:
+    from jaxalign.report.ending import Ending
 
 WANDB_ID = "wandb_run_id"  # in a workdir: of the run that a restart goes on with
 
@@ -20,7 +22,7 @@ class Curves(Protocol):
     def draw(self, record: Mapping[str, Any]) -> None:
         """Adds a line of metrics.jsonl."""
 
-    def show(self, ending: Ending) -> None:
+    def show(self, ending: "Ending") -> None:
         """Adds the plots and texts of a finished run."""
 
     def close(self, failed: bool) -> None:
@@ -49,7 +51,7 @@ class TensorBoard:
         for name, value in numbers(record):
             self._writer.add_scalar(name, value, record["generation"])
 
-    def show(self, ending: Ending) -> None:
+    def show(self, ending: "Ending") -> None:
         """Adds plots as images and texts as Markdown."""
         from matplotlib.image import imread
 
@@ -100,7 +102,7 @@ class WandB:
         if record["generation"] >= self._run.starting_step:
             self._run.log(dict(numbers(record)), step=record["generation"])
 
-    def show(self, ending: Ending) -> None:
+    def show(self, ending: "Ending") -> None:
         """Logs the plots; the run's summary takes the losses and scores."""
         self._run.log({name: self._package.Image(str(path)) for name, path in ending.plots.items()})
         self._run.summary.update(dict(numbers(ending.summary)))

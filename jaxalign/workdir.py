@@ -13,7 +13,6 @@ import jax
 from jaxalign.curves import Curves, TensorBoard
 from jaxalign.errors import UserError
 from jaxalign.heartbeat import Heartbeat, hold
-from jaxalign.report.ending import read_ending
 from jaxalign.report.files import write_file
 
 _LOG = logging.getLogger(__name__)
@@ -78,6 +77,9 @@ class Workdir:
 
     def show_ending(self) -> None:
         """Adds plots and texts of the finished run, whose report is written, to the curves."""
+        # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
+        from jaxalign.report.ending import read_ending
+
         ending = read_ending(self.path)
         for curves in self._curves:
             curves.show(ending)

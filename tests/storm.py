@@ -93,7 +93,10 @@ class Storm:
             seconds = pace.start
         elif stage == ["search"]:
             self.wait_for(process, workdir, ("running", "finishing", "done"))
-            seconds = pace.generation * max(2.0, 2 * (self.generations - told) / left)
+            # On average the share of this kill in the generations that are left.
+            new = self._random.randint(0, max(1, round(2 * (self.generations - told) / left)))
+            self.wait_until(process, lambda: len(read_records(workdir)) > told + new)
+            seconds = pace.generation
         else:
             self.wait_for(process, workdir, ("finishing", "done"))
             seconds = pace.report
@@ -118,11 +121,17 @@ class Storm:
 
     def wait_for(self, process: subprocess.Popen, workdir: Path, states: tuple[str, ...]) -> None:
         """Waits until the process beats with one of these states, or ends."""
-        deadline = time.monotonic() + LIMIT
-        while process.poll() is None:
+
+        def beats() -> bool:
             beat = read_json(workdir / "heartbeat.json")
-            if beat.get("pid") == process.pid and beat["state"] in states:
-                return
+            return beat.get("pid") == process.pid and beat["state"] in states
+
+        self.wait_until(process, beats)
+
+    def wait_until(self, process: subprocess.Popen, holds: Callable[[], bool]) -> None:
+        """Waits until something holds, or the process ends."""
+        deadline = time.monotonic() + LIMIT
+        while process.poll() is None and not holds():
             assert time.monotonic() < deadline, "the run made no progress"
             time.sleep(0.02)
 
