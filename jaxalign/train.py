@@ -183,7 +183,8 @@ def search(
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
-    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens.
+    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens; `profile` traces what
+    it was asked to.
 
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl tells of.
