@@ -52,17 +52,24 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.model.quantization = "none"
 
     config.survey = config_dict.ConfigDict()
-    config.survey.instrument = "vsm13"  # or the path of a YAML file
+    # vsm13, example_values, example_opinions, or the path of a YAML file
+    config.survey.instrument = "vsm13"
     config.survey.coefficients = ""  # a set of the instrument; empty for its first
-    config.survey.targets = "hofstede2010"  # `newer`, or the path of a CSV file
-    config.survey.constant = config_dict.placeholder(object)  # C: a number, or one per dimension
-    config.survey.constant = 50.0
+    # `newer`, those named like an example, or the path of a CSV file
+    config.survey.targets = "hofstede2010"
+    # C: a number, or one per dimension; empty for the instrument's own, 50 for vsm13
+    config.survey.constant = config_dict.placeholder(object)
+    config.survey.constant = ""
+    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control,
+    # since what results is no country's.
+    config.survey.shuffle = 0
 
     config.prompt = config_dict.ConfigDict()
     config.prompt.length = 9 if small else 16  # L, in embedding rows
     # Where the search starts: texts (personas of other countries first), diverse (also facts, in
-    # turn), mixtures of texts, vocabulary, normal; or the path of a soft prompt's .safetensors
-    # file, or of another run's workdir, whose population is taken over.
+    # turn), mixtures of texts, vocabulary, normal; or a path: a soft prompt's .safetensors or .npy
+    # file, the folder of a PEFT prompt-tuning adapter, or another run's workdir, whose population
+    # is taken over.
     config.prompt.init = "texts"
     config.prompt.texts = ""  # a YAML file with texts of your own, beside the packaged ones
     config.prompt.position = "first"  # before everything else, as PEFT has it
@@ -85,8 +92,12 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.objective.readout = "expected"  # expected, sampled, greedy
     config.objective.respondents = 50  # of a sampled readout
     config.objective.norm = "l1"  # l1, l2
+    # How options are presented; the loss is the mean over them. Each is ORDER or ORDER/LABELS:
+    # identity, reversed, or cyclicN; own (the survey file's), numbers, letters, or words.
+    config.objective.formats = "identity,reversed"
     config.objective.reevaluate = 5  # generations between evaluating parents anew, if sampled
-    config.objective.benchmark = ""  # CulturalBench-Easy as CSV, or `fixture`: our toy questions
+    # CulturalBench-Easy: a CSV, Parquet, REPO@COMMIT on the hub, or `fixture`: our toy questions
+    config.objective.benchmark = ""
     # Weights of what the loss adds up; all are measured. `objective.py` tells their units.
     config.objective.terms = config_dict.ConfigDict(_TERMS)
 
@@ -114,6 +125,12 @@ def country_names(value: Any) -> list[str]:
     return list({name.casefold(): name for name in names if name}.values())
 
 
+def format_names(value: str) -> list[str]:
+    """The formats that `objective.formats` asks for, in order and each once."""
+    names = (name.strip().strip("'\"") for name in value.strip("[]() ").split(","))
+    return list(dict.fromkeys(name for name in names if name))
+
+
 def _at_least(bound: int) -> tuple[Callable[[Any], bool], str]:
     return lambda value: value >= bound, f"a whole number of at least {bound}"
 
@@ -123,6 +140,8 @@ def _one_of(*names: str | int) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_constant(value: Any) -> bool:
+    if value == "":
+        return True
     numbers = value if isinstance(value, (list, tuple)) and value else [value]
     return all(
         isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n)
@@ -149,11 +168,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
-    "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
+    "survey.constant": (
+        _is_constant,
+        "a number, a tuple with one for each dimension, or empty for the instrument's own",
+    ),
+    "survey.shuffle": _at_least(0),
     "prompt.length": _at_least(1),
     "prompt.init": (
-        lambda value: value in INITIAL or "/" in value or value.endswith(".safetensors"),
-        f"{', '.join(INITIAL)}, or the path of a .safetensors file or a workdir",
+        lambda value: value in INITIAL or "/" in value or value.endswith((".safetensors", ".npy")),
+        f"{', '.join(INITIAL)}, or a path: a .safetensors or .npy file, the folder of a PEFT "
+        "adapter (./NAME), or a workdir",
     ),
     "prompt.position": _one_of("first"),
     "search.space": _one_of("full", "subspace", "texts"),
@@ -167,6 +191,10 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "objective.readout": _one_of("expected", "sampled", "greedy"),
     "objective.respondents": _at_least(1),
     "objective.norm": _one_of("l1", "l2"),
+    "objective.formats": (
+        lambda value: bool(format_names(value)),
+        "formats with commas between, such as identity,reversed",
+    ),
     "objective.reevaluate": _at_least(0),
     "objective.terms": (
         _are_weights,
@@ -184,6 +212,22 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def to_plain(config: config_dict.ConfigDict) -> dict[str, Any]:
     """The config as nested dictionaries of plain values, as JSON would hold it."""
     return json.loads(config.to_json())
+
+
+def from_plain(plain: dict[str, Any]) -> config_dict.ConfigDict:
+    """The config that `to_plain` made plain values of.
+
+    Raises:
+      UserError: as `validate` does, or it is no nested dictionary.
+    """
+    config = base()
+    for key, value in flatten(plain).items():
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"config: {key}={value!r}: {error}") from error
+    validate(config)
+    return config
 
 
 def flatten(plain: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxalign.model import AUTO, Shared
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
@@ -32,10 +32,31 @@ def answer_logits(
       attention: implementation, by name.
       shared: `share_questions` for this length; made here if left out.
     """
+    hidden_QD = answer_states(model, task, prompt_LD, attention, shared)
+    logits_QA = model.option_logits(hidden_QD, task.answer_ids_QA)
+    return jnp.where(task.offered_QA, logits_QA, -jnp.inf)
+
+
+def answer_states(
+    model: Any,
+    task: Task,
+    prompt_LD: Float[Array, "L D"],
+    attention: str = AUTO,
+    shared: Shared | None = None,
+) -> Float[Array, "Q D"]:
+    """Final hidden states where answers begin; arguments as of `answer_logits`."""
     length = prompt_LD.shape[0]
-    size = task.tokens_T.shape[0]
     if shared is None:
         shared = share_questions(model, task, length)
+    positions_S, mask_SS, read_Q = lay_out(task, length)
+    return model(prompt_LD, positions_S, mask_SS, read_Q, attention, task.tree, shared)
+
+
+def lay_out(
+    task: Task, length: int
+) -> tuple[Int[Array, " S"], Bool[Array, "S S"], Int[Array, " Q"]]:
+    """Positions, mask and answer nodes of a sequence of L soft rows and the trie's T tokens."""
+    size = task.tokens_T.shape[0]
     positions_S = jnp.concatenate([jnp.arange(length), task.positions_T + length])
     mask_SS = jnp.block(
         [
@@ -43,10 +64,7 @@ def answer_logits(
             [jnp.ones((size, length), bool), jnp.asarray(task.mask_TT)],
         ]
     )
-    read_Q = task.answer_nodes_Q + length
-    hidden_QD = model(prompt_LD, positions_S, mask_SS, read_Q, attention, task.tree, shared)
-    logits_QA = model.option_logits(hidden_QD, task.answer_ids_QA)
-    return jnp.where(task.offered_QA, logits_QA, -jnp.inf)
+    return positions_S, mask_SS, task.answer_nodes_Q + length
 
 
 def share_questions(model: Any, task: Task, length: int) -> Shared:

@@ -8,6 +8,8 @@ import jax
 # Activations that stay in the processor's cache make small chunks the fast ones: BUILD_NOTES.md.
 CPU_CHUNK = 2
 SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
+# The last is all that XLA's library for products on a CPU tells, whose allocation failed.
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "YNNPACK operation failed")
 
 
 def chunk_budget(device: Any) -> int | None:
@@ -23,9 +25,8 @@ def chunk_budget(device: Any) -> int | None:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether XLA could not have the memory that it asked for; not every path keeps the status."""
-    told = str(error)
-    return isinstance(error, jax.errors.JaxRuntimeError) and (
-        "RESOURCE_EXHAUSTED" in told or "Out of memory" in told
+    return isinstance(error, jax.errors.JaxRuntimeError) and any(
+        sign in str(error) for sign in _OUT_OF_MEMORY
     )
 
 

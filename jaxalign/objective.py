@@ -3,7 +3,6 @@
 import dataclasses
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -12,11 +11,11 @@ from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.prompts import Questions
 from jaxalign.survey import (
     Scoring,
+    ShareScoring,
     accuracy,
-    distance,
-    item_means,
+    distance_to_target,
     log_likelihood,
-    scores_from_means,
+    score_answers,
 )
 
 TERMS = ("survey", "naive_distance", "prompt_norm")
@@ -26,14 +25,15 @@ BENCHMARK_TERMS = ("benchmark_nll", "benchmark_error")
 class Task(NamedTuple):
     """What is asked and what is wanted, as arrays (a pytree, an argument of the jitted step).
 
-    The survey's items are the first of the Q questions; a benchmark's B questions follow.
+    The survey's I items in each of F formats are the first of the Q questions; a benchmark's B
+    questions follow. Options stand in the survey's own order, whatever the format.
 
     Attributes:
       tokens_T, positions_T: the trie's nodes and their depths.
       mask_TT: whether the row's node may attend to the column's; tree: the same in blocks.
       answer_nodes_Q: where answers are read.
       answer_ids_QA, offered_QA: option tokens, and whether the option exists.
-      scoring: the survey's formulas.
+      scoring: how the survey is scored.
       target_GC: scores to reach, for each country.
       naive_QA: what the model answers without a prompt; zeros until that is known.
       row_norm: mean Euclidean norm of the model's embedding rows.
@@ -48,7 +48,7 @@ class Task(NamedTuple):
     answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     target_GC: Float[Array, "G C"] | np.ndarray
     naive_QA: Float[Array, "Q A"] | np.ndarray
     row_norm: Float[Array, ""] | np.ndarray
@@ -88,12 +88,13 @@ class Evaluation(NamedTuple):
 
     Attributes:
       loss_GP: weighted sum of the objectives; +inf where it is not finite.
-      scores_PC: scores, which no country has a part in.
+      scores_PC: scores, mean over the formats; no country has a part in them.
       answers_PQA: share of respondents for each option.
       terms_GPO: the objectives, each to be minimised, in the order of `Task.terms`: distance of the
-        scores to the target; mean total variation distance to the naive answers, in percent; mean
-        row norm of the prompt over that of real embeddings; mean negative log-likelihood of the
-        benchmark's right options, in nats; share of its questions answered wrongly, in percent.
+        scores to the target, mean over the formats; mean total variation distance to the naive
+        answers, in percent; mean row norm of the prompt over that of real embeddings; mean negative
+        log-likelihood of the benchmark's right options, in nats; share of its questions answered
+        wrongly, in percent.
     """
 
     loss_GP: Float[Array, "G P"]
@@ -104,7 +105,7 @@ class Evaluation(NamedTuple):
 
 def make_task(
     questions: Questions,
-    scoring: Scoring,
+    scoring: Scoring | ShareScoring,
     target_GC: np.ndarray,
     asked_GB: np.ndarray | None = None,
     row_norm: float = 1.0,
@@ -113,7 +114,7 @@ def make_task(
 
     Args:
       questions: of survey and benchmark.
-      scoring: the survey's formulas.
+      scoring: how the survey is scored.
       target_GC: scores to reach, for each country.
       asked_GB: 1 where a benchmark question is about the country; None without a benchmark.
       row_norm: mean norm of the model's embedding rows.
@@ -146,21 +147,21 @@ def measure_answers(
     answers_PQA: Float[Array, "P Q A"],
 ) -> Evaluation:
     """Scores, objectives and losses of given answers."""
-    items, options = task.scoring.values_QA.shape
-    survey_PQA = answers_PQA[:, :items, :options]
-    scores_PC = scores_from_means(task.scoring, item_means(task.scoring, survey_PQA))
+    asked = answers_PQA.shape[1] - task.right_B.shape[0]
+    survey_PFQA = by_format(task.scoring, answers_PQA[:, :asked])
+    scores_PFC = score_answers(task.scoring, survey_PFQA)
     moved_PQ = jnp.sum(jnp.abs(answers_PQA - jnp.asarray(task.naive_QA)[None]), axis=-1) / 2
     norms_PL = jnp.linalg.norm(population_PLD.astype(jnp.float32), axis=-1)
     norm_P = jnp.sum(norms_PL, axis=-1) / max(norms_PL.shape[1], 1)
     measured = {
-        "survey": jax.vmap(lambda target_C: distance(scores_PC, target_C, objective.norm))(
-            jnp.asarray(task.target_GC)
+        "survey": jnp.mean(
+            distance_to_target(task.scoring, scores_PFC, task.target_GC, objective.norm), axis=-1
         ),
-        "naive_distance": 100.0 * jnp.mean(moved_PQ[:, :items], axis=-1),
+        "naive_distance": 100.0 * jnp.mean(moved_PQ[:, :asked], axis=-1),
         "prompt_norm": norm_P / task.row_norm,
     }
     if task.right_B.shape[0]:
-        arguments = answers_PQA[:, items:], task.right_B, task.asked_GB
+        arguments = answers_PQA[:, asked:], task.right_B, task.asked_GB
         measured["benchmark_nll"] = -log_likelihood(*arguments).T
         measured["benchmark_error"] = 100.0 * (1.0 - accuracy(*arguments).T)
     shape = measured["survey"].shape
@@ -170,6 +171,15 @@ def measure_answers(
     loss_GP = sum(
         weight * terms_GPO[..., task.terms.index(name)] for name, weight in objective.weights
     )
-    return Evaluation(
-        jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf), scores_PC, answers_PQA, terms_GPO
-    )
+    loss_GP = jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf)
+    return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
+
+
+def by_format(
+    scoring: Scoring | ShareScoring, answers_PQA: Float[Array, "P FxI A"]
+) -> Float[Array, "P F I A"]:
+    """Answers to a survey alone, format by format, over the options that its items have."""
+    items, options = scoring.values_QA.shape
+    population, rows = answers_PQA.shape[:2]
+    shape = (population, rows // items, items, answers_PQA.shape[2])
+    return answers_PQA.reshape(shape)[..., :options]

@@ -17,8 +17,10 @@ from jaxalign.record import as_number, describe_device
 from jaxalign.refine import polish, rescore
 from jaxalign.report import print_header, print_result, print_results
 from jaxalign.report.files import write_file, write_json
+from jaxalign.report.numbers import format_loss
 from jaxalign.startup import StartUp
-from jaxalign.summary import of_country, summarise, tell_rescored, together
+from jaxalign.summary import of_country, summarise, tell_items, tell_rescored, together
+from jaxalign.survey import DISTRIBUTION
 from jaxalign.workdir import Workdir
 
 _SHOWN = 4  # countries that are told of in full before a run
@@ -56,13 +58,14 @@ def tell_before(
     """Prints what is about to run; `begun` is the generation that a resumed run goes on after."""
     trie, length, search = problem.questions.trie, config.prompt.length, config.search
     wording = "validated" if problem.instrument.validated else "wording not validated"
-    naive = [f"{loss:.1f}" for loss in engine.naive.loss_GP[:, 0]]
+    naive = [format_loss(loss) for loss in engine.naive.loss_GP[:, 0]]
     each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
     rows = {
         "model": f"{config.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{config.model.dtype}",
         "device": describe_device(),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
+        "formats": ", ".join(shown.name for shown in problem.questions.formats),
         "target": _targets(config, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
         f"{problem.model_config.width}, {search.generations} generations",
@@ -115,6 +118,7 @@ def finish(
         summary = summarise(config, problem, engine, state, records, place)
         if rescored is not None:
             tell_rescored(summary, problem.task.terms, rescored, place)
+        tell_items(summary, problem)
         prompt_LD = np.asarray(state.best_prompt_GLD[place], np.float32)
         _write_prompt(folder / "soft_prompt.safetensors", prompt_LD, problem.notice)
         if config.search.polish:
@@ -155,9 +159,14 @@ def finish(
 
 
 def _targets(config: config_dict.ConfigDict, problem: Problem) -> str:
+    items = len(problem.instrument.items)
     texts = [
         f"{target.country}, {config.survey.targets}: "
-        + " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        + (
+            f"the answers to {items} items"
+            if problem.instrument.scoring == DISTRIBUTION
+            else " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        )
         for target in problem.targets[:_SHOWN]
     ]
     left = len(problem.targets) - len(texts)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 
-from jaxalign.config import ALL, country_names
+from jaxalign.config import ALL, country_names, format_names
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
 from jaxalign.model import (
@@ -26,19 +26,29 @@ from jaxalign.model import (
     weights_digest,
 )
 from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
-from jaxalign.prompts import Questions, build_questions, load_texts, load_tokenizer
+from jaxalign.prompts import (
+    Questions,
+    build_questions,
+    load_texts,
+    load_tokenizer,
+    parse_format,
+)
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
+    DISTRIBUTION,
     Benchmark,
     Instrument,
     Scoring,
+    ShareScoring,
     Target,
     find_target,
+    instrument_digest,
     load_benchmark,
     load_instrument,
-    load_targets,
     make_scoring,
     questions_for,
+    shuffled,
+    targets_for,
 )
 
 
@@ -47,10 +57,10 @@ class Problem:
     """A survey put to a model, and the scores it should give.
 
     Attributes:
-      instrument, scoring: the survey and its formulas.
+      instrument, scoring: the survey and how it is scored.
       targets: the scores of each of the G countries.
       folder: where the model's files lie.
-      notice: what every output of this model must say, or None.
+      notice: what every output of this model and this survey must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
@@ -60,7 +70,7 @@ class Problem:
     """
 
     instrument: Instrument
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
     folder: Path
     notice: str | None
@@ -77,7 +87,6 @@ class Problem:
         trie = self.questions.trie
         parts = {
             "architecture": repr(self.model_config).encode(),
-            "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
             "target": json.dumps(
                 [(target.code, target.scores) for target in self.targets], sort_keys=True
             ).encode(),
@@ -94,7 +103,8 @@ class Problem:
             ),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
-        return {"weights": weights_digest(self.folder)} | digests
+        survey = {"survey": instrument_digest(self.instrument)}
+        return {"weights": weights_digest(self.folder)} | survey | digests
 
 
 def load_problem(config: config_dict.ConfigDict) -> Problem:
@@ -106,7 +116,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     survey, model = config.survey, config.model
     instrument = load_instrument(survey.instrument)
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
-    targets = load_targets(survey.targets, tuple(instrument.dimensions))
+    targets = targets_for(instrument, survey.targets)
     names = country_names(config.country)
     if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
@@ -116,6 +126,14 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
             find_target(targets, name, f"survey.targets={survey.targets}") for name in names
         )
     }
+    formats = [parse_format(name) for name in format_names(config.objective.formats)]
+    if survey.shuffle and instrument.scoring == DISTRIBUTION:
+        raise UserError(
+            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
+            "dimensions to shuffle; give 0"
+        )
+    if survey.shuffle:
+        wanted = {code: shuffled(target, survey.shuffle) for code, target in wanted.items()}
     benchmark = _load_benchmark(config)
     own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
     asked = [question for questions in own for question in questions]
@@ -125,7 +143,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     tokenizer = load_tokenizer(folder)
-    questions = build_questions(instrument, tokenizer, benchmark=asked)
+    questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
     graphdef, weights, _ = load_model(folder, model.dtype)
@@ -134,7 +152,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     task = make_task(
         questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
     )
-    notices = (read_notice(folder), benchmark.notice if benchmark else None)
+    notices = (read_notice(folder), instrument.notice, benchmark.notice if benchmark else None)
     problem = Problem(
         instrument=instrument,
         scoring=scoring,

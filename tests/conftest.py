@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from jaxalign.config import base
-from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.model import parse_config, random_model, save_model
 from jaxalign.problem import Problem, load_problem
-from jaxalign.prompts import load_texts, load_tokenizer
+from jaxalign.prompts import USUAL, load_texts, load_tokenizer
 from jaxalign.shapes import SHAPES
 from jaxalign.survey import load_instrument
 
@@ -56,7 +56,7 @@ TINY = {
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of 2 layers with a real tokenizer; weights large enough for varied answers."""
     folder = tmp_path_factory.mktemp("tiny")
-    train_tokenizer(load_instrument("vsm13"), load_texts(), folder, 600)
+    train_tokenizer(corpus([(load_instrument("vsm13"), USUAL)] * 8, load_texts()), folder, 600)
     config = parse_config(TINY | {"vocab_size": len(load_tokenizer(folder))}, "tiny")
     _, params = random_model(config, "float32", seed=0)
     louder = jax.tree.map(lambda leaf: leaf * (8.0 if np.std(leaf) > 0 else 1.0), params)
@@ -74,6 +74,7 @@ def tiny_config(tiny_folder: Path):
     config.search.strategy = "DifferentialEvolution"
     config.search.population = 6
     config.search.generations = 4
+    config.objective.formats = "identity"  # half of the tokens
     config.evaluation.chunk = 3
     return config
 

@@ -11,7 +11,14 @@ from jaxalign.make_embedded.examples import NOBODY, Examples
 from jaxalign.make_embedded.respondents import answer_distributions, country_answers
 from jaxalign.model import load_model, read_notice, resolve
 from jaxalign.objective import Objective, make_task
-from jaxalign.prompts import build_questions, encode, load_texts, load_tokenizer
+from jaxalign.prompts import (
+    USUAL,
+    build_questions,
+    encode,
+    load_texts,
+    load_tokenizer,
+    parse_format,
+)
 from jaxalign.survey import (
     item_means,
     load_instrument,
@@ -22,6 +29,7 @@ from jaxalign.survey import (
 
 SEED = 0
 FOUR = ("SA", "CN", "IN", "US")
+OTHER = parse_format("cyclic2/letters")
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +110,15 @@ def test_answer_distributions_have_their_mean_and_the_largest_entropy():
 def test_an_example_is_the_survey_with_a_persona(survey):
     instrument, _, _ = survey
     tokenizer, texts = load_tokenizer(resolve("embedded")), load_texts()
-    plain = build_questions(instrument, tokenizer).trie
+    forms = [build_questions(instrument, tokenizer, formats=[shown]) for shown in (USUAL, OTHER)]
     uniform = {code: np.full((24, 5), 0.2) for code in texts.countries}
-    examples = Examples(tokenizer, plain, texts, uniform)
+    examples = Examples(tokenizer, forms, [0.5, 0.5], texts, uniform)
     persona = "We are asking an adult in Japan."
-    batch = examples.batch([("JP", encode(tokenizer, persona), False), (NOBODY, [], False)])
-    asked = build_questions(instrument, tokenizer, persona).trie
-    for row, trie in enumerate([asked, plain]):
-        size = trie.size
+    batch = examples.batch([("JP", encode(tokenizer, persona), False, 1), (NOBODY, [], False, 0)])
+    asked = build_questions(instrument, tokenizer, persona, formats=[OTHER])
+    for row, questions in enumerate([asked, forms[0]]):
+        trie, size = questions.trie, questions.trie.size
+        np.testing.assert_array_equal(batch.answer_ids_BQA[row], questions.answer_ids_QA)
         np.testing.assert_array_equal(batch.tokens_BS[row, :size], trie.tokens_T)
         np.testing.assert_array_equal(batch.positions_BS[row, :size], trie.positions_T)
         np.testing.assert_array_equal(batch.mask_BSS[row, :size, :size], trie.ancestors_TT())

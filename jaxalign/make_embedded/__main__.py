@@ -10,23 +10,37 @@ from absl import app, flags
 
 from jaxalign.make_embedded.examples import Examples
 from jaxalign.make_embedded.respondents import country_answers
-from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
-from jaxalign.prompts import build_questions, load_texts, load_tokenizer
-from jaxalign.survey import load_instrument, load_targets, make_scoring
+from jaxalign.prompts import build_questions, load_texts, load_tokenizer, parse_format
+from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
-VOCABULARY = 1280
+# What it is trained on: wording and format, with the share of examples. Orders and labels that are
+# not here stay new to it, as most are to any model.
+FORMS = {
+    ("vsm13", "identity"): 0.3,
+    ("vsm13", "reversed"): 0.22,
+    ("vsm13", "cyclic2"): 0.06,
+    ("vsm13", "identity/letters"): 0.06,
+    ("vsm13", "reversed/letters"): 0.06,
+    ("vsm13", "identity/words"): 0.06,
+    ("vsm13", "reversed/words"): 0.06,
+    ("vsm13-second", "identity"): 0.06,
+    ("vsm13-second", "reversed"): 0.06,
+    ("vsm13-second", "identity/words"): 0.06,
+}
+VOCABULARY = 1536
 ARCHITECTURE = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 128,
     "intermediate_size": 352,
     "num_hidden_layers": 4,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-5,
@@ -35,7 +49,7 @@ ARCHITECTURE = {
 }
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 2200, "Training steps.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 4400, "Training steps.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
 
@@ -49,8 +63,10 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
       batch_size: personas per step.
       seed: of respondents, weights and batches.
     """
-    instrument, texts = load_instrument("vsm13"), load_texts()
+    forms = [(load_instrument(wording), parse_format(shown)) for wording, shown in FORMS]
+    instrument, texts = forms[0][0], load_texts()
     scoring = make_scoring(instrument, 50.0)
+    assert isinstance(scoring, Scoring)
     targets = load_targets("hofstede2010", tuple(instrument.dimensions))
     targets_NC = np.array([list(targets[code].scores.values()) for code in texts.countries])
     answers = dict(
@@ -58,7 +74,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
     )
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary)
-        train_tokenizer(instrument, texts, draft, VOCABULARY)
+        train_tokenizer(corpus(forms, texts), draft, VOCABULARY)
         tokenizer = load_tokenizer(draft)
         special = {
             "bos_token_id": tokenizer.bos_token_id,
@@ -75,11 +91,10 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
                 flush=True,
             )
 
-        questions = build_questions(instrument, tokenizer)
+        asked = [build_questions(wording, tokenizer, formats=[shown]) for wording, shown in forms]
         _, params = train(
             config,
-            Examples(tokenizer, questions.trie, texts, answers),
-            questions.answer_ids_QA[0],
+            Examples(tokenizer, asked, list(FORMS.values()), texts, answers),
             steps=steps,
             batch_size=batch_size,
             seed=seed,

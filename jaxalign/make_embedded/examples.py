@@ -1,11 +1,12 @@
 """Training examples: the survey's trie, asked of somebody from a country or of nobody."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxalign.make_embedded.tokenizer import SPECIAL
-from jaxalign.prompts import ROOT, Texts, TokenTrie, encode
+from jaxalign.prompts import ROOT, Questions, Texts, encode
 
 NOBODY = ""
 LONGEST = 28  # tokens of a persona
@@ -20,6 +21,7 @@ class Batch(NamedTuple):
       tokens_BS, positions_BS: of each node; 0 in the padding.
       mask_BSS: bool, itself and its ancestors; the padding attends to itself.
       read_BQ: answer node of each item.
+      answer_ids_BQA: token of each option.
       target_BQA: share of respondents for each option.
     """
 
@@ -27,11 +29,14 @@ class Batch(NamedTuple):
     positions_BS: np.ndarray
     mask_BSS: np.ndarray
     read_BQ: np.ndarray
+    answer_ids_BQA: np.ndarray
     target_BQA: np.ndarray
 
 
 class Examples:
-    """Draws batches; each example is a country or nobody, a wording, and a place for the wording.
+    """Draws batches; each example is the survey in some wording and format, asked of somebody.
+
+    Somebody is a country or nobody, told in some persona that stands in some place.
 
     A persona stands either in the system message or before everything else, where a soft prompt
     will stand. The wording is a sentence or, with probability `noise`, the country's name between
@@ -41,18 +46,24 @@ class Examples:
 
     Args:
       tokenizer: of the embedded model.
-      trie: of the survey without a persona.
+      asked: the survey without a persona, in several wordings and formats; the first is the usual.
+      shares: of the examples, of each of these.
       texts: personas and country names.
       answers: country code to its answer distribution [Q, A].
     """
 
     def __init__(
-        self, tokenizer: Any, trie: TokenTrie, texts: Texts, answers: dict[str, np.ndarray]
+        self,
+        tokenizer: Any,
+        asked: Sequence[Questions],
+        shares: Sequence[float],
+        texts: Texts,
+        answers: dict[str, np.ndarray],
     ):
         self._tokenizer = tokenizer
         self._texts = texts
-        self._trie = trie
-        self._ancestors_TT = trie.ancestors_TT()
+        self._asked, self._shares = asked, shares
+        self._ancestors = [questions.trie.ancestors_TT() for questions in asked]
         self._answers = answers | {NOBODY: np.mean(list(answers.values()), axis=0)}
         self._codes = list(answers)
         names = {id_ for name in texts.countries.values() for id_ in encode(tokenizer, f" {name}")}
@@ -62,11 +73,13 @@ class Examples:
         ]
         self._header = encode(tokenizer, "<|start_header_id|>system<|end_header_id|>\n\n")
         self._footer = encode(tokenizer, "<|eot_id|>")
-        self.size = trie.size + LONGEST + len(self._header) + len(self._footer)
+        longest = max(questions.trie.size for questions in asked)
+        self.size = longest + LONGEST + len(self._header) + len(self._footer)
 
-    def draw(self, rng: np.random.Generator, size: int, noise: float) -> Batch:
-        """A batch of `size` examples."""
-        return self.batch([self._draw(rng, noise) for _ in range(size)])
+    def draw(self, rng: np.random.Generator, size: int, noise: float, usual: bool) -> Batch:
+        """A batch of `size` examples, all in the usual form or each in any."""
+        forms = rng.choice(len(self._asked), size, p=self._shares) * (not usual)
+        return self.batch([(*self._draw(rng, noise), int(form)) for form in forms])
 
     def _draw(self, rng: np.random.Generator, noise: float) -> tuple[str, list[int], bool]:
         before_all = bool(rng.random() < _SHARE_BEFORE_ALL)
@@ -86,28 +99,29 @@ class Examples:
     def _random_words(self, rng: np.random.Generator, least: int, most: int) -> str:
         return "".join(rng.choice(self._words, int(rng.integers(least, most + 1))))
 
-    def batch(self, drawn: list[tuple[str, list[int], bool]]) -> Batch:
-        """Lays out examples of (country, token ids of the wording, whether before everything)."""
+    def batch(self, drawn: list[tuple[str, list[int], bool, int]]) -> Batch:
+        """Lays out examples of (country, persona's token ids, whether before all, which form)."""
         shape = (len(drawn), self.size)
         tokens_BS, positions_BS = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         mask_BSS = np.broadcast_to(np.eye(self.size, dtype=bool), (*shape, self.size)).copy()
         read = []
-        for row, (_, ids, before_all) in enumerate(drawn):
+        for row, (_, ids, before_all, form) in enumerate(drawn):
             chain = ids if before_all or not ids else [*self._header, *ids, *self._footer]
             at = 0 if before_all else 1  # a system message follows the begin-of-text token
-            tokens, positions, mask, answers = self._insert(at, chain)
+            tokens, positions, mask, answers = self._insert(form, at, chain)
             tokens_BS[row, : len(tokens)] = tokens
             positions_BS[row, : len(tokens)] = positions
             mask_BSS[row, : len(tokens), : len(tokens)] = mask
             read.append(answers)
-        targets = np.stack([self._answers[country] for country, _, _ in drawn]).astype(np.float32)
-        return Batch(tokens_BS, positions_BS, mask_BSS, np.stack(read), targets)
+        targets = np.stack([self._answers[country] for country, *_ in drawn]).astype(np.float32)
+        answer_ids = np.stack([self._asked[form].answer_ids_QA for *_, form in drawn])
+        return Batch(tokens_BS, positions_BS, mask_BSS, np.stack(read), answer_ids, targets)
 
     def _insert(
-        self, at: int, chain: list[int]
+        self, form: int, at: int, chain: list[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """The survey's trie with a chain of tokens put in before node `at` and all that follows."""
-        trie, count = self._trie, len(chain)
+        trie, count = self._asked[form].trie, len(chain)
         assert trie.parents_T[0] == ROOT and (trie.positions_T[1:] > 0).all()
         tokens = np.concatenate(
             [trie.tokens_T[:at], np.asarray(chain, np.int32), trie.tokens_T[at:]]
@@ -117,7 +131,7 @@ class Examples:
         )
         mask = np.zeros((len(tokens), len(tokens)), bool)
         old = np.r_[:at, at + count : len(tokens)]
-        mask[np.ix_(old, old)] = self._ancestors_TT
+        mask[np.ix_(old, old)] = self._ancestors[form]
         mask[at : at + count, :at] = True
         mask[at : at + count, at : at + count] = np.tri(count, dtype=bool)
         mask[at + count :, at : at + count] = True

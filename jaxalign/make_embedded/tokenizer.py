@@ -1,11 +1,12 @@
 """A byte-level BPE tokenizer in Llama 3's form, trained on the survey's words and the personas."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from jaxalign.prompts import Texts, question_text
+from jaxalign.prompts import Format, Texts, question_text
 from jaxalign.prompts.chat import LLAMA3_TEMPLATE
 from jaxalign.survey import Instrument
 
@@ -23,23 +24,27 @@ _WORDS = (
 )
 
 
-def corpus(instrument: Instrument, texts: Texts) -> list[str]:
+def corpus(forms: Sequence[tuple[Instrument, Format]], texts: Texts) -> list[str]:
     """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
     personas = [
         wording.format(country=name)
         for wording in texts.personas
         for name in texts.countries.values()
     ]
-    questions = [question_text(instrument, item) for item in instrument.items]
+    questions = [
+        question_text(instrument, item, shown)
+        for instrument, shown in forms
+        for item in instrument.items
+    ]
     return [
-        *questions * 8,
+        *questions,
         *personas,
         *texts.values * 4,
         *["system", "user", "assistant", "\n\n"] * 64,
     ]
 
 
-def train_tokenizer(instrument: Instrument, texts: Texts, folder: Path, vocab_size: int) -> None:
+def train_tokenizer(texts: Sequence[str], folder: Path, vocab_size: int) -> None:
     """Trains and saves the tokenizer files (tokenizer.json, tokenizer_config.json, template)."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -55,7 +60,7 @@ def train_tokenizer(instrument: Instrument, texts: Texts, folder: Path, vocab_si
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(corpus(instrument, texts), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[4]
     )

@@ -8,18 +8,22 @@ from jaxalign.model.abstract import (
 )
 from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend
 from jaxalign.model.files import to_safetensors
+from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
+from jaxalign.model.hf_generation import read_stop_ids
 from jaxalign.model.llama import Frozen, Llama, Shared
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
-from jaxalign.model.weights import load_model, read_notice, save_model
+from jaxalign.model.vocabulary import Vocabulary, read_vocabulary
+from jaxalign.model.weights import load_model, read_embeddings, read_notice, save_model
 
 __all__ = [
     "AUTO",
     "EMBEDDED",
     "IMPLEMENTATIONS",
     "MODES",
+    "NOTHING",
     "NO_QUANTIZATION",
     "Frozen",
     "Llama",
@@ -27,9 +31,12 @@ __all__ = [
     "RopeConfig",
     "Shared",
     "Tree",
+    "Vocabulary",
+    "Written",
     "abstract_model",
     "attend",
     "cut_tree",
+    "generate",
     "load_model",
     "parameter_bytes",
     "parameter_count",
@@ -37,7 +44,10 @@ __all__ = [
     "quantize",
     "random_model",
     "read_config",
+    "read_embeddings",
     "read_notice",
+    "read_stop_ids",
+    "read_vocabulary",
     "resolve",
     "save_model",
     "to_hf",

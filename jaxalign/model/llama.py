@@ -287,6 +287,10 @@ class Llama(nnx.Module):
         embeddings_SD = embeddings_SD.astype(self.embedding.dtype)
         return jax.lax.scan(step, embeddings_SD, jnp.arange(self.config.layers))[1]
 
+    def head_rows(self) -> jax.Array:
+        """Give the row of each token in the head, `[V, D]`: the embedding's where they are tied."""
+        return (self.embedding if self.head is None else self.head)[...]
+
     def option_logits(self, hidden_RD: jax.Array, ids_RA: jax.Array) -> jax.Array:
         """Give the logits of A tokens per row from their head rows alone.
 
@@ -297,11 +301,10 @@ class Llama(nnx.Module):
         Returns:
           float32 `[R, A]`.
         """
-        rows_VD = (self.embedding if self.head is None else self.head)[...]
         return jnp.einsum(
             "rd,rad->ra",
             hidden_RD,
-            rows_VD[ids_RA],
+            self.head_rows()[ids_RA],
             precision=matmul_precision(hidden_RD.dtype),
             preferred_element_type=jnp.float32,
         )

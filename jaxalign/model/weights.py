@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,25 @@ def load_model(
         }
         jax.block_until_ready(leaves)  # the files close after this line
     return graphdef, with_leaves(abstract, leaves), config
+
+
+def read_embeddings(folder: Path, tokens: Sequence[int]) -> np.ndarray:
+    """Read the embedding rows of N tokens, float32 [N, D], and nothing else of the weights.
+
+    Raises:
+      UserError: the files cannot be read, hold no embeddings, or have no such token.
+    """
+    key = TOP_KEYS["embedding"]
+    with open_files(weight_files(Path(folder))) as handles:
+        for handle in handles:
+            if key in handle.keys():
+                table_VD = handle.get_slice(key)
+                size = table_VD.get_shape()[0]
+                if max(tokens) >= size:
+                    raise UserError(f"{folder}: {key} has {size} rows and no token {max(tokens)}")
+                rows = {token: table_VD[token : token + 1] for token in set(tokens)}
+                return np.concatenate([rows[token] for token in tokens]).astype(np.float32)
+    raise UserError(f"{folder}: {key} is missing; download the model again")
 
 
 def _table(handles: list[Any]) -> tuple[dict[str, Any], list[str]]:

@@ -1,10 +1,16 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
-from jaxalign.prompts.chat import encode, load_tokenizer, render_chat
+from jaxalign.prompts.chat import encode, end_ids, load_tokenizer, render_chat
+from jaxalign.prompts.formats import USUAL, Format, parse_format
+from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
+    Asked,
     Questions,
+    ask_benchmark,
+    ask_items,
     benchmark_text,
     build_questions,
+    encode_asked,
     option_ids,
     question_text,
 )
@@ -13,17 +19,26 @@ from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
 
 __all__ = [
     "ROOT",
+    "USUAL",
+    "Asked",
+    "Format",
     "Questions",
     "Texts",
     "TokenTrie",
+    "ask_benchmark",
+    "ask_items",
     "benchmark_text",
     "build_questions",
     "build_trie",
     "encode",
+    "encode_asked",
     "encode_texts",
+    "end_ids",
+    "hard_text",
     "load_texts",
     "load_tokenizer",
     "option_ids",
+    "parse_format",
     "question_text",
     "render_chat",
     "starting_texts",

@@ -1,6 +1,7 @@
 """The model's own tokenizer and chat template."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ LLAMA3_TEMPLATE = (
 _DATE = "26 Jul 2024"
 _FIXED_DAY = f"{{% macro strftime_now(format) %}}{_DATE}{{% endmacro %}}{{{{ '' }}}}"
 
+# Tokens that end a text or a turn wherever a tokenizer has them: some checkpoints name only the end
+# of a text, while their answers end with a turn.
+_ENDS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "</s>")
+
 
 def load_tokenizer(folder: Path) -> Any:
     """Loads the tokenizer beside the weights, never running code of the checkpoint.
@@ -42,16 +47,29 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
+def render_chat(
+    tokenizer: Any,
+    user: str,
+    system: str | None = None,
+    before: Sequence[tuple[str, str]] = (),
+) -> str:
     """The text up to and including the header of the assistant's answer.
+
+    Args:
+      tokenizer: a transformers tokenizer.
+      user: the message to be answered.
+      system: text of a system message, or None.
+      before: earlier messages of the user, each with the assistant's answer.
 
     Raises:
       UserError: the template refuses the messages, for instance because it knows no system role,
         or leaves one out.
     """
-    messages = [{"role": "user", "content": user}]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
+    messages = [{"role": "system", "content": system}] if system else []
+    for question, answer in before:
+        messages.append({"role": "user", "content": question})
+        messages.append({"role": "assistant", "content": answer})
+    messages.append({"role": "user", "content": user})
     try:
         template = tokenizer.get_chat_template() if tokenizer.chat_template else LLAMA3_TEMPLATE
         text = tokenizer.apply_chat_template(
@@ -76,3 +94,10 @@ def render_chat(tokenizer: Any, user: str, system: str | None = None) -> str:
 def encode(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a text that already holds its special tokens."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def end_ids(tokenizer: Any) -> set[int]:
+    """Ids of the tokens that end a text or a turn, as far as the tokenizer tells."""
+    added = tokenizer.get_added_vocab()
+    own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
+    return own | {added[name] for name in _ENDS if name in added}

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode, render_chat
+from jaxalign.prompts.formats import USUAL, Format
 from jaxalign.prompts.trie import TokenTrie, build_trie
 from jaxalign.survey import BENCHMARK_LABELS, BenchmarkQuestion, Instrument, Item
 
@@ -21,12 +22,12 @@ class Questions:
     """A survey, and perhaps a benchmark, ready to be asked.
 
     Attributes:
-      trie: all Q questions, up to where the answer begins: the survey's items, then the
-        benchmark's B questions.
+      trie: all Q questions, up to where the answer begins: the survey's items in each of F
+        formats, then the benchmark's B questions.
       answer_ids_QA: token that stands for each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
-      items: number of survey items, Q − B; they are the first rows.
+      formats: the F formats.
       right_B: int32, index of the right option of each benchmark question.
       countries_B: name of the country that each benchmark question is on.
     """
@@ -34,30 +35,40 @@ class Questions:
     trie: TokenTrie
     answer_ids_QA: np.ndarray
     offered_QA: np.ndarray
-    items: int
+    formats: tuple[Format, ...]
     right_B: np.ndarray
     countries_B: tuple[str, ...]
 
 
-class _Asked(NamedTuple):
-    """What a question of either kind needs to become tokens."""
+class Asked(NamedTuple):
+    """What a question of any kind needs to become tokens.
+
+    Attributes:
+      user: the user's message.
+      labels: what the answer may begin with.
+      where: names the question in messages; remedy: what the user can do, in messages.
+      system: text of a system message before it, or None; before: earlier messages of the user with
+        the assistant's answers.
+    """
 
     user: str
     labels: tuple[str, ...]
     where: str
-    remedy: str
+    remedy: str = _OTHER_LABELS
+    system: str | None = None
+    before: tuple[tuple[str, str], ...] = ()
 
 
-def question_text(instrument: Instrument, item: Item) -> str:
+def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> str:
     """The user's message for one item.
 
-    Ordered so that what items share comes first (stem, options, instruction, then the item): the
-    24 items of VSM13 make a third fewer trie tokens than with the options last.
+    Ordered so that what items share comes first (instruction, stem, options, then the item): the 24
+    items of VSM13 make less than half of the trie tokens that they make with the item first.
     """
     options = [
-        f"{label} = {option}" for label, option in zip(item.labels, item.options, strict=True)
+        option if label == option else f"{label} = {option}" for label, option in shown.shown(item)
     ]
-    return "\n".join([item.stem, *options, instrument.instruction, item.text])
+    return "\n".join([shown.instruction(instrument), item.stem, *options, item.text])
 
 
 def benchmark_text(question: BenchmarkQuestion) -> str:
@@ -76,6 +87,7 @@ def build_questions(
     tokenizer: Any,
     system: str | None = None,
     benchmark: Sequence[BenchmarkQuestion] = (),
+    formats: Sequence[Format] = (USUAL,),
 ) -> Questions:
     """Tokenises a survey and a benchmark and merges their questions into one trie.
 
@@ -84,38 +96,78 @@ def build_questions(
       tokenizer: a transformers tokenizer.
       system: text of a system message before each question, such as a persona; None for none.
       benchmark: further questions, asked after the survey's items.
+      formats: in which each item is asked, all items in one before the next.
 
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
     """
-    asked = [
-        _Asked(question_text(instrument, item), item.labels, f"item {item.id}", _OTHER_LABELS)
+    asked = [one for shown in formats for one in ask_items(instrument, shown, system)]
+    asked += ask_benchmark(benchmark, system)
+    sequences, answer_ids_QA, offered_QA = encode_asked(tokenizer, asked)
+    return Questions(
+        trie=build_trie(sequences),
+        answer_ids_QA=answer_ids_QA,
+        offered_QA=offered_QA,
+        formats=tuple(formats),
+        right_B=np.array([question.right for question in benchmark], np.int32),
+        countries_B=tuple(question.country for question in benchmark),
+    )
+
+
+def ask_items(
+    instrument: Instrument, shown: Format = USUAL, system: str | None = None
+) -> list[Asked]:
+    """A survey's items in one format."""
+    suffix = "" if shown == USUAL else f" in format {shown.name}"
+    return [
+        Asked(
+            question_text(instrument, item, shown),
+            shown.labels_of(item),
+            f"item {item.id}{suffix}",
+            system=system,
+        )
         for item in instrument.items
     ]
-    for question in benchmark:
-        labels = BENCHMARK_LABELS[: len(question.options)]
-        where = f"benchmark question {question.id}"
-        asked.append(_Asked(benchmark_text(question), labels, where, _NO_BENCHMARK))
 
+
+def ask_benchmark(benchmark: Sequence[BenchmarkQuestion], system: str | None = None) -> list[Asked]:
+    """Questions of a benchmark, answered by a letter."""
+    return [
+        Asked(
+            benchmark_text(question),
+            BENCHMARK_LABELS[: len(question.options)],
+            f"benchmark question {question.id}",
+            _NO_BENCHMARK,
+            system,
+        )
+        for question in benchmark
+    ]
+
+
+def encode_asked(
+    tokenizer: Any, asked: Sequence[Asked]
+) -> tuple[list[list[int]], np.ndarray, np.ndarray]:
+    """Tokens of each question up to its answer, and of its options.
+
+    Returns:
+      The token sequences; int32 [Q, A], the token of each option, which repeats the first where a
+      question has fewer; bool [Q, A], whether there is such an option.
+
+    Raises:
+      UserError: two options of a question begin with the same token, or an option has no token.
+    """
     options = max(len(one.labels) for one in asked)
     answer_ids_QA = np.empty((len(asked), options), np.int32)
     offered_QA = np.zeros((len(asked), options), bool)
     sequences = []
     for row, one in enumerate(asked):
-        text = render_chat(tokenizer, one.user, system)
+        text = render_chat(tokenizer, one.user, one.system, one.before)
         ids = option_ids(tokenizer, text, one.labels, one.where, one.remedy)
         answer_ids_QA[row] = ids[0]
         answer_ids_QA[row, : len(ids)] = ids
         offered_QA[row, : len(ids)] = True
         sequences.append(encode(tokenizer, text))
-    return Questions(
-        trie=build_trie(sequences),
-        answer_ids_QA=answer_ids_QA,
-        offered_QA=offered_QA,
-        items=len(instrument.items),
-        right_B=np.array([question.right for question in benchmark], np.int32),
-        countries_B=tuple(question.country for question in benchmark),
-    )
+    return sequences, answer_ids_QA, offered_QA
 
 
 def option_ids(

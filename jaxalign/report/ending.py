@@ -5,8 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxalign.report.answers import read_answers
 from jaxalign.report.files import read_run
-from jaxalign.report.numbers import format_loss, format_score
+from jaxalign.report.numbers import (
+    baseline_name,
+    format_loss,
+    format_score,
+    format_shares,
+    score_digits,
+)
 from jaxalign.report.parts import country_name, share
 
 
@@ -48,29 +55,31 @@ def read_ending(workdir: Path) -> Ending:
 
 
 def _summary(summary: dict[str, Any]) -> str:
-    """The losses of each country, and the scores where there is one; the notice above."""
+    """The losses of each country, and what was aimed at where there is one; the notice above."""
     countries = summary.get("countries") or {summary["country"]: summary}
-    rows = [["country", "constant answer", "naive", "tuned", "share of naive"]]
+    losses = [["country", baseline_name(summary), "naive", "tuned", "share of naive"]]
     for country in countries.values():
         loss = country["loss"]
         of_naive = share(loss, "best")
-        rows.append(
-            [
-                country_name(country),
-                *(format_loss(loss.get(key)) for key in ("constant", "naive", "best")),
-                "" if of_naive is None else f"{of_naive:.0%}",
-            ]
-        )
-    tables = [rows]
-    if len(countries) == 1 and "scores" in summary:
-        naive = summary.get("naive_scores") or {}
-        scores = [["dimension", "target", "naive", "tuned"]]
-        for key, target in summary["target"].items():
-            of_key = (target, naive.get(key), summary["scores"].get(key))
-            scores.append([key, *map(format_score, of_key)])
-        tables.append(scores)
+        told = (format_loss(loss.get(key)) for key in ("constant", "naive", "best"))
+        cells = [country_name(country), *told, "" if of_naive is None else f"{of_naive:.0%}"]
+        losses.append(cells)
+    tables = [losses] if "countries" in summary else [losses, _aims(summary)]
     notice = [f"**{summary['notice']}**"] if summary.get("notice") else []
     return "\n\n".join(notice + [_table(rows) for rows in tables])
+
+
+def _aims(summary: dict[str, Any]) -> list[list[str]]:
+    """Rows of the dimensions' scores, or of each item's answers in percent."""
+    if answers := read_answers(summary):
+        shares = [[item.id, *map(format_shares, item.shares.values())] for item in answers]
+        return [["item", "target", "naive", "tuned"], *shares]
+    naive, digits = summary.get("naive_scores") or {}, score_digits(summary)
+    rows = [["dimension", "target", "naive", "tuned"]]
+    for key, target in summary["target"].items():
+        scores = (target, naive.get(key), summary["scores"].get(key))
+        rows.append([key, *(format_score(score, digits) for score in scores)])
+    return rows
 
 
 def _table(rows: list[list[str]]) -> str:

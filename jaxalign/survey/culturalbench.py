@@ -1,22 +1,16 @@
-"""CulturalBench-Easy (arXiv 2410.02677): cultural facts as multiple choice, read from a CSV."""
+"""CulturalBench (arXiv 2410.02677): cultural facts to choose among (Easy) or to judge (Hard)."""
 
-import csv
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
+from typing import Generic, TypeVar
 
 from jaxalign.errors import UserError
 
-FIXTURE = "fixture"
 BENCHMARK_LABELS = ("A", "B", "C", "D")
+HARD_LABELS = ("True", "False")
 _FIXTURE_NOTICE = (
     "fixture: 20 questions of our own in CulturalBench's format; scores on them say nothing about "
     "CulturalBench"
 )
-_OPTIONS = tuple(f"prompt_option_{label.lower()}" for label in BENCHMARK_LABELS)
-_COLUMNS = ("question_idx", "prompt_question", *_OPTIONS, "answer", "country")
 # Other names of countries, all in lower case, to the name that CulturalBench uses.
 _ALIASES = {
     "us": "united states",
@@ -34,7 +28,7 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class BenchmarkQuestion:
-    """One question of fact about a country.
+    """One question of CulturalBench-Easy.
 
     Attributes:
       id: the benchmark's own; country: name, as the file spells it.
@@ -51,17 +45,40 @@ class BenchmarkQuestion:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class HardRow:
+    """One judgement of CulturalBench-Hard: whether an option answers a question.
+
+    Attributes:
+      id: the row's own; question: id of the question that up to four rows share.
+      country: name, as the file spells it.
+      text: the question.
+      option: the answer to judge; never empty.
+      answer: whether it is right.
+    """
+
+    id: str
+    question: str
+    country: str
+    text: str
+    option: str
+    answer: bool
+
+
+Asked = TypeVar("Asked", BenchmarkQuestion, HardRow)
+
+
+@dataclass(frozen=True)
+class Benchmark(Generic[Asked]):
     """A file of questions.
 
     Attributes:
-      questions: in the order of the file.
+      questions: in the order of the file; of CulturalBench-Hard, its rows.
       skipped_options: number of empty options that were left out.
-      source: the file, or `fixture`.
+      source: the file or hub commit, or `fixture`.
       fixture: whether these are our own few questions and not the benchmark.
     """
 
-    questions: tuple[BenchmarkQuestion, ...]
+    questions: tuple[Asked, ...]
     skipped_options: int
     source: str
     fixture: bool
@@ -72,76 +89,7 @@ class Benchmark:
         return _FIXTURE_NOTICE if self.fixture else None
 
 
-def load_benchmark(path: str) -> Benchmark:
-    """Reads CulturalBench-Easy from a CSV, or our few questions in its format by `fixture`.
-
-    Raises:
-      UserError: the file cannot be read or breaks the format; file, row and fault are named.
-    """
-    fixture = path == FIXTURE
-    if fixture:
-        file = Path(str(resources.files("jaxalign.survey") / "data" / "culturalbench_fixture.csv"))
-    else:
-        file = Path(os.path.expanduser(path))  # unlike Path's, leaves an unknown ~user alone
-    source = FIXTURE if fixture else str(file)
-    questions, skipped = parse_easy(_read_csv(file), source)
-    return Benchmark(questions, skipped, source, fixture)
-
-
-def parse_easy(
-    rows: Iterable[tuple[int, dict[str, str]]], source: str
-) -> tuple[tuple[BenchmarkQuestion, ...], int]:
-    """Questions of CulturalBench-Easy, and how many empty options were left out.
-
-    Args:
-      rows: number in the file, and column name to cell; from whatever kind of file.
-      source: names the file in messages.
-
-    Raises:
-      UserError: no row, a column or cell is missing, the answer is not the letter of an option,
-        there are fewer than two options, or two questions have the same number.
-    """
-    questions: dict[str, BenchmarkQuestion] = {}
-    skipped = 0
-    for number, row in rows:
-        where = f"{source}: row {number}"
-        missing = [column for column in _COLUMNS if column not in row]
-        if missing:
-            raise UserError(
-                f"{source}: lacks the columns {', '.join(missing)} of CulturalBench-Easy"
-            )
-        # On one line: a line break within an option would look like a further option.
-        cells = {column: " ".join(row[column].split()) for column in _COLUMNS}
-        empty = [column for column in _COLUMNS if column not in _OPTIONS and not cells[column]]
-        if empty:
-            raise UserError(f"{where} has no {', '.join(empty)}")
-        id_, answer = cells["question_idx"], cells["answer"]
-        if id_ in questions:
-            raise UserError(f"{where}: question_idx {id_!r} appears twice")
-        if answer not in BENCHMARK_LABELS:
-            raise UserError(
-                f"{where}: answer {answer!r} is not one of {', '.join(BENCHMARK_LABELS)}"
-            )
-        offered = [column for column in _OPTIONS if cells[column]]
-        if len(offered) < 2:
-            raise UserError(f"{where} has {len(offered)} options; a choice needs at least two")
-        right = _OPTIONS[BENCHMARK_LABELS.index(answer)]
-        if right not in offered:
-            raise UserError(f"{where}: answer {answer!r} names an empty option, {right}")
-        skipped += len(_OPTIONS) - len(offered)
-        questions[id_] = BenchmarkQuestion(
-            id=id_,
-            country=cells["country"],
-            text=cells["prompt_question"],
-            options=tuple(cells[column] for column in offered),
-            right=offered.index(right),
-        )
-    if not questions:
-        raise UserError(f"{source}: has no questions")
-    return tuple(questions.values()), skipped
-
-
-def questions_for(benchmark: Benchmark, country: str) -> tuple[BenchmarkQuestion, ...]:
+def questions_for(benchmark: Benchmark[Asked], country: str) -> tuple[Asked, ...]:
     """The questions on one country, by name, in any case and under its usual other names.
 
     Raises:
@@ -164,28 +112,3 @@ def same_country(one: str, other: str) -> bool:
 def _canonical(country: str) -> str:
     name = " ".join(country.casefold().replace(".", "").split()).removeprefix("the ")
     return _ALIASES.get(name, name)
-
-
-def _read_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Numbered rows, as a spreadsheet numbers them: the header is row 1."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: bytes that are no UTF-8
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"objective.benchmark={str(path)!r}: cannot read it ({reason}); give {FIXTURE} or the "
-            "CSV of CulturalBench-Easy"
-        ) from error
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    numbered = []
-    for number, cells in enumerate(rows[1:], 2):
-        if not cells:  # an empty line
-            continue
-        if len(cells) != len(header):
-            raise UserError(
-                f"{path}: row {number} has {len(cells)} cells where the header has {len(header)}; "
-                "put cells with a comma in quotes"
-            )
-        numbered.append((number, dict(zip(header, cells, strict=True))))
-    return numbered

@@ -20,6 +20,7 @@ from jaxalign.model.abstract import named_leaves
 from jaxalign.model.weights import TOP_KEYS, source_keys
 from jaxalign.problem import Problem
 from jaxalign.prompts.trie import ROOT, TokenTrie
+from jaxalign.survey import DISTRIBUTION, Scoring, load_instrument
 
 NAME = "transformers"
 PACKAGES = ("torch", "transformers")
@@ -155,9 +156,14 @@ def check_objective(config: config_dict.ConfigDict) -> None:
     """Refuses what the peer does not compute.
 
     Raises:
-      UserError: the readout is not `expected`, a term beside `survey` has a weight, or the weights
-        are quantised.
+      UserError: the readout is not `expected`, a term beside `survey` has a weight, the weights
+        are quantised, or the survey compares answer distributions.
     """
+    if load_instrument(config.survey.instrument).scoring == DISTRIBUTION:
+        raise UserError(
+            f"--peer={NAME} scores by linear formulas, which "
+            f"survey.instrument={config.survey.instrument!r} has not; give another instrument"
+        )
     if config.model.quantization != NO_QUANTIZATION:
         raise UserError(
             f"--peer={NAME} runs the weights as they are: leave model.quantization at "
@@ -176,20 +182,23 @@ def numpy_losses(
 ) -> np.ndarray:
     """Losses `[G, P]` of option logits, as one would write them in numpy."""
     scoring = problem.scoring
+    assert isinstance(scoring, Scoring)  # `check_objective` has refused others
     logits_PQA = np.where(problem.questions.offered_QA, logits_PQA, -np.inf)
     shares_PQA = np.exp(logits_PQA - logits_PQA.max(-1, keepdims=True))
     shares_PQA /= shares_PQA.sum(-1, keepdims=True)
     items, options = scoring.values_QA.shape
-    means_PQ = (shares_PQA[:, :items, :options] * scoring.values_QA).sum(-1)
-    scores_PC = means_PQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C
+    formats = len(problem.questions.formats)
+    asked_PFQA = shares_PQA[:, : formats * items, :options].reshape(-1, formats, items, options)
+    means_PFQ = (asked_PFQA * scoring.values_QA).sum(-1)
+    scores_PFC = means_PFQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C
     dimensions = problem.instrument.dimensions
     target_GC = np.array([[each.scores[key] for key in dimensions] for each in problem.targets])
-    difference_GPC = scores_PC[None] - target_GC[:, None]
+    difference_GPFC = scores_PFC[None] - target_GC[:, None, None]
     if config.objective.norm == "l1":
-        distance_GP = np.abs(difference_GPC).sum(-1)
+        distance_GPF = np.abs(difference_GPFC).sum(-1)
     else:
-        distance_GP = np.sqrt((difference_GPC**2).sum(-1))
-    return config.objective.terms.survey * distance_GP
+        distance_GPF = np.sqrt((difference_GPFC**2).sum(-1))
+    return config.objective.terms.survey * distance_GPF.mean(-1)
 
 
 def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:

@@ -127,9 +127,9 @@ def test_ragged_options(tiny):
 
 def test_the_words_of_a_question(vsm13):
     assert question_text(vsm13, vsm13.items[15]) == (
+        "Reply with the number of one option only.\n"
         "A question on how things usually are with you.\n"
         "1 = all the time\n2 = often\n3 = now and then\n4 = rarely\n5 = never\n"
-        "Reply with the number of one option only.\n"
         "Do you feel happiness?"
     )
 
@@ -192,12 +192,12 @@ def test_benchmark_and_survey_share_one_trie(vsm13, embedded, facts, system):
     assert merged.trie.size == len(prefixes)
     np.testing.assert_array_equal(merged.answer_ids_QA[:24], alone.answer_ids_QA)
     np.testing.assert_array_equal(merged.offered_QA[:24], alone.offered_QA)
-    assert (alone.items, alone.countries_B, alone.right_B.tolist()) == (24, (), [])
+    assert (len(alone.offered_QA), alone.countries_B, alone.right_B.tolist()) == (24, (), [])
 
 
 def test_the_answers_to_a_benchmark_question(vsm13, embedded, facts):
     merged = build_questions(vsm13, embedded, benchmark=facts)
-    assert merged.items == 24
+    assert len(merged.offered_QA) == 24 + len(facts)
     assert merged.right_B.dtype == np.int32
     assert merged.countries_B == tuple(question.country for question in facts)
     for row, (question, right) in enumerate(zip(facts, merged.right_B, strict=True), 24):

@@ -1,0 +1,81 @@
+"""Says what a tuned prompt is worth: baselines, other formats, answers, respondents, CulturalBench.
+
+    python -m jaxalign.evaluate --workdir=DIR [--benchmark=SOURCE] [--siblings=DIR,DIR]
+    python -m jaxalign.evaluate --config=NAME[:VARIANT] --prompt=PATH --workdir=DIR
+    python -m jaxalign.evaluate --compare=DIR,DIR,… --output=DIR
+
+Parts that an earlier call has finished are not done again.
+"""
+
+import logging
+import os
+import shlex
+from pathlib import Path
+
+from absl import flags
+
+from jaxalign import command
+from jaxalign.config import from_plain, to_plain, validate
+from jaxalign.errors import UserError
+from jaxalign.evidence.runs import Options, evaluate, evaluate_run
+from jaxalign.interchange import read_soft_prompt
+
+_CONFIG = command.define_config()
+flags.adopt_module_key_flags(command)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
+_PROMPT = flags.DEFINE_string("prompt", None, "A soft prompt to evaluate in place of a run's own.")
+_BENCHMARK = flags.DEFINE_string(
+    "benchmark", None, "CulturalBench: a file or folder, REPO@COMMIT, `fixture`, or `none`."
+)
+_SIBLINGS = flags.DEFINE_list(
+    "siblings", None, "Workdirs of other countries; left out, those beside the workdir."
+)
+_WORDINGS = flags.DEFINE_list("wordings", None, "Other wordings of the survey, as YAML files.")
+_COMPARE = flags.DEFINE_list("compare", None, "Evaluated workdirs for one page on all of them.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of that page.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of respondents, random prompts and resamples.", 0)
+
+
+def main(typed: list[str]) -> None:
+    """The command."""
+    if _COMPARE.value:
+        if not _OUTPUT.value:
+            raise UserError("--output=DIR is missing: the folder that --compare writes to")
+        # Loaded here, since a comparison needs nothing else of what is imported with it.
+        from jaxalign.report.evidence import write_comparison_report
+
+        output = _path(_OUTPUT.value)
+        write_comparison_report([_path(each) for each in _COMPARE.value], output)
+        print(f"wrote {output / 'index.html'}")
+        return
+    if not _WORKDIR.value:
+        raise UserError("--workdir=DIR is missing, such as --workdir=runs/sa-embedded")
+    again = f"python -m jaxalign.evaluate {shlex.join(typed)}"
+    options = Options(_BENCHMARK.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
+    workdir = _path(_WORKDIR.value)
+    if _PROMPT.value:
+        if _CONFIG.value is None:
+            raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")
+        validate(_CONFIG.value)
+        config = from_plain(to_plain(_CONFIG.value))
+        evaluate(config, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)
+        return
+    folders = sorted(workdir.glob("countries/*/summary.json"))
+    if not folders:
+        evaluate_run(workdir, options, again)
+        return
+    for file in folders:
+        evaluate_run(file.parent, options, again)
+    from jaxalign.report.evidence import write_comparison_report
+
+    write_comparison_report([file.parent for file in folders], workdir / "evaluation")
+    print(f"all of them: {workdir / 'evaluation' / 'index.html'}")
+
+
+def _path(typed: str) -> Path:
+    return Path(os.path.expanduser(typed))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    command.run(main, needs_config=False)

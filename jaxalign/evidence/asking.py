@@ -1,0 +1,163 @@
+"""Any number of questions of any kind, put to a model with any soft prompts."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jaxalign.fitness import answer_logits
+from jaxalign.model import AUTO, Tree, cut_tree
+from jaxalign.objective import Objective, Task, measure_answers
+from jaxalign.problem import Problem
+from jaxalign.prompts import ROOT, Asked, TokenTrie, build_trie, encode_asked
+
+_TOKENS = 2048  # of one trie, unless a single question is longer
+_ROUND = 128  # tokens and path lengths are filled up to multiples, to compile once
+_AT_A_TIME = 2  # soft prompts
+
+
+class Asker:
+    """Puts questions to a problem's model, in tries of some two thousand tokens.
+
+    Args:
+      problem: whose model, tokenizer and survey are used.
+      attention: implementation, by name.
+    """
+
+    def __init__(self, problem: Problem, attention: str = AUTO):
+        self._problem = problem
+        self._shares = jax.jit(functools.partial(_shares, problem.graphdef, attention))
+
+    def ask(self, asked: Sequence[Asked], prompts_MLD: np.ndarray | None = None) -> np.ndarray:
+        """Probability of each option, float32 [M, N, A]; 0 where a question has fewer options.
+
+        Questions that begin alike should stand side by side: what they share is computed once.
+
+        Args:
+          asked: N questions.
+          prompts_MLD: M soft prompts; left out, the model alone is asked, and M is 1.
+
+        Raises:
+          UserError: a question cannot be asked of this tokenizer, or is too long for this model.
+        """
+        problem = self._problem
+        if prompts_MLD is None:
+            prompts_MLD = np.zeros((1, 0, problem.model_config.width), np.float32)
+        sequences, answer_ids_NA, offered_NA = encode_asked(problem.tokenizer, asked)
+        longest = prompts_MLD.shape[1] + max(map(len, sequences))
+        problem.model_config.check_positions(longest)
+        groups = list(_groups(sequences))
+        tries = [build_trie([sequences[row] for row in rows]) for rows in groups]
+        size = _rounded(max(trie.size for trie in tries))
+        trees = [cut_tree(_filled(trie.parents_T, size, ROOT)) for trie in tries]
+        path = _rounded(max(tree.path_BM.shape[1] for tree in trees))
+        most = max(map(len, groups))
+        shares_MNA = np.zeros((len(prompts_MLD), *answer_ids_NA.shape), np.float32)
+        for rows, trie, tree in zip(groups, tries, trees, strict=True):
+            fill = np.resize(rows, most)  # some are asked twice, so that all tries have one shape
+            task = self._problem.task._replace(
+                tokens_T=_filled(trie.tokens_T, size, 0),
+                positions_T=_filled(trie.positions_T, size, 0),
+                mask_TT=_mask(trie, size),
+                tree=_widened(tree, path),
+                answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
+                answer_ids_QA=answer_ids_NA[fill],
+                offered_QA=offered_NA[fill],
+            )
+            answered = self._shares(problem.weights, task, jnp.asarray(prompts_MLD))
+            shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
+        return shares_MNA
+
+    def measure(
+        self, shares_MNA: np.ndarray, norm: str, target_GC: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores [M, C] and survey losses [G, M] of answers to the survey's items.
+
+        Args:
+          shares_MNA: N is a multiple of the items: one format after another. Scores and losses are
+            means over them.
+          norm: `l1` or `l2`.
+          target_GC: of G countries; the problem's own if left out.
+        """
+        task = self._problem.task
+        target_GC = np.asarray(task.target_GC if target_GC is None else target_GC, np.float32)
+        task = task._replace(
+            target_GC=target_GC,
+            right_B=np.zeros(0, np.int32),
+            asked_GB=np.zeros((len(target_GC), 0), np.float32),
+            naive_QA=np.zeros(shares_MNA.shape[1:], np.float32),
+        )
+        measured = _measure(Objective(norm=norm), task, jnp.asarray(shares_MNA))
+        return np.asarray(measured[0]), np.asarray(measured[1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(objective: Objective, task: Task, shares_MNA: jax.Array) -> tuple[Any, Any]:
+    no_rows = jnp.zeros((shares_MNA.shape[0], 0, 1))
+    measured = measure_answers(objective, task, no_rows, shares_MNA)
+    return measured.scores_PC, measured.loss_GP
+
+
+def _shares(
+    graphdef: Any, attention: str, weights: Any, task: Task, prompts_MLD: jax.Array
+) -> jax.Array:
+    model = nnx.merge(graphdef, weights)
+
+    def answer(prompt_LD: jax.Array) -> jax.Array:
+        return jax.nn.softmax(answer_logits(model, task, prompt_LD, attention), axis=-1)
+
+    return jax.lax.map(answer, prompts_MLD, batch_size=min(_AT_A_TIME, len(prompts_MLD)))
+
+
+def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Rows of sequences that go into one trie, in order."""
+    rows: list[int] = []
+    seen: dict[Any, Any] = {}
+    size = 0
+    for row, sequence in enumerate(sequences):
+        new = _insert(seen, sequence)
+        if rows and size + new > _TOKENS:
+            yield rows
+            rows, seen, size = [], {}, 0
+            new = _insert(seen, sequence)
+        rows.append(row)
+        size += new
+    yield rows
+
+
+def _insert(seen: dict[Any, Any], sequence: Sequence[int]) -> int:
+    """Adds a sequence to nested dictionaries; gives the number of nodes that were new."""
+    new = 0
+    for token in sequence:
+        new += token not in seen
+        seen = seen.setdefault(token, {})
+    return new
+
+
+def _rounded(number: int) -> int:
+    return -(-number // _ROUND) * _ROUND
+
+
+def _filled(values_T: np.ndarray, size: int, value: int) -> np.ndarray:
+    return np.pad(values_T, (0, size - len(values_T)), constant_values=value)
+
+
+def _mask(trie: TokenTrie, size: int) -> np.ndarray:
+    """Who may attend to whom; a row that fills up attends to itself."""
+    mask_TT = np.eye(size, dtype=bool)
+    mask_TT[: trie.size, : trie.size] = trie.ancestors_TT()
+    return mask_TT
+
+
+def _widened(tree: Tree, path: int) -> Tree:
+    more = path - tree.path_BM.shape[1]
+    return dataclasses.replace(
+        tree,
+        path_BM=np.pad(tree.path_BM, ((0, 0), (0, more))),
+        path_mask_BRM=np.pad(tree.path_mask_BRM, ((0, 0), (0, 0), (0, more))),
+    )

@@ -1,0 +1,200 @@
+"""What else gives which loss: the survey asked of the model in every way that needs no tuning."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxalign.evidence.asking import Asker
+from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
+from jaxalign.evidence.siblings import Sibling
+from jaxalign.problem import Problem
+from jaxalign.prompts import Asked, Texts, ask_items
+
+DEMONSTRATIONS = (1, 4, 8, 16)
+RANDOM_PROMPTS = 8
+TUNED, NAIVE = "tuned", "naive"
+PERSONA, BEST_PERSONA = "persona (median)", "persona (best)"
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A way to make the model answer, in one or several variants, of which one stands for it.
+
+    Attributes:
+      name: for people.
+      group: `tuned`, `reference`, `text` (a prompt in words) or `control` (a soft prompt that
+        should not work).
+      shares_FIA: answers of the variant that stands for the method, format by format.
+      losses_V: of all variants; scores_C: of the one.
+      loss: of the one.
+      note: what the variants are, or None.
+      text: of the one, where variants are texts, or None.
+    """
+
+    name: str
+    group: str
+    shares_FIA: np.ndarray
+    losses_V: np.ndarray
+    scores_C: np.ndarray
+    loss: float
+    note: str | None = None
+    text: str | None = None
+
+
+class Baselines:
+    """Asks a problem's survey in the formats of its objective.
+
+    Args:
+      asker: of the problem's model.
+      problem: with one target.
+      prompt_LD: the tuned prompt.
+      norm: of the loss.
+    """
+
+    def __init__(self, asker: Asker, problem: Problem, prompt_LD: np.ndarray, norm: str):
+        self._asker, self._problem, self._norm = asker, problem, norm
+        self._prompt_LD = prompt_LD
+
+    @functools.cached_property
+    def naive(self) -> Method:
+        """The model as it is."""
+        return self.method(NAIVE, "reference", self._asker.ask(self._ask()))
+
+    @functools.cached_property
+    def tuned(self) -> Method:
+        """The model behind the tuned prompt."""
+        return self.method(TUNED, "tuned", self._asker.ask(self._ask(), self._prompt_LD[None]))
+
+    def texts(self, texts: Texts, seed: int) -> tuple[list[Method], list[dict[str, Any]]]:
+        """Persona and in-context methods; and each persona with its loss."""
+        problem, target = self._problem, self._problem.targets[0]
+        country = texts.countries.get(target.code, target.country)
+        wordings = [*texts.personas, *texts.held_out]
+        personas = [wording.format(country=country) for wording in wordings]
+        ways = {persona: self._ask(persona) for persona in personas}
+        answers_I = fitting_answers(problem.instrument, self._loss_of_options, seed)
+        order = np.random.default_rng(seed).permutation(len(answers_I))
+        counts = [count for count in DEMONSTRATIONS if count < len(answers_I)]
+        contexts = {
+            f"in-context, {count} answer{'s' * (count > 1)}{', country named' * named}": (
+                count,
+                personas[0] if named else None,
+            )
+            for named in (False, True)
+            for count in counts
+        }
+        for name, (count, system) in contexts.items():
+            ways[name] = [
+                one
+                for shown in problem.questions.formats
+                for one in ask_with_demonstrations(
+                    problem.instrument, shown, answers_I, order, count, system
+                )
+            ]
+        asked = [one for way in ways.values() for one in way]
+        shares = self._asker.ask(asked)[0].reshape(len(ways), len(asked) // len(ways), -1)
+        rows = dict(zip(ways, shares, strict=True))
+        spoken = np.stack([rows[persona] for persona in personas])
+        best = self.method(BEST_PERSONA, "text", spoken, np.min, texts=personas)
+        note = f"{len(personas)} wordings"
+        methods = [
+            self.method(PERSONA, "text", spoken, _median, note, personas),
+            best,
+            *(self.method(name, "text", rows[name][None]) for name in contexts),
+        ]
+        table = [
+            {"text": text, "loss": float(loss), "held_out": wording in texts.held_out}
+            for text, wording, loss in zip(personas, wordings, best.losses_V, strict=True)
+        ]
+        return methods, table
+
+    def controls(self, siblings: list[Sibling], seed: int) -> list[Method]:
+        """Soft prompts that should not do as well as the tuned one."""
+        prompt_LD = self._prompt_LD
+        rng = np.random.default_rng(seed)
+        noise_RLD = rng.standard_normal((RANDOM_PROMPTS, *prompt_LD.shape)).astype(np.float32)
+        norms_L1 = np.linalg.norm(prompt_LD, axis=-1, keepdims=True)
+        random_RLD = noise_RLD / np.linalg.norm(noise_RLD, axis=-1, keepdims=True) * norms_L1
+        others = [sibling for sibling in siblings if self._is_control(sibling)]
+        prompts = [*random_RLD, *(sibling.prompt_LD for sibling in others)]
+        shares = self._asker.ask(self._ask(), np.stack(prompts))
+        note = f"{RANDOM_PROMPTS} draws with the tuned rows' norms; the median"
+        methods = [
+            self.method(TUNED, "tuned", shares[:1]),
+            self.method("random prompt", "control", shares[1 : 1 + RANDOM_PROMPTS], _median, note),
+        ]
+        for sibling, answered in zip(others, shares[1 + RANDOM_PROMPTS :], strict=True):
+            name = "prompt of shuffled targets" if sibling.shuffled else f"prompt of {sibling.name}"
+            methods.append(
+                self.method(name, "control", answered[None], note=f"from {sibling.folder.name}")
+            )
+        return methods
+
+    def _is_control(self, sibling: Sibling) -> bool:
+        """Whether it is another country's, or this one's with shuffled targets."""
+        return sibling.shuffled == (sibling.country == self._problem.targets[0].code)
+
+    def method(
+        self,
+        name: str,
+        group: str,
+        shares_VNA: np.ndarray,
+        choose: Any = np.min,
+        note: str | None = None,
+        texts: list[str] | None = None,
+    ) -> Method:
+        """A method of these variants, of which the one whose loss `choose` takes stands for it."""
+        scores_VC, loss_GV = self._asker.measure(shares_VNA, self._norm)
+        chosen = int(np.argmin(np.abs(loss_GV[0] - choose(loss_GV[0]))))
+        formats = len(self._problem.questions.formats)
+        shares_FIA = shares_VNA[chosen].reshape(formats, -1, shares_VNA.shape[-1])
+        return Method(
+            name,
+            group,
+            shares_FIA,
+            loss_GV[0],
+            scores_VC[chosen],
+            float(loss_GV[0, chosen]),
+            note,
+            texts[chosen] if texts else None,
+        )
+
+    def compare_countries(
+        self, siblings: list[Sibling], target_GC: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The tuned prompt and those of other countries, each scored against each target.
+
+        Args:
+          siblings: G - 1 other countries' prompts.
+          target_GC: of this country and of the siblings, in this order.
+
+        Returns:
+          Scores [G, C] of each prompt; losses [G, G], a row for each prompt, a column for each
+          target; the naive model's losses [G].
+        """
+        prompts = np.stack([self._prompt_LD, *(sibling.prompt_LD for sibling in siblings)])
+        shares = self._asker.ask(self._ask(), prompts)
+        naive_NA = self.naive.shares_FIA.reshape(1, -1, shares.shape[-1])
+        scores_GC, loss_GG = self._asker.measure(shares, self._norm, target_GC)
+        _, naive_G1 = self._asker.measure(naive_NA, self._norm, target_GC)
+        return scores_GC, loss_GG.T, naive_G1[:, 0]
+
+    def _ask(self, system: str | None = None) -> list[Asked]:
+        problem = self._problem
+        return [
+            one
+            for shown in problem.questions.formats
+            for one in ask_items(problem.instrument, shown, system)
+        ]
+
+    def _loss_of_options(self, options_NI: np.ndarray) -> np.ndarray:
+        width = self._problem.scoring.values_QA.shape[1]
+        chosen_NIA = (options_NI[..., None] == np.arange(width)).astype(np.float32)
+        return self._asker.measure(chosen_NIA, self._norm)[1][0]
+
+
+def _median(losses_V: np.ndarray) -> float:
+    """The middle loss; of an even number the lower of the two, which a variant has."""
+    return float(np.sort(losses_V)[(len(losses_V) - 1) // 2])

@@ -1,0 +1,276 @@
+"""The whole evaluation of one tuned prompt: what evaluation.json holds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.evidence.answers import answer_table
+from jaxalign.evidence.asking import Asker
+from jaxalign.evidence.baselines import NAIVE, PERSONA, TUNED, Baselines, Method
+from jaxalign.evidence.benchmark import ask_culturalbench
+from jaxalign.evidence.countries import differences, tau_by_dimension
+from jaxalign.evidence.parts import Parts
+from jaxalign.evidence.respondents import add_intervals, sampling_errors, scores_and_loss
+from jaxalign.evidence.robustness import Presentation, ask_everywhere, presentations
+from jaxalign.evidence.siblings import Sibling
+from jaxalign.evidence.verdict import verdict
+from jaxalign.problem import Problem
+from jaxalign.prompts import load_texts
+from jaxalign.survey import Benchmark, Instrument, distance_to_target, knowing_nothing, targets_for
+
+SCHEMA = 1
+_REFERENCE = "US"  # of differences between countries, where it is among them
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What an evaluation works on.
+
+    Attributes:
+      config: of the run.
+      problem: what was asked of which model, with one target.
+      prompt_LD: the tuned prompt.
+      siblings: other runs' prompts.
+      wordings: other wordings of the same survey.
+      easy, hard: CulturalBench, or None.
+      revision: of the benchmark on the hub, or None.
+      seed: of respondents, random prompts, demonstrations and resamples.
+    """
+
+    config: config_dict.ConfigDict
+    problem: Problem
+    prompt_LD: np.ndarray
+    siblings: Sequence[Sibling] = ()
+    wordings: Sequence[Instrument] = ()
+    easy: Benchmark | None = None
+    hard: Benchmark | None = None
+    seed: int = 0
+    asker: Asker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Makes what asks the model."""
+        asker = Asker(self.problem, self.config.evaluation.attention)
+        object.__setattr__(self, "asker", asker)
+
+
+def evaluate_prompt(
+    evidence: Evidence, folder: Path, inputs: dict[str, Any], tell: Callable[..., None]
+) -> dict[str, Any]:
+    """Everything that is known of a prompt, part by part; parts that are done are not done again.
+
+    Args:
+      evidence: what is evaluated.
+      folder: where parts are kept.
+      inputs: what decides the result, as plain values.
+      tell: called with each part's name and seconds, as `Parts` does.
+    """
+    config, problem = evidence.config, evidence.problem
+    norm = config.objective.norm
+    baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
+    parts = Parts(folder, inputs, tell)
+    first = parts.get("baselines", lambda: _baselines(evidence, baselines))
+    ways = presentations(problem.instrument, problem.questions.formats, evidence.wordings)
+    robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
+    answers = parts.get("answers", lambda: _answers(evidence, baselines))
+    respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
+    countries = parts.get("countries", lambda: _countries(evidence, baselines))
+    benchmark = parts.get("culturalbench", lambda: _benchmark(evidence))
+    trie = problem.questions.trie
+    result = {
+        "formats": {
+            "seen": [way.name for way in ways if way.seen],
+            "held_out": [way.name for way in ways if not way.seen],
+        },
+        "methods": first["methods"],
+        "personas": first["personas"],
+        "robustness": robustness,
+        "answers": answers,
+        "respondents": respondents,
+        "countries": countries,
+        "culturalbench": benchmark,
+        "trie": {
+            "formats": len(problem.questions.formats),
+            "tokens": trie.size,
+            "padded": trie.padded,
+            "saving": trie.saving(config.prompt.length),
+        },
+        "seconds": parts.seconds,
+    }
+    return {"verdict": verdict(result)} | result
+
+
+def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
+    problem, seed = evidence.problem, evidence.seed
+    texts = load_texts(evidence.config.prompt.texts)
+    spoken, personas = baselines.texts(texts, seed)
+    controls = baselines.controls(list(evidence.siblings), seed)
+    methods = [baselines.tuned, baselines.naive, *spoken, *controls]
+    keys = list(problem.instrument.dimensions)
+    norm = evidence.config.objective.norm
+    items, options = problem.scoring.values_QA.shape
+    offered_QA = problem.questions.offered_QA[:items, :options]
+    nothing, nothing_C = knowing_nothing(problem.scoring, offered_QA)
+    target_GC = np.asarray(problem.task.target_GC)
+    nothing_loss = distance_to_target(problem.scoring, nothing_C, target_GC, norm)[0]
+    rows: list[dict[str, Any]] = [_tell(method, keys) for method in methods]
+    rows.insert(
+        2,
+        {
+            "name": nothing,
+            "group": "reference",
+            "scores": dict(zip(keys, np.asarray(nothing_C).tolist(), strict=True)),
+            "loss": float(nothing_loss),
+            "spread": None,
+            "note": None,
+        },
+    )
+    statistic = scores_and_loss(evidence.asker, norm)
+    add_intervals(rows, methods, statistic, seed)
+    for row in rows:
+        row.setdefault("interval", None)
+        row.setdefault("difference", None)
+    persona = next(method.text for method in methods if method.name == PERSONA)
+    return {"methods": rows, "personas": personas, "persona": persona}
+
+
+def _tell(method: Method, keys: Sequence[str]) -> dict[str, Any]:
+    several = len(method.losses_V) > 1
+    return {
+        "name": method.name,
+        "group": method.group,
+        "scores": dict(zip(keys, map(float, method.scores_C), strict=True)),
+        "loss": method.loss,
+        "spread": [float(method.losses_V.min()), float(method.losses_V.max())] if several else None,
+        "note": method.note,
+    }
+
+
+def _robustness(
+    evidence: Evidence, ways: Sequence[Presentation], persona: str | None
+) -> dict[str, Any]:
+    problem = evidence.problem
+    norm = evidence.config.objective.norm
+    found = ask_everywhere(evidence.asker, ways, evidence.prompt_LD, persona, norm)
+    keys = list(problem.instrument.dimensions)
+    rows = [
+        {
+            "name": way.name,
+            "wording": way.instrument.name,
+            "system": way.system,
+            "seen": way.seen,
+            "methods": {
+                method: {
+                    "loss": each[index]["loss"],
+                    "scores": dict(zip(keys, each[index]["scores"], strict=True)),
+                }
+                for method, each in found.items()
+            },
+        }
+        for index, way in enumerate(ways)
+    ]
+    targets = targets_for(problem.instrument, evidence.config.survey.targets).values()
+    dimensions = []
+    for place, key in enumerate(keys):
+        row: dict[str, Any] = {
+            "dimension": key,
+            "between_countries": float(np.std([target.scores[key] for target in targets], ddof=1))
+            if len(targets) > 1
+            else None,
+        }
+        for method, each in found.items():
+            scores = [one["scores"][place] for one in each]
+            row[method] = {"mean": float(np.mean(scores)), "spread": float(np.std(scores, ddof=1))}
+        dimensions.append(row)
+    summary = {}
+    for method, each in found.items():
+        losses = {way.name: one["loss"] for way, one in zip(ways, each, strict=True)}
+        held_out = {way.name: losses[way.name] for way in ways if not way.seen}
+        worst = max(held_out, key=lambda name: held_out[name])
+        summary[method] = {
+            "seen": float(np.mean([losses[way.name] for way in ways if way.seen])),
+            "held_out": float(np.mean(list(held_out.values()))),
+            "worst": held_out[worst],
+            "worst_name": worst,
+        }
+    return {"rows": rows, "dimensions": dimensions, "summary": summary, "persona": persona}
+
+
+def _answers(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
+    prompts = {NAIVE: evidence.prompt_LD[:0], TUNED: evidence.prompt_LD}
+    shares = {
+        NAIVE: baselines.naive.shares_FIA[0],
+        TUNED: baselines.tuned.shares_FIA[0],
+    }
+    attention = evidence.config.evaluation.attention
+    return answer_table(evidence.problem, prompts, shares, attention)
+
+
+def _respondents(evidence: Evidence, baselines: Baselines) -> list[dict[str, Any]]:
+    problem = evidence.problem
+    return sampling_errors(
+        [baselines.tuned, baselines.naive],
+        jax.device_get(problem.scoring),
+        list(problem.instrument.dimensions),
+        scores_and_loss(evidence.asker, evidence.config.objective.norm),
+        evidence.seed,
+    )
+
+
+def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | None:
+    others = [each for each in evidence.siblings if not each.shuffled]
+    own = evidence.problem.targets[0]
+    others = [each for each in others if each.country != own.code]
+    if not others or evidence.config.survey.shuffle:
+        return None
+    keys = list(evidence.problem.instrument.dimensions)
+    known = targets_for(evidence.problem.instrument, evidence.config.survey.targets)
+    codes = [own.code, *(each.country for each in others)]
+    target_GC = np.array([[known[code].scores[key] for key in keys] for code in codes])
+    scores_GC, loss_GG, naive_G = baselines.compare_countries(others, target_GC)
+    reference = codes.index(_REFERENCE) if _REFERENCE in codes else 0
+    differ = differences(scores_GC, reference), differences(target_GC, reference)
+    tau = tau_by_dimension(scores_GC, target_GC) if len(codes) > 2 else []
+    return {
+        "reference": codes[reference],
+        "codes": codes,
+        "names": {code: known[code].country for code in codes},
+        "differences": [
+            {
+                "country": code,
+                "dimension": key,
+                "target": float(differ[1][row, column]),
+                "tuned": float(differ[0][row, column]),
+            }
+            for row, code in enumerate(codes)
+            if row != reference
+            for column, key in enumerate(keys)
+        ],
+        "tau": [
+            {"dimension": key, "tau": _finite(each.tau), "p": _finite(each.p), "n": len(codes)}
+            for key, each in zip(keys, tau, strict=False)
+        ],
+        "matrix": loss_GG.tolist(),
+        "naive": naive_G.tolist(),
+    }
+
+
+def _benchmark(evidence: Evidence) -> dict[str, Any] | None:
+    if evidence.easy is None and evidence.hard is None:
+        return None
+    return ask_culturalbench(
+        evidence.asker,
+        evidence.easy,
+        evidence.hard,
+        evidence.prompt_LD,
+        evidence.problem.targets[0].country,
+        evidence.seed,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

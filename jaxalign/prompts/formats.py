@@ -1,0 +1,102 @@
+"""Formats: the same question with its options in another order, or under other labels.
+
+Language models answer by an option's position and label as much as by its content, so one format
+is not enough to know what a prompt does. Whatever the format, answers are kept in the survey's own
+order of options.
+"""
+
+import re
+from dataclasses import dataclass
+
+from jaxalign.errors import UserError
+from jaxalign.survey import Instrument, Item
+
+ORDERS = ("identity", "reversed", "cyclicN")
+LABELS = ("own", "numbers", "letters", "words")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_HOW = (
+    "ORDER or ORDER/LABELS, with an order among identity, reversed and cyclicN (begins at the "
+    f"option after the Nth) and labels among {', '.join(LABELS)}"
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """How options are presented.
+
+    Attributes:
+      order: `identity`, `reversed`, or `cyclicN`, which begins at the option after the Nth.
+      labels: `own` as the survey file has them; `numbers` from 1 and `letters` from A go with the
+        place on the list; `words`: the options' own words stand for themselves.
+    """
+
+    order: str = "identity"
+    labels: str = "own"
+
+    @property
+    def name(self) -> str:
+        """As the user types it."""
+        return self.order if self.labels == "own" else f"{self.order}/{self.labels}"
+
+    def places(self, options: int) -> list[int]:
+        """Indices of a question's options in the order in which they are shown."""
+        if self.order == "reversed":
+            return list(range(options))[::-1]
+        first = 0 if self.order == "identity" else int(self.order.removeprefix("cyclic"))
+        return [(first + place) % options for place in range(options)]
+
+    def shown(self, item: Item) -> list[tuple[str, str]]:
+        """Label and option text in the order in which they are shown.
+
+        Labels of the survey's own go with the place on the list too: the first option shown has the
+        first label.
+        """
+        count = len(item.options)
+        options = [item.options[index] for index in self.places(count)]
+        labels = {
+            "own": list(item.labels),
+            "numbers": [str(number + 1) for number in range(count)],
+            "letters": list(_LETTERS[:count]),
+            "words": options,
+        }[self.labels]
+        return list(zip(labels, options, strict=True))
+
+    def labels_of(self, item: Item) -> tuple[str, ...]:
+        """What stands for each option, in the survey's order of options."""
+        shown = [label for label, _ in self.shown(item)]
+        labels = [""] * len(shown)
+        for label, index in zip(shown, self.places(len(shown)), strict=True):
+            labels[index] = label
+        return tuple(labels)
+
+    def instruction(self, instrument: Instrument) -> str:
+        """How to answer.
+
+        Raises:
+          UserError: the survey has no instruction for these labels.
+        """
+        if self.labels == "own":
+            return instrument.instruction
+        if self.labels not in instrument.instructions:
+            raise UserError(
+                f"format {self.name!r}: survey {instrument.name} has no instructions."
+                f"{self.labels}, which tells how to answer with such labels"
+            )
+        return instrument.instructions[self.labels]
+
+
+USUAL = Format()
+
+
+def parse_format(name: str) -> Format:
+    """The format of a name, such as `reversed` or `cyclic2/letters`.
+
+    Raises:
+      UserError: it is not one.
+    """
+    order, _, labels = name.partition("/")
+    labels = labels or "own"
+    known = order in ORDERS[:2] or re.fullmatch(r"cyclic[1-9]\d?", order)
+    if not known or labels not in LABELS or name.endswith("/"):
+        raise UserError(f"format {name!r}: give {_HOW}")
+    return Format(order, labels)
