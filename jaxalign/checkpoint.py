@@ -1,11 +1,12 @@
 """The run's state on disk: Orbax, asynchronous, with a way back when the newest copy is damaged."""
 
 import contextlib
+import dataclasses
 import gc
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxalign.errors import UserError
 from jaxalign.evolve import RunState
 
 _LOG = logging.getLogger(__name__)
+_BEST_LOSS = "best_loss"  # of a checkpoint, in its own metadata
 
 
 class Checkpoints:
@@ -38,9 +40,10 @@ class Checkpoints:
         # Orbax tells each save on the absl log, and failures twice: they reach us as exceptions.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         _ignore_closed_loops()
+        self._losses: dict[int, float] = {}
         preserved: list[policies.PreservationPolicy] = [
             policies.LatestN(2),
-            policies.BestN(get_metric_fn=lambda metrics: metrics["best_loss"], reverse=True, n=1),
+            _Best(self._losses),
         ]
         if keep:
             preserved.append(policies.EveryNSteps(keep))
@@ -57,6 +60,9 @@ class Checkpoints:
                 ),
             ),
         )
+        for step in self._manager.all_steps():
+            with contextlib.suppress(Exception):  # whatever the damage makes Orbax raise
+                self._losses[step] = self._manager.metadata(step).custom_metadata[_BEST_LOSS]
 
     def save(self, generation: int, state: RunState, force: bool = False) -> None:
         """Copies the state off the device and writes it in the background; it may then be donated.
@@ -70,6 +76,7 @@ class Checkpoints:
         passed_over = generation % self._every and not force
         if passed_over or generation in self._manager.all_steps():
             return
+        self._losses[generation] = float(jnp.mean(state.metrics.best_loss_G))
         _told(
             self._folder,
             lambda: self._manager.save(
@@ -78,7 +85,7 @@ class Checkpoints:
                     state=ocp.args.StandardSave(state),
                     check=ocp.args.JsonSave({"fingerprint": int(fingerprint(state))}),
                 ),
-                metrics={"best_loss": float(jnp.mean(state.metrics.best_loss_G))},
+                custom_metadata={_BEST_LOSS: self._losses[generation]},
                 force=True,
             ),
         )
@@ -140,6 +147,21 @@ class Checkpoints:
         """Waits, then ends the background threads."""
         self.wait()
         self._manager.close()
+
+
+@dataclasses.dataclass
+class _Best(policies.PreservationPolicy):
+    """Keeps the step of the least loss, the newest of equal ones.
+
+    Orbax's own BestN forgets the losses with the process, and then keeps every step it has found.
+    """
+
+    losses: dict[int, float]  # by step; those of an earlier process are read from its checkpoints
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        known = [found.step for found in checkpoints if found.step in self.losses]
+        best = min(known, key=lambda step: (self.losses[step], -step), default=None)
+        return [found.step == best for found in checkpoints]
 
 
 @contextlib.contextmanager

@@ -53,6 +53,12 @@ class Engine:
     naive: Evaluation
     full_naive: Evaluation | None
 
+    @property
+    def naive_loss(self) -> float:
+        """What the model is worth without a soft prompt and unquantised, a mean over countries."""
+        naive = self.naive if self.full_naive is None else self.full_naive
+        return float(jnp.mean(naive.loss_GP[:, 0]))
+
 
 def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[str, Any]:
     """Chooses what a run keeps for good: the chunk, and the spread of its first population.

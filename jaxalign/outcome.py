@@ -31,7 +31,7 @@ FILES = {
     "pareto.csv": "what nothing seen beats on all objectives; the prompts lie beside it",
     "summary.json": "scores, losses, cost",
     "metrics.jsonl": "one line per generation",
-    "tensorboard/": "the same as curves for TensorBoard",
+    "tensorboard/": "the same as curves, and the plots, for TensorBoard",
     "report/index.html": "the report; its plots and table lie beside it",
     "config.json": "what was run, to run it again",
     "checkpoints/": "the search's state, to go on from",

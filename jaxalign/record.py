@@ -111,6 +111,7 @@ def make_run_record(
     digests: dict[str, str],
     command: str,
     notice: str | None,
+    naive_loss: float | None = None,
 ) -> dict[str, Any]:
     """The content of config.json: what was run, with what, on what."""
     return {
@@ -119,6 +120,7 @@ def make_run_record(
         "config": config,
         "resolved": resolved,
         "digests": digests,
+        "naive_loss": None if naive_loss is None else as_number(naive_loss),
         "device": describe_device(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_revision": _git_revision(),

@@ -1,6 +1,7 @@
 """Tunes a soft prompt.
 
     python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
+        [--profile=START:STOP] [--wandb=PROJECT]
 
 The same command on the same workdir goes on where the last one stopped.
 """
@@ -23,11 +24,13 @@ from jaxalign import command
 from jaxalign.beginning import begin, file_digests
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.config import country_names, to_plain, validate
+from jaxalign.curves import WandB, import_wandb
 from jaxalign.engine import Engine, build_engine, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
+from jaxalign.profiling import Profile, parse_bounds
 from jaxalign.record import check_same_run, make_record, make_run_record, warn_of_changes
 from jaxalign.report import Progress
 from jaxalign.report.files import write_json
@@ -38,6 +41,10 @@ from jaxalign.workdir import Workdir
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "START:STOP, the generations whose steps are traced, to WORKDIR/profile."
+)
+_WANDB = flags.DEFINE_string("wandb", None, "Project of Weights & Biases that shows the run too.")
 
 
 def main(typed: list[str]) -> None:
@@ -50,11 +57,19 @@ def main(typed: list[str]) -> None:
     path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
-    tune(config, path, again, startup)
+    profile = parse_bounds(_PROFILE.value, config.search.generations)
+    if _WANDB.value:
+        import_wandb()
+    tune(config, path, again, startup, profile, _WANDB.value)
 
 
 def tune(
-    config: config_dict.ConfigDict, path: Path, again: str = "", startup: StartUp | None = None
+    config: config_dict.ConfigDict,
+    path: Path,
+    again: str = "",
+    startup: StartUp | None = None,
+    profile: tuple[int, int] | None = None,
+    wandb: str | None = None,
 ) -> dict[str, Any] | None:
     """Runs a search to its end, or until it is told to stop.
 
@@ -63,6 +78,8 @@ def tune(
       path: the workdir; a run that was begun there goes on.
       again: what follows `python` in the command that runs this again.
       startup: what has been timed so far.
+      profile: generations from which to which there is to be a trace.
+      wandb: project of Weights & Biases where the run is shown too.
 
     Returns:
       The content of summary.json, or None if the run was stopped before its end.
@@ -88,6 +105,9 @@ def tune(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "
                     "another --workdir"
                 )
+            workdir.begin(generations)
+            if wandb:
+                workdir.add_curves(WandB(wandb, path, {"command": again} | to_plain(config)))
             settings = old["resolved"] if old else resolve_settings(config, problem)
             startup.end("chunk")
 
@@ -97,7 +117,12 @@ def tune(
             workdir.require_space(engine.abstract_state)
             command_line = f"python {again}"
             record = make_run_record(
-                to_plain(config), settings, digests, command_line, problem.notice
+                to_plain(config),
+                settings,
+                digests,
+                command_line,
+                problem.notice,
+                engine.naive_loss,
             )
 
             # 4. Where to begin: the newest checkpoint that can be read, or generation 0.
@@ -126,11 +151,17 @@ def tune(
                 workdir,
                 checkpoints,
                 stop,
+                Profile(profile, path / "profile"),
                 problem.notice,
             )
             generation = int(state.metrics.generation)
             if generation == generations:
-                return finish(config, problem, engine, workdir, state, records)
+                workdir.tell("finishing")
+                summary = finish(config, problem, engine, workdir, state, records)
+                workdir.show_ending()
+                workdir.tell("done")
+                return summary
+            workdir.tell("stopped")
     print(
         f"\nstopped by {stop.received} after generation {generation}, which is saved; to go on:\n"
         f"  {shlex.quote(sys.executable)} {again}",
@@ -147,11 +178,13 @@ def search(
     workdir: Workdir,
     checkpoints: Checkpoints,
     stop: StopRequest,
+    profile: Profile,
     notice: str | None = None,
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
-    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens.
+    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens; `profile` traces what
+    it was asked to.
 
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl tells of.
@@ -176,11 +209,12 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, start=generation) as progress:
+    with Progress(generations, start=generation) as progress, profile:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)
         while generation < generations and not stop.received:
+            profile.reached(generation, state)
             state, metrics = engine.step(state)
             generation += 1
             if pending is not None:
