@@ -17,14 +17,14 @@ print_help() { sed -n -e '1d' -e '/^#SBATCH/d' -e '/^#/!q' -e 's/^# \{0,1\}//p' 
 
 # quoted WORD…: on one line, as a shell would read it back.
 quoted() {
-  local word flag line=""
+  local word flag line="" single="'" escaped="'\\''"
   for word; do
     flag=""
     case $word in
       --*=*) flag=${word%%=*}= word=${word#*=} ;;
     esac
     case $word in
-      *[!A-Za-z0-9_@%+=:,./-]*) word="'${word//\'/\'\\\'\'}'" ;;
+      *[!A-Za-z0-9_@%+=:,./-]*) word="'${word//$single/$escaped}'" ;;
       "") word="''" ;;
     esac
     line+="${line:+ }$flag$word"

@@ -137,6 +137,9 @@ if [ -n "$fresh" ] || ! running; then
   everywhere "$(work install tpu)"
   [ -z "$share" ] || everywhere "$(work mount "$share")"
 fi
+if [ "$hosts" -gt 1 ]; then
+  set -- --distributed "$@"
+fi
 everywhere "$(work start "$@")" # hosts where it is going on already leave it
 status=0
 tpu ssh --worker=0 --command="$(work follow "$workdir")" || status=$?

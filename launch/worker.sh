@@ -49,7 +49,7 @@ mount_share() {
     gs://*)
       if ! command -v gcsfuse >/dev/null; then
         run sudo sh -c "curl -fsS $source/doc/apt-key.gpg >$key &&
-          echo deb [signed-by=$key] $source gcsfuse-\$(lsb_release -cs) main >$list"
+          echo \"deb [signed-by=$key] $source gcsfuse-\$(lsb_release -cs) main\" >$list"
         apt_install gcsfuse
       fi
       # No caching of names: several hosts write the same folder.

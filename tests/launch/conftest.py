@@ -1,4 +1,4 @@
-"""A copy of the launch folder, programs that stand in for those of a cloud, and a run of its own."""
+"""A copy of the launch folder, stand-ins for the programs of a cloud, and a run of its own."""
 
 import os
 import shutil

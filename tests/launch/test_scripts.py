@@ -76,8 +76,8 @@ gpu_vm.sh --dry-run --host=ubuntu@203.0.113.7 -- --config=sa.py --workdir=/data/
 gpu_vm.sh --dry-run --stop -- --workdir=/data/sa
   CHECKOUT/launch/worker.sh stop --workdir=/data/sa
 
-tpu_vm.sh --dry-run --name=sa --zone=us-east5-b --spot --mount=gs://my-runs --delete -- --config=sa.py
-    --workdir=/mnt/jaxalign/sa
+tpu_vm.sh --dry-run --name=sa --zone=us-east5-b --spot --mount=gs://my-runs --delete --
+    --config=sa.py --workdir=/mnt/jaxalign/sa
   gcloud compute tpus tpu-vm describe sa --zone=us-east5-b
     --format='value(state,networkEndpoints.len())'
   gcloud compute tpus tpu-vm create sa --zone=us-east5-b --accelerator-type=v6e-8

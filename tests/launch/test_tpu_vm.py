@@ -57,8 +57,9 @@ case $verb in
     for host in $(hosts "$@"); do
       cd "$cloud/host-$host" 2>/dev/null || exit 1
       HOME=$PWD bash -c "$command" || exit
-      # What install would have made: a .venv.
-      [[ $command != *"tar -x"* ]] || { mkdir -p jaxalign/.venv && cp -r "$VENV_BIN" jaxalign/.venv; }
+      if [[ $command == *"tar -x"* ]]; then # what install would have made
+        mkdir -p jaxalign/.venv && cp -r "$VENV_BIN" jaxalign/.venv
+      fi
     done
     ;;
 esac
@@ -117,7 +118,7 @@ def test_a_machine_is_made_the_run_started_on_all_hosts_and_the_machine_deleted(
         "all: mkdir -p jaxalign && tar -xzf jaxalign.tgz -C jaxalign && rm jaxalign.tgz",
         "all: worker.sh install tpu",
         "all: worker.sh mount gs://b",
-        f"all: worker.sh start --config=sa.py --workdir={shared}",
+        f"all: worker.sh start --distributed --config=sa.py --workdir={shared}",
         f"0: worker.sh follow --workdir={shared}",
         "delete a --quiet",
     ]
