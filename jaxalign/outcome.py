@@ -11,6 +11,7 @@ from ml_collections import config_dict
 from jaxalign.beginning import POPULATION
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
+from jaxalign.mesh import shape_of
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem, in_full_precision
 from jaxalign.record import as_number, describe_device
@@ -62,6 +63,7 @@ def tell_before(
         "model": f"{config.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{config.model.dtype}",
         "device": describe_device(),
+        **_mesh_row(problem),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
         "target": _targets(config, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
@@ -154,6 +156,13 @@ def finish(
     return summary
 
 
+def _mesh_row(problem: Problem) -> dict[str, str]:
+    if problem.mesh is None:
+        return {}
+    population, model = shape_of(problem.mesh)
+    return {"mesh": f"candidates over {population} x weights over {model} devices"}
+
+
 def _targets(config: config_dict.ConfigDict, problem: Problem) -> str:
     texts = [
         f"{target.country}, {config.survey.targets}: "
@@ -175,8 +184,9 @@ def _write_population(
     strategy = engine.evolution.strategy
     if strategy.exchanges:
         own = jax.tree.map(lambda leaf: leaf[place], state.strategy)
-        members = strategy.members(own)
-        prompts_PLD = np.asarray(engine.beginning.space.prompts(members), np.float32)
+        space, members = engine.beginning.space, strategy.members(own)
+        members = members.reshape(-1, *space.shape)
+        prompts_PLD = np.asarray(space.prompts(members), np.float32)
         prompts_PLD = prompts_PLD[: int(strategy.active(own))]
         write_file(folder / POPULATION, to_safetensors({"population": prompts_PLD}, notice))
 

@@ -23,9 +23,10 @@ from jaxalign import command
 from jaxalign.beginning import begin, file_digests
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.config import country_names, to_plain, validate
-from jaxalign.engine import Engine, build_engine, resolve_settings
+from jaxalign.engine import Engine, build_engine, keep_settings, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
+from jaxalign.mesh import shape_of
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
 from jaxalign.record import check_same_run, make_record, make_run_record, warn_of_changes
@@ -82,13 +83,18 @@ def tune(
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
             old = workdir.read_record() if workdir.has_generations() else None
             if old:
-                check_same_run(old, to_plain(config), digests, candidates, path)
+                mesh = shape_of(problem.mesh)
+                check_same_run(old, to_plain(config), digests, candidates, path, mesh)
             elif workdir.has_generations():
                 raise UserError(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "
                     "another --workdir"
                 )
-            settings = old["resolved"] if old else resolve_settings(config, problem)
+            settings = (
+                keep_settings(config, problem, old["resolved"])
+                if old
+                else resolve_settings(config, problem)
+            )
             startup.end("chunk")
 
             # 3. One generation, compiled once.

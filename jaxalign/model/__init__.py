@@ -10,6 +10,7 @@ from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.llama import Frozen, Llama, Shared
+from jaxalign.model.partition import sharding_over, split_sizes
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
@@ -40,6 +41,8 @@ __all__ = [
     "read_notice",
     "resolve",
     "save_model",
+    "sharding_over",
+    "split_sizes",
     "to_hf",
     "to_safetensors",
     "weights_digest",

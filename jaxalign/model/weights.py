@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,15 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.model.abstract import abstract_model, as_dtype, named_leaves, with_leaves
+from jaxalign.model.abstract import (
+    Sharding,
+    abstract_model,
+    as_dtype,
+    named_leaves,
+    with_leaves,
+)
 from jaxalign.model.files import NOTICE_KEY, SINGLE, open_files, to_safetensors, weight_files
 from jaxalign.model.hf_config import LlamaConfig, read_config, to_hf
-
-Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 
 TOP_KEYS = {
     "embedding": "model.embed_tokens.weight",
