@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 
 from jaxalign.beginning import NAIVE, Beginning, begin
+from jaxalign.distributed import least
 from jaxalign.evolve import Evolution, Metrics, RunState
 from jaxalign.fitness import choose_chunk, evaluate
 from jaxalign.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
@@ -63,7 +64,7 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     beginning = begin(config, problem)
     candidates, chunk = beginning.vectors_E.shape[0], config.evaluation.chunk
     mesh = shape_of(problem.mesh)
-    budget = chunk_budget(jax.local_devices()[0])
+    budget = least(chunk_budget(jax.local_devices()[0]))
     if not chunk:
         chunk = CPU_CHUNK
         if budget is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxalign.errors import UserError
@@ -121,8 +122,25 @@ def everywhere(mesh: jax.sharding.Mesh | None) -> NamedSharding | None:
 
 
 def copy_everywhere(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
-    """The same arrays with a copy on every device; the very same ones without a mesh."""
-    return jax.device_put(tree, everywhere(mesh)) if mesh else tree
+    """The same arrays with a copy on every device; the very same ones without a mesh.
+
+    Of several processes each gives its own copy, and all of them must be equal.
+    """
+    where = everywhere(mesh)
+    if where is None:
+        return tree
+
+    def copy(leaf: Any) -> jax.Array:
+        local = where.is_fully_addressable or not getattr(leaf, "is_fully_addressable", True)
+        if local:  # or already on all devices of all processes
+            return jax.device_put(leaf, where)
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            key = copy(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(key, impl=jax.random.key_impl(leaf))
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
+
+    return jax.tree.map(copy, tree)
 
 
 def along_coordinates(mesh: jax.sharding.Mesh, tree: Any, coordinates: int) -> Any:

@@ -15,7 +15,7 @@ from ml_collections import config_dict
 from jaxalign.config import ALL, country_names
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
-from jaxalign.mesh import choose_mesh, copy_everywhere, everywhere
+from jaxalign.mesh import choose_mesh, copy_everywhere
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
@@ -154,7 +154,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
-        task=jax.device_put(task, everywhere(mesh)),
+        task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
         mesh=mesh,
     )
     return quantize_problem(config, problem)

@@ -9,7 +9,7 @@ from ml_collections import config_dict
 
 from jaxalign.errors import UserError
 from jaxalign.memory import available_bytes
-from jaxalign.mesh import everywhere, shape_of
+from jaxalign.mesh import copy_everywhere, shape_of
 from jaxalign.model import (
     LlamaConfig,
     abstract_model,
@@ -125,7 +125,7 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
     row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
     problem = dataclasses.replace(
         problem,
-        task=jax.device_put(problem.task._replace(row_norm=row_norm), everywhere(mesh)),
+        task=copy_everywhere(mesh, problem.task._replace(row_norm=row_norm)),
         graphdef=graphdef,
         weights=weights,
         model_config=model_config,

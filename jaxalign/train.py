@@ -2,7 +2,8 @@
 
     python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
 
-The same command on the same workdir goes on where the last one stopped.
+The same command on the same workdir goes on where the last one stopped. With --distributed this is
+one of several processes that run together, which all get the same command.
 """
 
 import functools
@@ -18,6 +19,12 @@ from typing import Any
 import jax
 from absl import flags
 from ml_collections import config_dict
+from rich.console import Console
+
+from jaxalign import distributed
+
+if __name__ == "__main__":  # before the imports below, some of which touch the devices
+    distributed.join(sys.argv[1:])
 
 from jaxalign import command
 from jaxalign.beginning import begin, file_digests
@@ -39,6 +46,12 @@ from jaxalign.workdir import Workdir
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
+flags.DEFINE_bool(
+    distributed.FLAG,
+    None,
+    "Whether this is one of several processes of one run; left out, it is under SLURM and on a TPU "
+    "pod. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
+)
 
 
 def main(typed: list[str]) -> None:
@@ -51,7 +64,8 @@ def main(typed: list[str]) -> None:
     path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
-    tune(config, path, again, startup)
+    with distributed.a_death_is_told():
+        tune(config, path, again, startup)
 
 
 def tune(
@@ -81,7 +95,8 @@ def tune(
         startup.end("loading")
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
-            old = workdir.read_record() if workdir.has_generations() else None
+            with distributed.wait_for_all("record"):  # or the first might write before others read
+                old = workdir.read_record() if workdir.has_generations() else None
             if old:
                 mesh = shape_of(problem.mesh)
                 check_same_run(old, to_plain(config), digests, candidates, path, mesh)
@@ -119,8 +134,9 @@ def tune(
                 )
             if old:
                 warn_of_changes(old, record)
-            write_json(path / "config.json", record)
-            tell_before(config, problem, engine, path, begun, startup)
+            if distributed.is_first():
+                write_json(path / "config.json", record)
+                tell_before(config, problem, engine, path, begun, startup)
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
@@ -137,6 +153,8 @@ def tune(
             generation = int(state.metrics.generation)
             if generation == generations:
                 return finish(config, problem, engine, workdir, state, records)
+    if not distributed.is_first():
+        return None
     print(
         f"\nstopped by {stop.received} after generation {generation}, which is saved; to go on:\n"
         f"  {shlex.quote(sys.executable)} {again}",
@@ -182,11 +200,12 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, start=generation) as progress:
+    console = None if distributed.is_first() else Console(quiet=True)
+    with Progress(generations, start=generation, console=console) as progress:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)
-        while generation < generations and not stop.received:
+        while generation < generations and not stop.at(generation):
             state, metrics = engine.step(state)
             generation += 1
             if pending is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import jax
 
+from jaxalign.distributed import is_first
 from jaxalign.errors import UserError
 from jaxalign.report.files import write_file
 
@@ -48,7 +49,9 @@ def hold(folder: Path, name: str) -> TextIO:
 
 
 class Workdir:
-    """Holds a run's folder for this process alone.
+    """Holds a run's folder for this process alone, or for the first of several that share a run.
+
+    The others read, and write nothing.
 
     Args:
       path: made if it is missing.
@@ -59,7 +62,7 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = hold(path, "--workdir")
+        self._lock = hold(path, "--workdir") if is_first() else None
         self._metrics: TextIO | None = None
         self._curves: SummaryWriter | None = None
 
@@ -73,7 +76,8 @@ class Workdir:
             self._metrics.close()
         if self._curves:
             self._curves.close()
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def require_space(self, abstract_state: Any) -> None:
         """Raises UserError unless the disk has room for the checkpoints kept at one time."""
@@ -133,6 +137,8 @@ class Workdir:
             if len(records) < number:
                 _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
             records += [record for record in found if record["generation"] == number][:1] or [last]
+        if not is_first():
+            return records
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
@@ -156,6 +162,8 @@ class Workdir:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line; it survives the death of the process."""
+        if not is_first():
+            return
         assert self._metrics is not None
         try:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
