@@ -14,6 +14,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxalign.memory import is_out_of_memory
+
 FLAG = "distributed"
 _HEARTBEAT = "JAXALIGN_HEARTBEAT_SECONDS"
 _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
@@ -109,7 +111,7 @@ def a_death_is_told() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if not several():
+        if not several() or is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:200]
         print(
