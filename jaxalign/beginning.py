@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ml_collections import config_dict
 from jaxalign.config import INITIAL
 from jaxalign.errors import UserError
 from jaxalign.interchange import prompt_file, read_population, read_soft_prompt
+from jaxalign.mesh import copy_everywhere
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -49,7 +51,7 @@ class Beginning:
       vectors_E: the first population, E = G × P search vectors.
       spread: standard deviation of the first population around its mean, the first step length of
         strategies that have one.
-      strategy: for one country.
+      strategy: for one country; its candidates are search vectors laid out along one axis.
     """
 
     space: Space
@@ -69,7 +71,8 @@ def begin(
       spread: of a run that goes on; None measures it.
     """
     root = jax.random.key(config.seed)
-    prompts_ELD = first_prompts(config, problem)
+    # Copied, so that what is measured of them rounds alike on any mesh.
+    prompts_ELD = copy_everywhere(problem.mesh, first_prompts(config, problem))
     space = make_space(config, problem, prompts_ELD)
     vectors_E = first_vectors(space, jax.random.fold_in(root, _VECTORS), prompts_ELD)
     if spread is None:
@@ -77,7 +80,7 @@ def begin(
     strategy = make_strategy(
         config.search.strategy,
         config.search.population,
-        space.shape,
+        (math.prod(space.shape),),  # one axis, so that devices may share the coordinates evenly
         spread,
         config.search.strategy_params.to_dict(),
         config.search.generations,

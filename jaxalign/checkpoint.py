@@ -96,7 +96,8 @@ class Checkpoints:
         A checkpoint that cannot be read is removed with a warning, and the one before is tried.
 
         Args:
-          abstract_state: shapes and types of the state.
+          abstract_state: shapes and types of the state, and where it is to lie: the first device
+            where nothing is said, whatever devices it was saved from.
 
         Raises:
           UserError: there are checkpoints and none of them can be read.
@@ -124,8 +125,9 @@ class Checkpoints:
 
     def _read(self, step: int, abstract_state: RunState) -> tuple[RunState | None, str]:
         """The state of one checkpoint, or None and the reason."""
+        placed = jax.tree.map(_placed, abstract_state)
         args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract_state), check=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(placed), check=ocp.args.JsonRestore()
         )
         try:
             found = self._manager.restore(step, args=args)
@@ -147,6 +149,11 @@ class Checkpoints:
         """Waits, then ends the background threads."""
         self.wait()
         self._manager.close()
+
+
+def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    place = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
 @dataclasses.dataclass
@@ -191,9 +198,14 @@ def fingerprint(state: Any) -> jax.Array:
         if leaf.dtype == jnp.bool_:
             leaf = leaf.astype(jnp.uint8)
         unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-        words = jax.lax.bitcast_convert_type(leaf.ravel(), unsigned).astype(jnp.uint32)
-        # An odd factor for each place: a change of one bit cannot vanish modulo 2 ** 32.
-        odd = (2 * jnp.arange(words.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
+        words = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+        # An odd factor for each place: a change of one bit cannot vanish modulo 2 ** 32. Places are
+        # counted without flattening, which would gather a leaf that devices share.
+        place = jnp.zeros(words.shape, jnp.uint32)
+        for axis, size in enumerate(words.shape):
+            along = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+            place = place * jnp.uint32(size) + along
+        odd = (2 * place + 1) * jnp.uint32(0x9E3779B1)
         total = total * jnp.uint32(31) + jnp.sum(words * odd, dtype=jnp.uint32)
     return total
 

@@ -106,8 +106,10 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.evaluation.attention = "auto"  # xla: dense; blocks: of the token trie, what auto picks
 
     config.mesh = config_dict.ConfigDict()
-    config.mesh.population = 1
-    config.mesh.model = 1
+    # Devices over which the candidates of a generation are shared out, and over which the weights
+    # are split; 0 chooses from the devices there are and what the weights take.
+    config.mesh.population = 0
+    config.mesh.model = 0
 
     config.checkpoint = config_dict.ConfigDict()
     config.checkpoint.every = 1  # generations between checkpoints
@@ -202,8 +204,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "evaluation.chunk": _at_least(0),
     "evaluation.attention": _one_of("auto", "xla", "blocks"),
-    "mesh.population": _one_of(1),
-    "mesh.model": _one_of(1),
+    "mesh.population": _at_least(0),
+    "mesh.model": _at_least(0),
     "checkpoint.every": _at_least(1),
     "checkpoint.keep": _at_least(0),
 }

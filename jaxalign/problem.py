@@ -15,14 +15,19 @@ from ml_collections import config_dict
 from jaxalign.config import ALL, country_names, format_names
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
+from jaxalign.mesh import choose_mesh, copy_everywhere
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
+    abstract_model,
     load_model,
+    parameter_bytes,
     quantize,
     read_config,
     read_notice,
     resolve,
+    sharding_over,
+    split_sizes,
     weights_digest,
 )
 from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
@@ -67,6 +72,7 @@ class Problem:
         device.
       full_naive_QA: what the model answers without a soft prompt before its weights are quantised;
         None where they are not.
+      mesh: of the devices that the weights lie on; None for one device.
     """
 
     instrument: Instrument
@@ -81,6 +87,7 @@ class Problem:
     questions: Questions
     task: Task
     full_naive_QA: np.ndarray | None = None
+    mesh: jax.sharding.Mesh | None = None
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what decides the result besides the config, by name."""
@@ -146,7 +153,8 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
-    graphdef, weights, _ = load_model(folder, model.dtype)
+    mesh = mesh_for(config, model_config, len(wanted))
+    graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
     row_norm = float(jax.jit(mean_norm)(weights["embedding"][...]))
     task = make_task(
@@ -164,9 +172,27 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
-        task=jax.device_put(task),
+        task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
+        mesh=mesh,
     )
     return quantize_problem(config, problem)
+
+
+def mesh_for(
+    config: config_dict.ConfigDict, model_config: LlamaConfig, countries: int
+) -> jax.sharding.Mesh | None:
+    """The mesh of a run: what the config says, or what suits the devices and the model.
+
+    Raises:
+      UserError: it cannot work.
+    """
+    _, abstract = abstract_model(model_config, config.model.dtype)
+    return choose_mesh(
+        (config.mesh.population, config.mesh.model),
+        countries * config.search.population,
+        split_sizes(model_config),
+        parameter_bytes(abstract),
+    )
 
 
 def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Problem:
@@ -174,7 +200,7 @@ def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Proble
     if config.model.quantization == NO_QUANTIZATION:
         return problem
     readout = "greedy" if config.objective.readout == "greedy" else "expected"
-    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    no_rows = copy_everywhere(problem.mesh, jnp.zeros((1, 0, problem.model_config.width)))
     alone = jax.jit(functools.partial(evaluate, problem.graphdef, Objective(readout)))
     answers_PQA = alone(problem.weights, problem.task, no_rows, jax.random.key(0)).answers_PQA
     weights = quantize(problem.weights, config.model.quantization)
@@ -185,7 +211,7 @@ def in_full_precision(config: config_dict.ConfigDict, problem: Problem) -> Probl
     """The same of the model as its files have it, read again where its weights are quantised."""
     if problem.full_naive_QA is None:
         return problem
-    _, weights, _ = load_model(problem.folder, config.model.dtype)
+    _, weights, _ = load_model(problem.folder, config.model.dtype, sharding_over(problem.mesh))
     return dataclasses.replace(problem, weights=weights)
 
 

@@ -41,6 +41,8 @@ FREE_KEYS = frozenset(
         "search.generations",
         "search.polish",
         "evaluation.chunk",
+        "mesh.population",
+        "mesh.model",
         "checkpoint.every",
         "checkpoint.keep",
     }
@@ -133,6 +135,7 @@ def check_same_run(
     digests: dict[str, str],
     candidates: int,
     path: Path,
+    mesh: tuple[int, int] = (1, 1),
 ) -> None:
     """Refuses to go on with a run whose result would differ from the one that was begun.
 
@@ -142,6 +145,7 @@ def check_same_run(
       digests: of weights, survey and target.
       candidates: evaluated in one generation, above which no chunk goes.
       path: of the workdir.
+      mesh: devices along its two axes; on another one the run may have another chunk.
 
     Raises:
       UserError: with every key that differs.
@@ -154,8 +158,9 @@ def check_same_run(
         for key, value in after.items()
         if key not in free and before.get(key) != value
     ]
-    chunk = min(after["evaluation.chunk"], candidates)
-    if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
+    chunk = min(after["evaluation.chunk"], -(-candidates // mesh[0]))
+    same_mesh = tuple(old["resolved"].get("mesh", (1, 1))) == mesh
+    if chunk and same_mesh and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
         changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
     changes += [
         f"the {name} changed" for name in digests if old["digests"].get(name) != digests[name]
@@ -168,7 +173,7 @@ def check_same_run(
 
 
 def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Warns when a run goes on where it may round differently: another device or other versions."""
+    """Warns when a run goes on where it may round differently: other devices or versions."""
     changes = [
         f"{name} was {old['versions'].get(name)}, now {version}"
         for name, version in new["versions"].items()
@@ -176,6 +181,9 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     ]
     if old["device"] != new["device"]:
         changes.append(f"the device was {old['device']}, now {new['device']}")
+    meshes = [" x ".join(map(str, each["resolved"].get("mesh", [1, 1]))) for each in (old, new)]
+    if meshes[0] != meshes[1]:
+        changes.append(f"the mesh was {meshes[0]}, now {meshes[1]}")
     before, after = (record["config"]["search"] for record in (old, new))
     if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
         _LOG.warning(

@@ -3,7 +3,8 @@
     python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
         [--profile=START:STOP] [--wandb=PROJECT]
 
-The same command on the same workdir goes on where the last one stopped.
+The same command on the same workdir goes on where the last one stopped. With --distributed this is
+one of several processes that run together, which all get the same command.
 """
 
 import functools
@@ -19,15 +20,22 @@ from typing import Any
 import jax
 from absl import flags
 from ml_collections import config_dict
+from rich.console import Console
+
+from jaxalign import distributed
+
+if __name__ == "__main__":  # before the imports below, some of which touch the devices
+    distributed.join(sys.argv[1:])
 
 from jaxalign import command
 from jaxalign.beginning import begin, file_digests
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.config import country_names, to_plain, validate
 from jaxalign.curves import WandB, import_wandb
-from jaxalign.engine import Engine, build_engine, resolve_settings
+from jaxalign.engine import Engine, build_engine, keep_settings, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
+from jaxalign.mesh import shape_of
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
 from jaxalign.profiling import Profile, parse_bounds
@@ -45,6 +53,12 @@ _PROFILE = flags.DEFINE_string(
     "profile", None, "START:STOP, the generations whose steps are traced, to WORKDIR/profile."
 )
 _WANDB = flags.DEFINE_string("wandb", None, "Project of Weights & Biases that shows the run too.")
+flags.DEFINE_bool(
+    distributed.FLAG,
+    None,
+    "Whether this is one of several processes of one run; left out, it is under SLURM and on a TPU "
+    "pod. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
+)
 
 
 def main(typed: list[str]) -> None:
@@ -60,7 +74,8 @@ def main(typed: list[str]) -> None:
     profile = parse_bounds(_PROFILE.value, config.search.generations)
     if _WANDB.value:
         import_wandb()
-    tune(config, path, again, startup, profile, _WANDB.value)
+    with distributed.a_death_is_told():
+        tune(config, path, again, startup, profile, _WANDB.value)
 
 
 def tune(
@@ -97,18 +112,24 @@ def tune(
         startup.end("loading")
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
-            old = workdir.read_record() if workdir.has_generations() else None
+            with distributed.wait_for_all("record"):  # or the first might write before others read
+                old = workdir.read_record() if workdir.has_generations() else None
             if old:
-                check_same_run(old, to_plain(config), digests, candidates, path)
+                mesh = shape_of(problem.mesh)
+                check_same_run(old, to_plain(config), digests, candidates, path, mesh)
             elif workdir.has_generations():
                 raise UserError(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "
                     "another --workdir"
                 )
             workdir.begin(generations)
-            if wandb:
+            if wandb and distributed.is_first():
                 workdir.add_curves(WandB(wandb, path, {"command": again} | to_plain(config)))
-            settings = old["resolved"] if old else resolve_settings(config, problem)
+            settings = (
+                keep_settings(config, problem, old["resolved"])
+                if old
+                else resolve_settings(config, problem)
+            )
             startup.end("chunk")
 
             # 3. One generation, compiled once.
@@ -138,8 +159,9 @@ def tune(
                 )
             if old:
                 warn_of_changes(old, record)
-            write_json(path / "config.json", record)
-            tell_before(config, problem, engine, path, begun, startup)
+            if distributed.is_first():
+                write_json(path / "config.json", record)
+                tell_before(config, problem, engine, path, begun, startup)
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
@@ -162,6 +184,8 @@ def tune(
                 workdir.tell("done")
                 return summary
             workdir.tell("stopped")
+    if not distributed.is_first():
+        return None
     print(
         f"\nstopped by {stop.received} after generation {generation}, which is saved; to go on:\n"
         f"  {shlex.quote(sys.executable)} {again}",
@@ -209,11 +233,12 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, start=generation) as progress, profile:
+    console = None if distributed.is_first() else Console(quiet=True)
+    with Progress(generations, start=generation, console=console) as progress, profile:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)
-        while generation < generations and not stop.received:
+        while generation < generations and not stop.at(generation):
             profile.reached(generation, state)
             state, metrics = engine.step(state)
             generation += 1

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import jax
 
 from jaxalign.curves import Curves, TensorBoard
+from jaxalign.distributed import is_first
 from jaxalign.errors import UserError
 from jaxalign.heartbeat import Heartbeat, hold
 from jaxalign.report.files import write_file
@@ -22,7 +23,9 @@ COPIES = 4  # of the state on disk: the latest two, the best, and the one being 
 
 
 class Workdir:
-    """Holds a run's folder for this process alone.
+    """Holds a run's folder for this process alone, or for the first of several that share a run.
+
+    The others read, and write nothing.
 
     Args:
       path: made if it is missing.
@@ -33,7 +36,7 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = hold(path, "--workdir")
+        self._lock = hold(path, "--workdir") if is_first() else None
         self._metrics: TextIO | None = None
         self._curves: list[Curves] = []
         self._heartbeat: Heartbeat | None = None
@@ -57,10 +60,13 @@ class Workdir:
             self._metrics.close()
         for curves in self._curves:
             curves.close(failed=error is not None)
-        self._lock.close()
+        if self._lock:
+            self._lock.close()
 
     def begin(self, generations: int) -> None:
         """Tells supervisors that a run up to this generation starts, and is not refused so far."""
+        if not is_first():
+            return
         for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink(missing_ok=True)
         self._heartbeat = Heartbeat(self.path, generations)
@@ -77,6 +83,8 @@ class Workdir:
 
     def show_ending(self) -> None:
         """Adds plots and texts of the finished run, whose report is written, to the curves."""
+        if not is_first():
+            return
         # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
         from jaxalign.report.ending import read_ending
 
@@ -142,6 +150,8 @@ class Workdir:
             if len(records) < number:
                 _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
             records += [record for record in found if record["generation"] == number][:1] or [last]
+        if not is_first():
+            return records
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
@@ -156,6 +166,8 @@ class Workdir:
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line; it survives the death of the process."""
+        if not is_first():
+            return
         assert self._metrics is not None
         try:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")

@@ -12,6 +12,7 @@ from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.hf_generation import read_stop_ids
 from jaxalign.model.llama import Frozen, Llama, Shared
+from jaxalign.model.partition import sharding_over, split_sizes
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
@@ -50,6 +51,8 @@ __all__ = [
     "read_vocabulary",
     "resolve",
     "save_model",
+    "sharding_over",
+    "split_sizes",
     "to_hf",
     "to_safetensors",
     "weights_digest",

@@ -75,6 +75,11 @@ def measure_points(
                 problem = load_problem(point.config)
                 if shape:
                     problem = with_random_weights(point.config, problem, shape)
+                if with_peer and problem.mesh is not None:
+                    raise UserError(
+                        "--peer=transformers runs on one device: give "
+                        "--config.mesh.population=1 --config.mesh.model=1"
+                    )
                 peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
             longest = int(problem.questions.trie.positions_T.max()) + 1
