@@ -3,17 +3,18 @@
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
-from jaxalign.make_embedded.examples import Examples
+from jaxalign.make_embedded.examples import Examples, make_form
 from jaxalign.make_embedded.respondents import country_answers
 from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
-from jaxalign.prompts import build_questions, load_texts, load_tokenizer, parse_format
+from jaxalign.prompts import load_texts, load_tokenizer, parse_format
 from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
@@ -31,6 +32,7 @@ FORMS = {
     ("vsm13-second", "reversed"): 0.06,
     ("vsm13-second", "identity/words"): 0.06,
 }
+WRITING = 0.1  # steps that teach to write answers out and to end, as a share of the others
 VOCABULARY = 1536
 ARCHITECTURE = {
     "model_type": "llama",
@@ -81,30 +83,47 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
             "eos_token_id": tokenizer.eos_token_id,
         }
         config = parse_config(ARCHITECTURE | {"vocab_size": len(tokenizer)}, "ARCHITECTURE")
-        begun = time.monotonic()
-
-        def report(step: int, divergence: float) -> None:
-            seconds = time.monotonic() - begun
-            left = seconds / step * (steps - step)
-            print(
-                f"step {step}/{steps}  divergence {divergence:.6f} nats  {left:.0f} s left",
-                flush=True,
-            )
-
-        asked = [build_questions(wording, tokenizer, formats=[shown]) for wording, shown in forms]
+        shares = list(FORMS.values())
+        plain = [make_form(tokenizer, *form) for form in forms]
         _, params = train(
             config,
-            Examples(tokenizer, asked, list(FORMS.values()), texts, answers),
+            Examples(tokenizer, plain, shares, texts, answers),
             steps=steps,
             batch_size=batch_size,
             seed=seed,
-            report=report,
+            report=_reporter("answers", steps),
+        )
+        options = max(len(item.options) for item in instrument.items)
+        writing = max(1, int(WRITING * steps))
+        written = [
+            make_form(tokenizer, *form, option) for option in range(options) for form in forms
+        ]
+        _, params = train(
+            config,
+            Examples(
+                tokenizer, written, [share / options for share in shares] * options, texts, answers
+            ),
+            steps=writing,
+            batch_size=batch_size,
+            seed=seed + 1,
+            report=_reporter("writing", writing),
+            start=params,
         )
         save_model(draft, params, config, extra=special, notice=NOTICE)
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(draft.iterdir()):
             (folder / file.name).write_bytes(file.read_bytes())
     print(f"wrote {folder}: {NOTICE}")
+
+
+def _reporter(phase: str, steps: int) -> Callable[[int, float], None]:
+    begun = time.monotonic()
+
+    def report(step: int, loss: float) -> None:
+        left = (time.monotonic() - begun) / step * (steps - step)
+        print(f"{phase}: step {step}/{steps}  loss {loss:.6f} nats  {left:.0f} s left", flush=True)
+
+    return report
 
 
 def main(argv: list[str]) -> None:
