@@ -49,7 +49,8 @@ def _aim(config: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
     rows = f" of {length} embedding rows" if length else ""
     wording = "validated" if survey["validated"] else "not validated"
     yield (
-        f"Following Masoud et al. (2025), a soft prompt{rows} was put before each of the "
+        "In the manner of Masoud et al. (2025), whose settings are not public, "
+        f"a soft prompt{rows} was put before each of the "
         f"{survey['items']} items of the survey “{survey['title']}” (wording {wording}) so that "
         f"the answers of the frozen language model {_model(config, evaluation)} give the published "
         f"scores of {country_name(evaluation)} on {_and(evaluation['dimensions'].values())}."
