@@ -19,7 +19,7 @@ from jaxalign.report.evidence.section import Section, drawn, figure, html_table,
 from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report.front_plot import explain_front, plot_front
 from jaxalign.report.meaning import explain
-from jaxalign.report.numbers import format_decimals, format_seconds
+from jaxalign.report.numbers import baseline_name, format_decimals, format_seconds
 from jaxalign.report.page import scores_csv
 from jaxalign.report.parts import country_name, fill
 
@@ -64,7 +64,8 @@ def _write_run(
     write_file(folder / "scores.csv", scores_csv(run.summary).encode())
     files, convergence = ["scores.csv"], ""
     if run.records:
-        losses, stem = run.summary["loss"], folder / "convergence"
+        loss, stem = run.summary["loss"], folder / "convergence"
+        losses = {"naive": loss.get("naive"), baseline_name(run.summary): loss.get("constant")}
         plots.plot_convergence(run.records, losses, f"Convergence: {name}", notice, stem)
         label = "Loss over evaluations; the values are in metrics.jsonl"
         caption = "Best loss so far and mean of each generation."
