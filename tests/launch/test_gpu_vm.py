@@ -46,14 +46,14 @@ def test_a_run_outlives_its_terminal_and_is_neither_started_twice_nor_lost(machi
     first = machine.start("gpu_vm.sh", "--", "--workdir=runs/a")
     wait_for(workdir / "waiting")
     os.killpg(first.pid, signal.SIGHUP)
-    first.communicate(timeout=30)
+    first.communicate(timeout=120)
     assert machine.call("worker.sh", "is-running", "--workdir=runs/a")[0] == 0
 
     second = machine.start("gpu_vm.sh", "--", "--workdir=runs/a")
     said = [line for line in iter(second.stdout.readline, "train wait\n") if "going on" in line]
     assert said == ["worker.sh: this run is going on already\n"]
     assert machine.call("gpu_vm.sh", "--stop", "--", "--workdir=runs/a")[0] == 0
-    second.communicate(timeout=30)
+    second.communicate(timeout=120)
     assert second.returncode == 75
     assert (workdir / "signals").read_text() == "wait TERM\n"
     assert machine.call("worker.sh", "is-running", "--workdir=runs/a")[0] == 1
