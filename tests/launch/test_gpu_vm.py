@@ -90,6 +90,16 @@ def test_the_status_is_that_of_the_run(machine, steps):
     assert machine.call("gpu_vm.sh", "--", "--workdir=runs/a")[0] == 2
 
 
+def test_a_machine_that_cannot_be_reached_is_told_and_no_secret_stays(machine, tmp_path):
+    (machine.bin.parent / "unreachable").touch()
+    (tmp_path / "temporary").mkdir()
+    flags = ("--host=u@h", "--", "--workdir=/data/a")
+    environment = {"HF_TOKEN": "secret", "TMPDIR": str(tmp_path / "temporary")}
+    status, output = machine.call("gpu_vm.sh", *flags, **environment)
+    assert (status, output) == (1, "error: u@h: cannot bring the checkout there (status 255)\n")
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -28,7 +28,11 @@ for flag; do
 done
 cloud=$HOME/cloud
 state=$cloud/state
-needs_ready() { [ "$(cat "$state")" = READY ] || { echo "ERROR: not reachable" >&2; exit 255; }; }
+needs_ready() {
+  [ "$(cat "$state")" = READY ] && [ ! -e "$cloud/no-ssh" ] && return
+  echo "ERROR: not reachable" >&2
+  exit 255
+}
 hosts() {
   local worker
   worker=$(value_of worker "$@")
@@ -195,6 +199,18 @@ def test_a_machine_taken_away_while_it_runs_is_told_by_75(cloud, tmp_path):
 def test_no_capacity_is_told_by_75_so_that_the_watch_asks_again(cloud):
     (cloud.cloud / "no-capacity").touch()
     assert cloud.tpu(*FLAGS, *run("/data/a"))[0] == 75
+
+
+def test_a_machine_that_cannot_be_reached_is_told_by_75_and_no_secret_stays(cloud, tmp_path):
+    (cloud.cloud / "no-ssh").touch()
+    (tmp_path / "temporary").mkdir()
+    status, output, calls = cloud.tpu(
+        *FLAGS, *run("/data/a"), HF_TOKEN="secret", TMPDIR=str(tmp_path / "temporary")
+    )
+    assert status == 75, output
+    assert [call.split()[0] for call in calls] == ["describe", "create", "describe", "copy"]
+    assert "the same call goes on" in output
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_delete_alone_deletes_now_and_only_what_is_there(cloud):
