@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from test_watch import wait_for
+from waiting import wait_for
 
 # The other machine is a folder; installing is only recorded.
 SSH = r"""

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from test_watch import wait_for
+from waiting import wait_for
 
 SRUN = """
 trap 'echo "srun was signalled" >>"$HOME/calls"' TERM

@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from test_watch import wait_for
+from waiting import wait_for
 
 # Refuses what the real one (528.0.0) does not list; install and mount are only recorded.
 GCLOUD = r"""

@@ -4,22 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from jaxalign.report.files import write_json
 
 ROOT = Path(__file__).parents[2]
 RUN = (".venv/bin/python", "-m", "jaxalign.train", "--workdir=runs/a")
-
-
-def wait_for(path: Path, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
