@@ -44,15 +44,16 @@ there() {
 }
 
 upload() {
-  local archive
+  local archive failed=0
   if [ -n "${DRY_RUN:-}" ]; then
     printf 'tar -cz %s | ssh %s %s\n' "$ROOT" "$host" "'mkdir -p jaxalign && tar -xzC jaxalign'"
     return
   fi
   archive=$(mktemp)
   pack "$archive"
-  ssh "$host" 'mkdir -p jaxalign && tar -xzC jaxalign' <"$archive"
-  rm -f "$archive"
+  ssh "$host" 'mkdir -p jaxalign && tar -xzC jaxalign' <"$archive" || failed=$?
+  rm -f "$archive" # it may hold secrets
+  [ "$failed" = 0 ] || fail 1 "$host: cannot bring the checkout there (status $failed)"
 }
 
 if [ -n "$host" ]; then worker=launch/worker.sh; else worker=$ROOT/launch/worker.sh; fi

@@ -52,8 +52,15 @@ done
 [ $# = 0 ] || workdir=--workdir=$(workdir_of "$@")
 
 tpu() { run gcloud compute tpus tpu-vm "$1" "$name" --zone="$zone" "${@:2}"; }
-everywhere() { tpu ssh --worker=all --command="$1"; }
+everywhere() { tpu ssh --worker=all --command="$1" || lost $?; }
 work() { printf 'cd jaxalign && ./launch/worker.sh %s' "$(quoted "$@")"; }
+
+# lost STATUS: a step before the run failed. A machine may well be taken away then, too.
+lost() {
+  [ "$1" != 2 ] || exit 2
+  say "tpu_vm.sh: $name cannot be reached or a step failed there; the same call goes on"
+  exit 75
+}
 
 # Sets `state`, empty where there is no such machine, and `hosts`.
 describe() {
@@ -109,13 +116,15 @@ require_machine() {
 }
 
 upload() {
-  local archive=ARCHIVE
+  local archive=ARCHIVE failed=0
   if [ -z "$DRY_RUN" ]; then
     archive=$(mktemp)
     pack "$archive"
   fi
-  run gcloud compute tpus tpu-vm scp "$archive" "$name:jaxalign.tgz" --zone="$zone" --worker=all
-  [ -n "$DRY_RUN" ] || rm -f "$archive"
+  run gcloud compute tpus tpu-vm scp "$archive" "$name:jaxalign.tgz" --zone="$zone" --worker=all ||
+    failed=$?
+  [ -n "$DRY_RUN" ] || rm -f "$archive" # it may hold secrets
+  [ "$failed" = 0 ] || lost "$failed"
 }
 
 if [ "$verb" = stop ]; then

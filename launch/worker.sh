@@ -108,7 +108,8 @@ follow() {
     return
   fi
   [ -f "$STATE/lock" ] || fail 2 "no such run was started here"
-  tail --lines=100 --follow "$STATE/log" 2>/dev/null &
+  # A Ctrl-C does not reach what runs in the background: it ends with this script.
+  tail --lines=100 --follow --pid=$$ "$STATE/log" 2>/dev/null &
   reader=$!
   flock "$STATE/lock" sleep 1 # waits for the end; then tail has a moment for the last lines
   kill "$reader"

@@ -31,7 +31,7 @@ case $step in
   crash) exit 1 ;;
   step-and-crash) echo '{}' >>"$workdir/metrics.jsonl" && exit 1 ;;
   mistake) exit 2 ;;
-  wait) echo here >"$workdir/waiting" && for _ in {1..300}; do sleep 0.1; done; exit 3 ;;
+  wait) echo here >"$workdir/waiting" && for _ in {1..1200}; do sleep 0.1; done; exit 3 ;;
   token) echo "${HF_TOKEN:-none}" >"$workdir/token" && record && summary 3 ;;
 esac
 """
@@ -77,7 +77,7 @@ class Checkout:
     def call(self, *command: str, **environment: str) -> tuple[int, str]:
         """The status and the output of a script, in which CHECKOUT stands for the folder."""
         process = self.start(*command, **environment)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
         return process.returncode, output.replace(str(self.root), "CHECKOUT")
 
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from test_watch import wait_for
+from waiting import wait_for
 
 # The other machine is a folder; installing is only recorded.
 SSH = r"""
@@ -46,14 +46,14 @@ def test_a_run_outlives_its_terminal_and_is_neither_started_twice_nor_lost(machi
     first = machine.start("gpu_vm.sh", "--", "--workdir=runs/a")
     wait_for(workdir / "waiting")
     os.killpg(first.pid, signal.SIGHUP)
-    first.communicate(timeout=30)
+    first.communicate(timeout=120)
     assert machine.call("worker.sh", "is-running", "--workdir=runs/a")[0] == 0
 
     second = machine.start("gpu_vm.sh", "--", "--workdir=runs/a")
     said = [line for line in iter(second.stdout.readline, "train wait\n") if "going on" in line]
     assert said == ["worker.sh: this run is going on already\n"]
     assert machine.call("gpu_vm.sh", "--stop", "--", "--workdir=runs/a")[0] == 0
-    second.communicate(timeout=30)
+    second.communicate(timeout=120)
     assert second.returncode == 75
     assert (workdir / "signals").read_text() == "wait TERM\n"
     assert machine.call("worker.sh", "is-running", "--workdir=runs/a")[0] == 1
@@ -88,6 +88,16 @@ def test_another_machine_gets_the_checkout_and_the_secrets(machine, tmp_path):
 def test_the_status_is_that_of_the_run(machine, steps):
     steps("mistake")
     assert machine.call("gpu_vm.sh", "--", "--workdir=runs/a")[0] == 2
+
+
+def test_a_machine_that_cannot_be_reached_is_told_and_no_secret_stays(machine, tmp_path):
+    (machine.bin.parent / "unreachable").touch()
+    (tmp_path / "temporary").mkdir()
+    flags = ("--host=u@h", "--", "--workdir=/data/a")
+    environment = {"HF_TOKEN": "secret", "TMPDIR": str(tmp_path / "temporary")}
+    status, output = machine.call("gpu_vm.sh", *flags, **environment)
+    assert (status, output) == (1, "error: u@h: cannot bring the checkout there (status 255)\n")
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from test_watch import wait_for
+from waiting import wait_for
 
 SRUN = """
 trap 'echo "srun was signalled" >>"$HOME/calls"' TERM
@@ -47,7 +47,7 @@ def slurm(checkout):
 def test_a_job_is_queued_again_only_if_that_helps(slurm, steps, step, status, calls):
     steps(step)
     job = slurm.job("--workdir=runs/a")
-    output, _ = job.communicate(timeout=30)
+    output, _ = job.communicate(timeout=120)
     assert job.returncode == status, output
     assert slurm.calls() == calls
 
@@ -57,7 +57,7 @@ def test_before_the_time_limit_the_run_is_stopped_and_queued_again(slurm, steps)
     job = slurm.job("--workdir=runs/a")
     wait_for(workdir / "waiting")
     os.kill(job.pid, signal.SIGUSR1)  # #SBATCH --signal=B:USR1@180
-    job.communicate(timeout=30)
+    job.communicate(timeout=120)
     assert job.returncode == 0
     assert (workdir / "signals").read_text() == "wait TERM\n"
     assert slurm.calls() == [STARTED, TOLD, QUEUED]
@@ -69,7 +69,7 @@ def test_a_cancelled_job_waits_for_its_run_and_is_not_queued_again(slurm, steps)
     wait_for(workdir / "waiting")
     job.terminate()  # scancel ends the tasks and this script
     os.kill(int((slurm.bin.parent / "task").read_text()), signal.SIGTERM)
-    job.communicate(timeout=30)
+    job.communicate(timeout=120)
     assert job.returncode == 75
     assert (workdir / "signals").read_text() == "wait TERM\n"
     assert slurm.calls() == [STARTED]

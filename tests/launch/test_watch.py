@@ -4,22 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from jaxalign.report.files import write_json
 
 ROOT = Path(__file__).parents[2]
 RUN = (".venv/bin/python", "-m", "jaxalign.train", "--workdir=runs/a")
-
-
-def wait_for(path: Path, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} did not appear"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ def test_a_signal_reaches_the_run_once_and_ends_the_watch(checkout, steps, name)
     wait_for(workdir / "waiting")
     # Ctrl-C on a terminal goes to all of the watch's process group, SIGTERM to it alone.
     (os.killpg if name == "INT" else os.kill)(process.pid, getattr(signal, f"SIG{name}"))
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 75
     assert (workdir / "signals").read_text() == f"wait {name}\n"
     assert (workdir / "steps").read_text() == "one-too-many\n"
@@ -74,7 +67,7 @@ def test_a_signal_between_two_tries_ends_the_watch(checkout, steps):
         if line.startswith("watch.sh:"):
             break
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 75
     assert (workdir / "steps").read_text() == "one-too-many\n"
 
