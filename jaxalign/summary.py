@@ -101,9 +101,7 @@ def summarise(
     """What a run found for one country, by its place among the targets."""
     keys, target = list(problem.instrument.dimensions), problem.targets[place]
     metrics, scoring = state.metrics, problem.scoring
-    items = len(problem.instrument.items)
-    options = scoring.values_QA.shape[1]
-    baseline, baseline_C = knowing_nothing(scoring, problem.questions.offered_QA[:items, :options])
+    baseline, baseline_C = knowing_nothing(problem.instrument, scoring)
     target_GC = engine.task.target_GC[place : place + 1]
     (constant,) = distance_to_target(scoring, baseline_C, target_GC, config.objective.norm)
     timed = [record for record in records if record["seconds"]]

@@ -125,27 +125,25 @@ def distance_to_target(
 
 
 def knowing_nothing(
-    scoring: Scoring | ShareScoring, offered_QA: np.ndarray
+    instrument: Instrument, scoring: Scoring | ShareScoring
 ) -> tuple[str, np.ndarray]:
     """What scores are worth nothing: those of answers that do not depend on what is asked.
-
-    Args:
-      scoring: of the survey.
-      offered_QA: bool, whether the option exists.
 
     Returns:
       `constant answer` and its scores, float32 [C], if it does not matter which one answer is given
       to everything; else `uniform answers`, each option as likely as any other of its item.
     """
-    weights_CQ = np.asarray(getattr(scoring, "weights_CQ", np.zeros((0, 0))), np.float64)
+    counts_Q1 = np.array([[len(item.options)] for item in instrument.items])
+    offered_QA = np.arange(counts_Q1.max()) < counts_Q1
     if isinstance(scoring, Scoring) and offered_QA.all():
+        weights_CQ = np.asarray(scoring.weights_CQ, np.float64)
         values_QA = np.asarray(scoring.values_QA, np.float64)
         moved_CA = weights_CQ @ (values_QA - values_QA[:, :1])
         zero_C = weights_CQ @ values_QA[:, 0]
         size = np.abs(weights_CQ).sum() * np.abs(values_QA).max()
         if max(np.abs(moved_CA).max(), np.abs(zero_C).max()) <= 1e-6 * size:
             return CONSTANT_ANSWER, np.asarray(scoring.constant_C)
-    uniform_QA = offered_QA / offered_QA.sum(axis=-1, keepdims=True)
+    uniform_QA = offered_QA / counts_Q1
     return UNIFORM_ANSWERS, np.asarray(score_answers(scoring, jnp.asarray(uniform_QA, jnp.float32)))
 
 

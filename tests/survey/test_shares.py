@@ -191,7 +191,7 @@ def test_scores_are_the_shares_by_key():
 
 
 def test_uniform_answers_know_nothing():
-    name, scores_C = knowing_nothing(SCORING, SCORING.offered_QA)
+    name, scores_C = knowing_nothing(OPINIONS, SCORING)
     assert name == "uniform answers"
     for key, share in zip(OPINIONS.dimensions, scores_C, strict=True):
         item = next(item for item in OPINIONS.items if key in item.dimensions)
