@@ -1,12 +1,16 @@
 """The choice of a mesh: what fits is taken, and what cannot work is refused with the arithmetic."""
 
+import logging
 import re
+from pathlib import Path
 
 import pytest
 
+from jaxalign.config import base, to_plain
 from jaxalign.errors import UserError
 from jaxalign.mesh import choose_shape
 from jaxalign.model import abstract_model, parameter_bytes, parse_config, split_sizes
+from jaxalign.record import check_same_run, warn_of_changes
 from jaxalign.shapes import SHAPES
 
 GIB = 2**30
@@ -73,3 +77,30 @@ def test_a_mesh_that_cannot_work_is_refused_with_the_arithmetic(asked, devices, 
         choose(asked, devices, **options)
     line = str(fault.value)
     assert f"mesh.population={asked[0]}, mesh.model={asked[1]}" in line and "\n" not in line
+
+
+def record(mesh, **keys):
+    config = base("embedded")
+    config.update_from_flattened_dict(keys)
+    return {
+        "config": to_plain(config),
+        "resolved": {"chunk": 4, "spread": 0.1, "mesh": list(mesh)},
+        "digests": {"target": "a"},
+        "versions": {},
+        "device": "some",
+    }
+
+
+def test_a_run_may_go_on_on_another_mesh_and_with_another_chunk_there(caplog):
+    old, new = record((1, 1)), record((4, 2), **{"mesh.population": 4, "evaluation.chunk": 2})
+    arguments = new["config"], new["digests"], 64, Path("run")
+    check_same_run(old, *arguments, (4, 2))
+    with pytest.raises(UserError, match=r"evaluation\.chunk was 4, now 2"):
+        check_same_run(old, *arguments, (1, 1))
+    with caplog.at_level(logging.WARNING):
+        warn_of_changes(old, new)
+    assert "the mesh was 1 x 1, now 4 x 2" in caplog.text
+    del old["resolved"]["mesh"]  # a run from before there were meshes
+    caplog.clear()
+    warn_of_changes(old, record((1, 1)))
+    assert not caplog.text

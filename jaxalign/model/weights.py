@@ -1,5 +1,6 @@
 """Hugging Face safetensors to params and back, from one table of names."""
 
+import gc
 import json
 import os
 import re
@@ -189,7 +190,10 @@ def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.A
             held[spans] = _fill(slices, index, spans, leaf.dtype, stacked)
         return held[spans]
 
-    return jax.block_until_ready(jax.make_array_from_callback(leaf.shape, leaf.sharding, part))
+    array = jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+    jax.block_until_ready(array)
+    gc.collect(0)  # JAX lets go of what it has copied when Python collects
+    return array
 
 
 def _fill(
