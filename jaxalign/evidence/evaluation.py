@@ -119,9 +119,7 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
     norm = evidence.config.objective.norm
-    items, options = problem.scoring.values_QA.shape
-    offered_QA = problem.questions.offered_QA[:items, :options]
-    nothing, nothing_C = knowing_nothing(problem.scoring, offered_QA)
+    nothing, nothing_C = knowing_nothing(problem.instrument, problem.scoring)
     target_GC = np.asarray(problem.task.target_GC)
     nothing_loss = distance_to_target(problem.scoring, nothing_C, target_GC, norm)[0]
     rows: list[dict[str, Any]] = [_tell(method, keys) for method in methods]
