@@ -18,31 +18,27 @@ from jaxalign.prompts import load_texts, load_tokenizer, parse_format
 from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
-# What it is trained on: wording and format, with the share of examples. Orders and labels that are
-# not here stay new to it, as most are to any model.
+# What it is trained on: wording and format, with the share of examples. Other orders, labels and
+# wordings stay new to it, as most are to any model.
 FORMS = {
-    ("vsm13", "identity"): 0.3,
-    ("vsm13", "reversed"): 0.22,
-    ("vsm13", "cyclic2"): 0.06,
-    ("vsm13", "identity/letters"): 0.06,
-    ("vsm13", "reversed/letters"): 0.06,
-    ("vsm13", "identity/words"): 0.06,
-    ("vsm13", "reversed/words"): 0.06,
-    ("vsm13-second", "identity"): 0.06,
-    ("vsm13-second", "reversed"): 0.06,
-    ("vsm13-second", "identity/words"): 0.06,
+    ("vsm13", "identity"): 0.4,
+    ("vsm13", "reversed"): 0.35,
+    ("vsm13", "identity/letters"): 0.125,
+    ("vsm13", "reversed/letters"): 0.125,
 }
-WRITING = 0.1  # steps that teach to write answers out and to end, as a share of the others
-VOCABULARY = 1536
+# Steps that teach the other forms, and then to write answers out and end, as shares of the first.
+# With all forms from the start the model had not learned the countries after 4,400 steps.
+OTHER_FORMS, WRITING = 0.7, 0.2
+VOCABULARY = 1280
 ARCHITECTURE = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 128,
     "intermediate_size": 352,
     "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 64,
     "hidden_act": "silu",
     "max_position_embeddings": 2048,
     "rms_norm_eps": 1e-5,
@@ -51,7 +47,7 @@ ARCHITECTURE = {
 }
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the model to.", required=True)
-_STEPS = flags.DEFINE_integer("steps", 4400, "Training steps.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 2200, "Steps of the first training.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 8, "Personas per step, 24 items each.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", lower_bound=0)
 
@@ -76,7 +72,7 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
     )
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary)
-        train_tokenizer(corpus(forms, texts), draft, VOCABULARY)
+        train_tokenizer(corpus(forms[:1] * 8, texts), draft, VOCABULARY)
         tokenizer = load_tokenizer(draft)
         special = {
             "bos_token_id": tokenizer.bos_token_id,
@@ -85,30 +81,27 @@ def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
         config = parse_config(ARCHITECTURE | {"vocab_size": len(tokenizer)}, "ARCHITECTURE")
         shares = list(FORMS.values())
         plain = [make_form(tokenizer, *form) for form in forms]
-        _, params = train(
-            config,
-            Examples(tokenizer, plain, shares, texts, answers),
-            steps=steps,
-            batch_size=batch_size,
-            seed=seed,
-            report=_reporter("answers", steps),
-        )
         options = max(len(item.options) for item in instrument.items)
-        writing = max(1, int(WRITING * steps))
         written = [
             make_form(tokenizer, *form, option) for option in range(options) for form in forms
         ]
-        _, params = train(
-            config,
-            Examples(
-                tokenizer, written, [share / options for share in shares] * options, texts, answers
-            ),
-            steps=writing,
-            batch_size=batch_size,
-            seed=seed + 1,
-            report=_reporter("writing", writing),
-            start=params,
-        )
+        phases = {
+            "answers": (1.0, plain[:1], [1.0]),
+            "forms": (OTHER_FORMS, plain, shares),
+            "writing": (WRITING, written, [share / options for share in shares] * options),
+        }
+        params = None
+        for number, (phase, (share, asked, weights)) in enumerate(phases.items()):
+            count = max(1, int(share * steps))
+            _, params = train(
+                config,
+                Examples(tokenizer, asked, weights, texts, answers),
+                steps=count,
+                batch_size=batch_size,
+                seed=seed + number,
+                report=_reporter(phase, count),
+                start=params,
+            )
         save_model(draft, params, config, extra=special, notice=NOTICE)
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(draft.iterdir()):

@@ -111,7 +111,7 @@ class Examples:
 
     Args:
       tokenizer: of the embedded model.
-      forms: the survey without a persona, in several wordings and formats; the first is the usual.
+      forms: the survey without a persona, in several wordings and formats.
       shares: of the examples, of each of these.
       texts: personas and country names.
       answers: country code to its answer distribution [Q, A].
@@ -142,9 +142,11 @@ class Examples:
         self._most_written = max(len(form.written_W) for form in forms)
         self.size = longest + LONGEST + len(self._header) + len(self._footer)
 
-    def draw(self, rng: np.random.Generator, size: int, noise: float, usual: bool) -> Batch:
-        """A batch of `size` examples, all in the usual form or each in any."""
-        forms = rng.choice(len(self._forms), size, p=self._shares) * (not usual)
+    def draw(self, rng: np.random.Generator, size: int, noise: float) -> Batch:
+        """A batch of `size` examples."""
+        forms = np.zeros(size, int)
+        if len(self._forms) > 1:
+            forms = rng.choice(len(self._forms), size, p=self._shares)
         return self.batch([(*self._draw(rng, noise), int(form)) for form in forms])
 
     def _draw(self, rng: np.random.Generator, noise: float) -> tuple[str, list[int], bool]:

@@ -13,14 +13,9 @@ from jaxalign.make_embedded.examples import Batch, Examples
 from jaxalign.model import Llama, LlamaConfig
 
 PEAK_RATE = 2e-3
-# Shares of the steps: in the usual form only, and before personas become noisy. With all forms from
-# the start the model had hardly learned the countries after 4,000 steps.
-USUAL_ONLY = 0.2
-QUIET = 0.4
+LATER_RATE = 1e-3  # of a training that goes on from another
+QUIET = 0.4  # share of the steps before personas become noisy
 NOISE = 0.5
-
-
-WRITING_RATE = 5e-4  # of the second training, in which answers are written out
 
 
 def make_optimizer(steps: int, peak: float) -> optax.GradientTransformation:
@@ -75,9 +70,9 @@ def train(
     """
     graphdef, params = nnx.split(Llama(config, dtype=jnp.float32, rngs=nnx.Rngs(seed)))
     params = params if start is None else start
-    optimizer = make_optimizer(steps, PEAK_RATE if start is None else WRITING_RATE)
+    optimizer = make_optimizer(steps, PEAK_RATE if start is None else LATER_RATE)
     moments = optimizer.init(params)
-    usual_until, quiet_until = (USUAL_ONLY * steps, QUIET * steps) if start is None else (0, 0)
+    quiet_until = QUIET * steps if start is None else 0
 
     def loss(params: Any, batch: Batch) -> jax.Array:
         return loss_of_batch(nnx.merge(graphdef, params), batch)
@@ -92,7 +87,7 @@ def train(
     values = []
     for step in range(1, steps + 1):
         noise = 0.0 if step <= quiet_until else NOISE
-        batch = examples.draw(rng, batch_size, noise, step <= usual_until)
+        batch = examples.draw(rng, batch_size, noise)
         params, moments, value = update(params, moments, batch)
         values.append(value)
         if step % 50 == 0 or step == steps:

@@ -41,7 +41,7 @@ def test_a_wrong_name_is_refused_in_one_line(name):
 
 def test_the_words_of_a_format(vsm13):
     item = vsm13.items[15]
-    assert question_text(vsm13, item, parse_format("reversed/letters")).split("\n")[2:7] == [
+    assert question_text(vsm13, item, parse_format("reversed/letters")).split("\n")[1:6] == [
         "A = never",
         "B = rarely",
         "C = now and then",
@@ -49,13 +49,13 @@ def test_the_words_of_a_format(vsm13):
         "E = all the time",
     ]
     assert question_text(vsm13, item, parse_format("cyclic1/words")).split("\n") == [
-        "Reply with the words of one option only.",
         item.stem,
         "often",
         "now and then",
         "rarely",
         "never",
         "all the time",
+        "Reply with the words of one option only.",
         item.text,
     ]
     assert parse_format("reversed").labels_of(item) == ("5", "4", "3", "2", "1")
@@ -71,7 +71,7 @@ def test_each_option_is_read_at_the_label_that_stands_before_it(vsm13, trained, 
         text = render_chat(trained, "\n".join(lines))
         before = encode(trained, text)
         for option, answer in zip(item.options, questions.answer_ids_QA[row], strict=True):
-            (line,) = [line for line in lines[2:-1] if line.rpartition(" = ")[2] == option]
+            (line,) = [line for line in lines[1:-2] if line.rpartition(" = ")[2] == option]
             label = line.partition(" = ")[0]
             assert encode(trained, text + label)[len(before)] == answer
 

@@ -127,9 +127,9 @@ def test_ragged_options(tiny):
 
 def test_the_words_of_a_question(vsm13):
     assert question_text(vsm13, vsm13.items[15]) == (
-        "Reply with the number of one option only.\n"
         "A question on how things usually are with you.\n"
         "1 = all the time\n2 = often\n3 = now and then\n4 = rarely\n5 = never\n"
+        "Reply with the number of one option only.\n"
         "Do you feel happiness?"
     )
 

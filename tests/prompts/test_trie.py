@@ -125,7 +125,7 @@ def test_saving_on_the_survey(vsm13, trained):
 
 def test_shared_parts_first_makes_a_third_fewer_tokens(vsm13, trained):
     def options_last(item) -> str:
-        instruction, stem, *options, text = question_text(vsm13, item).split("\n")
+        stem, *options, instruction, text = question_text(vsm13, item).split("\n")
         return "\n".join([stem, text, *options, instruction])
 
     texts = [render_chat(trained, options_last(item)) for item in vsm13.items]
