@@ -18,6 +18,7 @@ from jaxalign.fitness import evaluate
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
+    check_attention,
     load_model,
     quantize,
     read_config,
@@ -131,6 +132,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     asked = [question for questions in own for question in questions]
     load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
     check_strategy(config)
+    check_device(config)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -201,6 +203,16 @@ def check_strategy(config: config_dict.ConfigDict) -> None:
                 f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
                 f"({type(error).__name__}: {reason})"
             ) from error
+
+
+def check_device(config: config_dict.ConfigDict) -> None:
+    """Checks that the first device runs what the config names.
+
+    Raises:
+      UserError: it does not.
+    """
+    platform = jax.devices()[0].platform
+    check_attention(config.evaluation.attention, platform, config.model.dtype)
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:

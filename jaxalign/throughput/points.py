@@ -12,7 +12,7 @@ from ml_collections import config_dict
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION
-from jaxalign.problem import Problem, load_problem
+from jaxalign.problem import Problem, check_device, load_problem
 from jaxalign.record import PACKAGES as OURS
 from jaxalign.record import describe_device
 from jaxalign.shapes import with_random_weights
@@ -77,6 +77,7 @@ def measure_points(
                     problem = with_random_weights(point.config, problem, shape)
                 peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
+            check_device(point.config)
             longest = int(problem.questions.trie.positions_T.max()) + 1
             problem.model_config.check_positions(point.config.prompt.length + longest)
             about |= {
