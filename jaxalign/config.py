@@ -100,8 +100,8 @@ def base(variant: str = "") -> config_dict.ConfigDict:
 
     config.evaluation = config_dict.ConfigDict()
     config.evaluation.chunk = 0  # candidates at a time; 0 chooses from the memory there is
-    # xla: dense; blocks: of the token trie, what auto picks; kernels: pallas and cudnn (bfloat16) on
-    # a GPU, splash on a TPU.
+    # xla: dense; blocks: of the token trie, what auto picks; kernels: pallas and cudnn on a GPU,
+    # splash on a TPU.
     config.evaluation.attention = "auto"
 
     config.mesh = config_dict.ConfigDict()

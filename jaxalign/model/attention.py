@@ -173,8 +173,12 @@ def _with_gradient_of_blocks(kernel: Attention) -> Attention:
         return kernel(*arguments), arguments
 
     def backward(arguments: tuple, cotangent_RNH: jax.Array) -> tuple:
-        *arrays, mask_RS, tree = arguments
-        _, pull = jax.vjp(lambda *arrays: _blocks(*arrays, mask_RS, tree), *arrays)
+        query_RNH, key_SKH, value_SKH, mask_RS, tree = arguments
+
+        def blocks(query_RNH: jax.Array, key_SKH: jax.Array, value_SKH: jax.Array) -> jax.Array:
+            return _blocks(query_RNH, key_SKH, value_SKH, mask_RS, tree)
+
+        _, pull = jax.vjp(blocks, query_RNH, key_SKH, value_SKH)
         return *pull(cotangent_RNH), None, None
 
     differentiable.defvjp(forward, backward)

@@ -94,7 +94,7 @@ def _call(
     query_SNH: jax.Array, key_SKH: jax.Array, value_SKH: jax.Array, layout: Layout, interpret: bool
 ) -> jax.Array:
     blocks, rows, columns = layout.mask_BRC.shape
-    kv_heads, head_dim = key_SKH.shape[1:]
+    kv_heads = key_SKH.shape[1]
     return pl.pallas_call(
         _kernel,
         out_shape=jax.ShapeDtypeStruct(query_SNH.shape, query_SNH.dtype),
@@ -105,6 +105,7 @@ def _call(
             pl.BlockSpec((None, rows, columns), lambda block, head: (block, 0, 0)),
             *[pl.BlockSpec()] * 3,
         ],
+        # With 4 warps the 8B shape does not fit the registers: BUILD_NOTES.md.
         compiler_params=triton.CompilerParams(num_warps=8, num_stages=2),
         interpret=interpret,
         name="attend_tree",
