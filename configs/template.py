@@ -16,9 +16,10 @@ def get_config(variant: str = ""):
     # Whose values. Countries and their scores: jaxalign/survey/data/targets.csv.
     config.country = "DE"  # several, such as "DE,JP", share every evaluation
     config.survey.targets = "hofstede2010"  # or "newer", or your own .csv
-    config.survey.constant = 50.0  # C of the formulas; moves every loss, so say which
+    config.survey.constant = ""  # C of the formulas, 50 for vsm13; moves every loss, so say which
 
-    # Which survey. Your own YAML, in any language, has the form of jaxalign/survey/data/vsm13.yaml.
+    # Which survey. Your own YAML, in any language, has the form of jaxalign/survey/data/vsm13.yaml,
+    # example_values.yaml or example_opinions.yaml.
     config.survey.instrument = "vsm13"
 
     # Which model: a folder with safetensors, a hub id, or "embedded".

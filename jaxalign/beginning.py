@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ml_collections import config_dict
 
 from jaxalign.config import INITIAL
 from jaxalign.errors import UserError
+from jaxalign.interchange import prompt_file, read_population, read_soft_prompt
+from jaxalign.mesh import copy_everywhere
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -26,8 +29,6 @@ from jaxalign.search import (
     mixtures,
     normal,
     random_subspace,
-    read_population,
-    read_prompt,
     resize_population,
     strategy_file,
     text_space,
@@ -35,6 +36,7 @@ from jaxalign.search import (
 )
 
 POPULATION = "population.safetensors"  # in a workdir: the last members' prompts, by country
+_INIT = "prompt.init"
 _NOISE = 0.5  # of copies of a given prompt, in standard deviations of the embeddings
 # Numbers that fold into the run's key, beyond those of all generations.
 _PROMPTS, NAIVE, _BASIS, _VECTORS, RESCORE = (2**32 - 1 - place for place in range(5))
@@ -49,7 +51,7 @@ class Beginning:
       vectors_E: the first population, E = G × P search vectors.
       spread: standard deviation of the first population around its mean, the first step length of
         strategies that have one.
-      strategy: for one country.
+      strategy: for one country; its candidates are search vectors laid out along one axis.
     """
 
     space: Space
@@ -69,7 +71,8 @@ def begin(
       spread: of a run that goes on; None measures it.
     """
     root = jax.random.key(config.seed)
-    prompts_ELD = first_prompts(config, problem)
+    # Copied, so that what is measured of them rounds alike on any mesh.
+    prompts_ELD = copy_everywhere(problem.mesh, first_prompts(config, problem))
     space = make_space(config, problem, prompts_ELD)
     vectors_E = first_vectors(space, jax.random.fold_in(root, _VECTORS), prompts_ELD)
     if spread is None:
@@ -77,7 +80,7 @@ def begin(
     strategy = make_strategy(
         config.search.strategy,
         config.search.population,
-        space.shape,
+        (math.prod(space.shape),),  # one axis, so that devices may share the coordinates evenly
         spread,
         config.search.strategy_params.to_dict(),
         config.search.generations,
@@ -118,11 +121,11 @@ def first_prompts(config: config_dict.ConfigDict, problem: Problem) -> jax.Array
     if init in INITIAL:
         draw = {"vocabulary": from_vocabulary, "normal": normal}[init]
         return jax.jit(draw, static_argnums=(2, 3))(key, table_VD, count, length)
-    path = Path(os.path.expanduser(init))
-    if path.is_dir():
-        members_PLD = read_population(path / POPULATION, length, width)
+    start = _start_file(init)
+    if start.name == POPULATION:
+        members_PLD = read_population(start, _INIT, length, width)
     else:
-        members_PLD = read_prompt(path, length, width)[None]
+        members_PLD = read_soft_prompt(init, _INIT, length, width)[None]
     noise = _NOISE * jax.jit(embedding_std)(table_VD)
     return resize_population(jnp.asarray(members_PLD), count, key, noise)
 
@@ -138,8 +141,7 @@ def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
     if strategy := strategy_file(config.search.strategy):
         paths["file of search.strategy"] = strategy
     if init not in INITIAL:
-        start = Path(os.path.expanduser(init))
-        paths["file of prompt.init"] = start / POPULATION if start.is_dir() else start
+        paths["file of prompt.init"] = _start_file(init)
     if own:
         paths["file of prompt.texts"] = Path(os.path.expanduser(own))
     try:
@@ -149,6 +151,12 @@ def file_digests(config: config_dict.ConfigDict) -> dict[str, str]:
             f"{error.filename}: cannot read it ({error.strerror}); it is named by search.strategy, "
             "prompt.init or prompt.texts"
         ) from error
+
+
+def _start_file(init: str) -> Path:
+    """What a path for `prompt.init` starts from: a run's last population, or a single prompt."""
+    population = Path(os.path.expanduser(init)) / POPULATION
+    return population if population.is_file() else prompt_file(init, _INIT)
 
 
 def _texts(config: config_dict.ConfigDict, problem: Problem, count: int) -> np.ndarray:

@@ -1,11 +1,12 @@
 """The run's state on disk: Orbax, asynchronous, with a way back when the newest copy is damaged."""
 
 import contextlib
+import dataclasses
 import gc
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from jaxalign.errors import UserError
 from jaxalign.evolve import RunState
 
 _LOG = logging.getLogger(__name__)
+_BEST_LOSS = "best_loss"  # of a checkpoint, in its own metadata
 
 
 class Checkpoints:
@@ -38,9 +40,10 @@ class Checkpoints:
         # Orbax tells each save on the absl log, and failures twice: they reach us as exceptions.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         _ignore_closed_loops()
+        self._losses: dict[int, float] = {}
         preserved: list[policies.PreservationPolicy] = [
             policies.LatestN(2),
-            policies.BestN(get_metric_fn=lambda metrics: metrics["best_loss"], reverse=True, n=1),
+            _Best(self._losses),
         ]
         if keep:
             preserved.append(policies.EveryNSteps(keep))
@@ -57,6 +60,9 @@ class Checkpoints:
                 ),
             ),
         )
+        for step in self._manager.all_steps():
+            with contextlib.suppress(Exception):  # whatever the damage makes Orbax raise
+                self._losses[step] = self._manager.metadata(step).custom_metadata[_BEST_LOSS]
 
     def save(self, generation: int, state: RunState, force: bool = False) -> None:
         """Copies the state off the device and writes it in the background; it may then be donated.
@@ -70,6 +76,7 @@ class Checkpoints:
         passed_over = generation % self._every and not force
         if passed_over or generation in self._manager.all_steps():
             return
+        self._losses[generation] = float(jnp.mean(state.metrics.best_loss_G))
         _told(
             self._folder,
             lambda: self._manager.save(
@@ -78,7 +85,7 @@ class Checkpoints:
                     state=ocp.args.StandardSave(state),
                     check=ocp.args.JsonSave({"fingerprint": int(fingerprint(state))}),
                 ),
-                metrics={"best_loss": float(jnp.mean(state.metrics.best_loss_G))},
+                custom_metadata={_BEST_LOSS: self._losses[generation]},
                 force=True,
             ),
         )
@@ -89,7 +96,8 @@ class Checkpoints:
         A checkpoint that cannot be read is removed with a warning, and the one before is tried.
 
         Args:
-          abstract_state: shapes and types of the state.
+          abstract_state: shapes and types of the state, and where it is to lie: the first device
+            where nothing is said, whatever devices it was saved from.
 
         Raises:
           UserError: there are checkpoints and none of them can be read.
@@ -117,8 +125,9 @@ class Checkpoints:
 
     def _read(self, step: int, abstract_state: RunState) -> tuple[RunState | None, str]:
         """The state of one checkpoint, or None and the reason."""
+        placed = jax.tree.map(_placed, abstract_state)
         args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(abstract_state), check=ocp.args.JsonRestore()
+            state=ocp.args.StandardRestore(placed), check=ocp.args.JsonRestore()
         )
         try:
             found = self._manager.restore(step, args=args)
@@ -140,6 +149,26 @@ class Checkpoints:
         """Waits, then ends the background threads."""
         self.wait()
         self._manager.close()
+
+
+def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    place = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
+@dataclasses.dataclass
+class _Best(policies.PreservationPolicy):
+    """Keeps the step of the least loss, the newest of equal ones.
+
+    Orbax's own BestN forgets the losses with the process, and then keeps every step it has found.
+    """
+
+    losses: dict[int, float]  # by step; those of an earlier process are read from its checkpoints
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        known = [found.step for found in checkpoints if found.step in self.losses]
+        best = min(known, key=lambda step: (self.losses[step], -step), default=None)
+        return [found.step == best for found in checkpoints]
 
 
 @contextlib.contextmanager
@@ -169,9 +198,14 @@ def fingerprint(state: Any) -> jax.Array:
         if leaf.dtype == jnp.bool_:
             leaf = leaf.astype(jnp.uint8)
         unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-        words = jax.lax.bitcast_convert_type(leaf.ravel(), unsigned).astype(jnp.uint32)
-        # An odd factor for each place: a change of one bit cannot vanish modulo 2 ** 32.
-        odd = (2 * jnp.arange(words.size, dtype=jnp.uint32) + 1) * jnp.uint32(0x9E3779B1)
+        words = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+        # An odd factor for each place: a change of one bit cannot vanish modulo 2 ** 32. Places are
+        # counted without flattening, which would gather a leaf that devices share.
+        place = jnp.zeros(words.shape, jnp.uint32)
+        for axis, size in enumerate(words.shape):
+            along = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
+            place = place * jnp.uint32(size) + along
+        odd = (2 * place + 1) * jnp.uint32(0x9E3779B1)
         total = total * jnp.uint32(31) + jnp.sum(words * odd, dtype=jnp.uint32)
     return total
 

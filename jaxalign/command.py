@@ -63,13 +63,17 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
     """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
 
     Before `main` the compilation cache is set up, as --compile_cache says.
 
     A `UserError` and every fault in flags or config become one line on standard error and exit
     code 2.
+
+    Args:
+      main: the command.
+      needs_config: whether --config may not be left out; only where there is such a flag.
     """
     typed = sys.argv[1:]
 
@@ -78,7 +82,7 @@ def run(main: Callable[[list[str]], None]) -> None:
         main(typed)
 
     try:
-        app.run(start, flags_parser=_parse)
+        app.run(start, flags_parser=functools.partial(_parse, needs_config))
     except SystemExit as end:
         # absl ends --help with 1; asking is no mistake.
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
@@ -100,8 +104,9 @@ def _tell(mistake: str) -> NoReturn:
     sys.exit(USER_ERROR)
 
 
-def _parse(argv: Sequence[str]) -> list[str]:
+def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
     argv = list(argv)
+    configured = "config" in flags.FLAGS  # a command on a workdir needs none
     for index, argument in enumerate(argv):
         if match := re.match(r"^--?config(?:=(.*))?$", argument):
             if match[1] is not None:
@@ -110,13 +115,14 @@ def _parse(argv: Sequence[str]) -> list[str]:
                 argv[index : index + 2] = [f"--config={find_config(argv[index + 1])}"]
             break
     else:
-        if not any(argument.lstrip("-") in _HELP for argument in argv):
+        asked = any(argument.lstrip("-") in _HELP for argument in argv)
+        if configured and needs_config and not asked:
             raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
     # config_flags looks for overrides in sys.argv.
     sys.argv = argv
     try:
         left = flags.FLAGS(argv)
-        if flags.FLAGS.config is not None:  # --help has none
+        if configured and flags.FLAGS.config is not None:  # --help has none
             flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
     except UserError:
         raise

@@ -14,6 +14,7 @@ from jaxalign.beginning import file_digests
 from jaxalign.config import flatten, to_plain, validate
 from jaxalign.engine import ask_naive, resolve_settings
 from jaxalign.errors import UserError
+from jaxalign.heartbeat import hold
 from jaxalign.methods import with_method
 from jaxalign.model import NO_QUANTIZATION
 from jaxalign.problem import Problem, check_strategy, load_problem
@@ -35,7 +36,6 @@ from jaxalign.report.numbers import format_loss
 from jaxalign.search import is_ours
 from jaxalign.shapes import with_random_weights
 from jaxalign.trials import Trials
-from jaxalign.workdir import hold
 
 
 def compare(

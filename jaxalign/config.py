@@ -52,21 +52,24 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.model.quantization = "none"
 
     config.survey = config_dict.ConfigDict()
-    config.survey.instrument = "vsm13"  # or the path of a YAML file
+    # vsm13, example_values, example_opinions, or the path of a YAML file
+    config.survey.instrument = "vsm13"
     config.survey.coefficients = ""  # a set of the instrument; empty for its first
-    config.survey.targets = "hofstede2010"  # `newer`, or the path of a CSV file
-    config.survey.constant = config_dict.placeholder(object)  # C: a number, or one per dimension
-    config.survey.constant = 50.0
-
-    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control: what
-    # such a target gives is no country's.
+    # `newer`, those named like an example, or the path of a CSV file
+    config.survey.targets = "hofstede2010"
+    # C: a number, or one per dimension; empty for the instrument's own, 50 for vsm13
+    config.survey.constant = config_dict.placeholder(object)
+    config.survey.constant = ""
+    # Above 0: the target's scores dealt out anew among its dimensions, by this seed. A control,
+    # since what results is no country's.
     config.survey.shuffle = 0
 
     config.prompt = config_dict.ConfigDict()
     config.prompt.length = 9 if small else 16  # L, in embedding rows
     # Where the search starts: texts (personas of other countries first), diverse (also facts, in
-    # turn), mixtures of texts, vocabulary, normal; or the path of a soft prompt's .safetensors
-    # file, or of another run's workdir, whose population is taken over.
+    # turn), mixtures of texts, vocabulary, normal; or a path: a soft prompt's .safetensors or .npy
+    # file, the folder of a PEFT prompt-tuning adapter, or another run's workdir, whose population
+    # is taken over.
     config.prompt.init = "texts"
     config.prompt.texts = ""  # a YAML file with texts of your own, beside the packaged ones
     config.prompt.position = "first"  # before everything else, as PEFT has it
@@ -105,8 +108,10 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.evaluation.attention = "auto"
 
     config.mesh = config_dict.ConfigDict()
-    config.mesh.population = 1
-    config.mesh.model = 1
+    # Devices over which the candidates of a generation are shared out, and over which the weights
+    # are split; 0 chooses from the devices there are and what the weights take.
+    config.mesh.population = 0
+    config.mesh.model = 0
 
     config.checkpoint = config_dict.ConfigDict()
     config.checkpoint.every = 1  # generations between checkpoints
@@ -139,6 +144,8 @@ def _one_of(*names: str | int) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_constant(value: Any) -> bool:
+    if value == "":
+        return True
     numbers = value if isinstance(value, (list, tuple)) and value else [value]
     return all(
         isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n)
@@ -165,12 +172,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
-    "survey.constant": (_is_constant, "a number, or a tuple with one for each dimension"),
+    "survey.constant": (
+        _is_constant,
+        "a number, a tuple with one for each dimension, or empty for the instrument's own",
+    ),
     "survey.shuffle": _at_least(0),
     "prompt.length": _at_least(1),
     "prompt.init": (
-        lambda value: value in INITIAL or "/" in value or value.endswith(".safetensors"),
-        f"{', '.join(INITIAL)}, or the path of a .safetensors file or a workdir",
+        lambda value: value in INITIAL or "/" in value or value.endswith((".safetensors", ".npy")),
+        f"{', '.join(INITIAL)}, or a path: a .safetensors or .npy file, the folder of a PEFT "
+        "adapter (./NAME), or a workdir",
     ),
     "prompt.position": _one_of("first"),
     "search.space": _one_of("full", "subspace", "texts"),
@@ -195,8 +206,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "evaluation.chunk": _at_least(0),
     "evaluation.attention": _one_of("auto", "xla", "blocks", "cudnn", "pallas", "splash"),
-    "mesh.population": _one_of(1),
-    "mesh.model": _one_of(1),
+    "mesh.population": _at_least(0),
+    "mesh.model": _at_least(0),
     "checkpoint.every": _at_least(1),
     "checkpoint.keep": _at_least(0),
 }

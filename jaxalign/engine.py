@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 
 from jaxalign.beginning import NAIVE, Beginning, begin
+from jaxalign.distributed import least
 from jaxalign.evolve import Evolution, Metrics, RunState
 from jaxalign.fitness import choose_chunk, evaluate
 from jaxalign.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
+from jaxalign.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 from jaxalign.problem import Problem
 
@@ -30,7 +32,7 @@ class Engine:
       task: what is asked, the naive answers included.
       tokens_each: through the model for one candidate, L + T.
       candidates: evaluated in one generation, E = G × P.
-      chunk: candidates evaluated at a time.
+      chunk: candidates evaluated at a time, on each device of the population axis.
       working_bytes: temporaries and outputs of one generation.
       abstract_state: shapes and types of the state, for restoring one.
       compile_start: compiles what makes the state and metrics of generation 0; a run that goes on
@@ -53,6 +55,12 @@ class Engine:
     naive: Evaluation
     full_naive: Evaluation | None
 
+    @property
+    def naive_loss(self) -> float:
+        """What the model is worth without a soft prompt and unquantised, a mean over countries."""
+        naive = self.naive if self.full_naive is None else self.full_naive
+        return float(jnp.mean(naive.loss_GP[:, 0]))
+
 
 def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[str, Any]:
     """Chooses what a run keeps for good: the chunk, and the spread of its first population.
@@ -61,13 +69,27 @@ def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[s
     """
     beginning = begin(config, problem)
     candidates, chunk = beginning.vectors_E.shape[0], config.evaluation.chunk
-    budget = chunk_budget(jax.devices()[0])
+    mesh = shape_of(problem.mesh)
+    budget = least(chunk_budget(jax.local_devices()[0]))
     if not chunk:
         chunk = CPU_CHUNK
         if budget is not None:
             prompts_ELD = jax.jit(beginning.space.prompts)(beginning.vectors_E)
             chunk = find_chunk(config, problem, prompts_ELD, budget)
-    return {"chunk": min(chunk, candidates), "spread": beginning.spread}
+    return {
+        "chunk": min(chunk, -(-candidates // mesh[0])),
+        "spread": beginning.spread,
+        "mesh": list(mesh),
+    }
+
+
+def keep_settings(
+    config: config_dict.ConfigDict, problem: Problem, old: dict[str, Any]
+) -> dict[str, Any]:
+    """The settings of a run that goes on; on another mesh with a chunk that suits that."""
+    if old.get("mesh", [1, 1]) == list(shape_of(problem.mesh)):
+        return old
+    return resolve_settings(config, problem) | {"spread": old["spread"]}
 
 
 def find_chunk(
@@ -82,10 +104,12 @@ def find_chunk(
       budget: bytes there are for temporaries.
     """
     arguments = (problem.weights, problem.task, prompts_ELD, jax.random.key(0))
+    devices, _ = shape_of(problem.mesh)
 
     @functools.cache  # the choice may ask twice
     def compiled(chunk: int) -> Any:
-        function = functools.partial(evaluate, problem.graphdef, make_objective(config, chunk))
+        objective = make_objective(config, chunk)
+        function = functools.partial(evaluate, problem.graphdef, objective, mesh=problem.mesh)
         return jax.jit(function).lower(*arguments, jnp.int32(chunk)).compile()
 
     def bytes_of(chunk: int) -> int:
@@ -93,14 +117,14 @@ def find_chunk(
 
     def runs(chunk: int) -> bool:
         try:
-            jax.block_until_ready(compiled(chunk)(*arguments, jnp.int32(chunk)))
+            jax.block_until_ready(compiled(chunk)(*arguments, jnp.int32(chunk * devices)))
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
                 return False
             raise
         return True
 
-    candidates = prompts_ELD.shape[0]
+    candidates = -(-prompts_ELD.shape[0] // devices)
     first = {1, min(2, candidates)}  # that the choice asks for
     in_parallel(*(functools.partial(compiled, chunk) for chunk in first))
     return choose_chunk(bytes_of, runs, candidates, budget)
@@ -122,12 +146,16 @@ def build_engine(
     """
     beginning = begin(config, problem, settings["spread"])
     evolution = make_evolution(config, problem, beginning, settings["chunk"])
-    weights, space, vectors_E = problem.weights, beginning.space, beginning.vectors_E
-    params, key = beginning.strategy.params, jax.random.key(config.seed)
+    mesh, weights, vectors_E = problem.mesh, problem.weights, beginning.vectors_E
+    space, params, key = copy_everywhere(
+        mesh, (beginning.space, beginning.strategy.params, jax.random.key(config.seed))
+    )
     # The naive answers are still to come; what stands for them has their shape.
-    start = jax.jit(evolution.start).lower(weights, problem.task, space, params, vectors_E, key)
+    begun = (weights, problem.task, space, params, vectors_E, key)
+    layout = _layout(mesh, evolution, begun)
+    start = jax.jit(evolution.start, out_shardings=layout).lower(*begun)
     abstract_state = start.out_info[0]
-    step = jax.jit(evolution.step, donate_argnums=3)
+    step = jax.jit(evolution.step, donate_argnums=3, out_shardings=layout)
     compiled, (task, naive), *started = in_parallel(
         step.lower(weights, problem.task, space, abstract_state).compile,
         functools.partial(ask_naive, config, problem),
@@ -135,7 +163,9 @@ def build_engine(
     )
     full_naive = None
     if problem.full_naive_QA is not None:
-        full_naive = _measure_naive(config, task, jnp.asarray(problem.full_naive_QA)[None])
+        full_naive = _measure_naive(
+            config, task, copy_everywhere(mesh, jnp.asarray(problem.full_naive_QA)[None])
+        )
     begun = (weights, task, space, params, vectors_E, key)
     analysis = compiled.memory_analysis()
     candidates = vectors_E.shape[0]
@@ -155,6 +185,17 @@ def build_engine(
     )
 
 
+def _layout(mesh: jax.sharding.Mesh | None, evolution: Evolution, begun: tuple) -> Any:
+    """Shardings of a state and its metrics: coordinates are split, all else is on every device."""
+    if mesh is None:
+        return None
+    state, _ = jax.eval_shape(evolution.start, *begun)
+    (coordinates,) = evolution.strategy.shape
+    split = along_coordinates(mesh, state.strategy, coordinates)
+    copied = jax.tree.map(lambda _: everywhere(mesh), state)
+    return dataclasses.replace(copied, strategy=split), everywhere(mesh)
+
+
 def make_evolution(
     config: config_dict.ConfigDict, problem: Problem, beginning: Beginning, chunk: int
 ) -> Evolution:
@@ -164,7 +205,7 @@ def make_evolution(
     weighted = tuple(problem.task.terms.index(name) for name, _ in objective.weights)
     return Evolution(
         strategy=beginning.strategy,
-        evaluate=functools.partial(evaluate, problem.graphdef, objective),
+        evaluate=functools.partial(evaluate, problem.graphdef, objective, mesh=problem.mesh),
         migrants=config.search.migrants,
         reevaluate=config.objective.reevaluate if noisy else 0,
         front=_FRONT if len(weighted) > 1 and not noisy else 0,  # luck would fill it
@@ -185,10 +226,14 @@ def in_parallel(*functions: Callable[[], Any]) -> list[Any]:
 def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, Evaluation]:
     """The task with the naive answers in it, and what the model is worth without a soft prompt."""
     objective = make_objective(config, 1)
-    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    copy = functools.partial(copy_everywhere, problem.mesh)
+    no_rows = copy(jnp.zeros((1, 0, problem.model_config.width)))
     key = jax.random.fold_in(jax.random.key(config.seed), NAIVE)
-    alone = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
-    answers_PQA = alone(problem.weights, problem.task, no_rows, key).answers_PQA
+    alone = jax.jit(
+        functools.partial(evaluate, problem.graphdef, objective),
+        out_shardings=everywhere(problem.mesh),
+    )
+    answers_PQA = alone(problem.weights, problem.task, no_rows, copy(key)).answers_PQA
     task = problem.task._replace(naive_QA=answers_PQA[0])
     return task, _measure_naive(config, task, answers_PQA)
 

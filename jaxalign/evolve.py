@@ -110,8 +110,8 @@ class Evolution:
           key: becomes the run's root key.
         """
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
-        vectors_E = space.confine(vectors_E)
-        prompts_ELD = space.prompts(vectors_E)
+        vectors_E = self._confine(space, self._asked(vectors_E))
+        prompts_ELD = self._prompts(space, vectors_E)
         everyone = jnp.int32(vectors_E.shape[0])
         result = self.evaluate(weights, task, prompts_ELD, evaluate_key, everyone)
         countries, candidates = result.loss_GP.shape
@@ -165,11 +165,11 @@ class Evolution:
         if anew is not None:
             members_GP = jax.vmap(self.strategy.members)(state.strategy)
             vectors_GP = jnp.where(anew, members_GP, vectors_GP)
-        vectors_GP = space.confine(vectors_GP)
+        vectors_GP = self._confine(space, vectors_GP)
 
         # Candidate p of country g stands at p × G + g, so that the first ones of all come first.
         vectors_E = _interleave(vectors_GP)
-        prompts_ELD = space.prompts(vectors_E)
+        prompts_ELD = self._prompts(space, vectors_E)
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
             result = self.evaluate(weights, task, prompts_ELD, evaluate_key, count)
@@ -193,6 +193,21 @@ class Evolution:
         mean_G = _finite_mean(loss_GP)
         state = self._record(state, inner, prompts_ELD, result, count, mean_G, accepted_G, anew)
         return state, state.metrics
+
+    def _asked(self, vectors: jax.Array) -> jax.Array:
+        """Vectors of a space `[N, ...]` in the strategy's shape."""
+        return vectors.reshape(vectors.shape[0], *self.strategy.shape)
+
+    def _prompts(self, space: Space, vectors_E: jax.Array) -> jax.Array:
+        """The soft prompts of vectors in the strategy's shape, float32 [E, L, D]."""
+        return space.prompts(vectors_E.reshape(vectors_E.shape[0], *space.shape))
+
+    def _confine(self, space: Space, vectors: jax.Array) -> jax.Array:
+        """`Space.confine`, for vectors in the strategy's shape."""
+        if not space.confines:  # to reshape and back would gather what devices share
+            return vectors
+        leading = vectors.shape[: vectors.ndim - len(self.strategy.shape)]
+        return space.confine(vectors.reshape(*leading, *space.shape)).reshape(vectors.shape)
 
     def _evaluates_anew(self, generation: jax.Array) -> jax.Array | None:
         """Whether this generation gives the members new losses; None where that never happens."""

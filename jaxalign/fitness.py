@@ -4,14 +4,18 @@ For P candidates of L rows and a trie of T tokens the work is P × (L + T) token
 and attention over P × (L + T)² pairs; memory grows with the chunk, not with P.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxalign.mesh import POPULATION, everywhere
 from jaxalign.model import AUTO, Shared
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 
@@ -86,27 +90,16 @@ def read_answers(
     return jnp.mean(jax.nn.one_hot(chosen_NQ, options), axis=0)
 
 
-def evaluate(
+def answer_population(
     graphdef: Any,
     objective: Objective,
     weights: Any,
     task: Task,
     population_PLD: Float[Array, "P L D"],
-    key: jax.Array,
-    count: jax.Array | None = None,
-) -> Evaluation:
-    """Answers, scores and losses of a population in one pass; nothing is computed twice.
-
-    Args:
-      graphdef: the model's structure, from `nnx.split`.
-      objective: static settings.
-      weights: the model's arrays, shared by all candidates.
-      task: what is asked.
-      population_PLD: soft prompts, in the type of the search; cast to the model's.
-      key: consumed by a sampled readout.
-      count: how many of the first candidates matter; the others cost nothing but what fills up the
-        last chunk, and their loss is +inf. None for all.
-    """
+    keys_P: jax.Array,
+    count: jax.Array | None,
+) -> Float[Array, "P Q A"]:
+    """Shares of respondents for each option, chunk by chunk; `evaluate` tells of the arguments."""
     model = nnx.merge(graphdef, weights)
     shared = share_questions(model, task, population_PLD.shape[1])
 
@@ -119,7 +112,6 @@ def evaluate(
     # The last chunk goes back over what the one before has done: all chunks have one shape, so the
     # forward is compiled once, and any number of them can be left out without another compilation.
     rounds = -(-population // chunk)
-    keys_P = jax.random.split(key, population)
 
     def one_chunk(index: jax.Array, answers_PQA: jax.Array) -> jax.Array:
         first = jnp.minimum(index * chunk, population - chunk)
@@ -129,13 +121,94 @@ def evaluate(
         answered = jax.vmap(answer)(prompts, keys)
         return jax.lax.dynamic_update_slice_in_dim(answers_PQA, answered, first, 0)
 
-    answers_PQA = jax.lax.fori_loop(
+    return jax.lax.fori_loop(
         0,
         rounds if count is None else (count + chunk - 1) // chunk,
         one_chunk,
         jnp.zeros((population, *task.answer_ids_QA.shape)),
     )
+
+
+def answer_over_mesh(
+    mesh: jax.sharding.Mesh,
+    answer: Callable[..., jax.Array],
+    weights: Any,
+    task: Task,
+    population_PLD: Float[Array, "P L D"],
+    keys_P: jax.Array,
+    count: jax.Array | None,
+) -> Float[Array, "P Q A"]:
+    """The same with candidates shared out over the population axis, in turn like cards.
+
+    So devices have the same number of those that matter, give or take one, and all go through the
+    same number of chunks. Only what `answer` does along the model axis is left to GSPMD.
+    """
+    population, *shape = population_PLD.shape
+    devices, size = mesh.shape[POPULATION], math.prod(shape)
+    each = -(-population // devices)
+    idle = each * devices - population
+    vectors_PN = population_PLD.reshape(population, size)
+    if idle or size % devices:
+        vectors_PN = jnp.pad(vectors_PN, ((0, idle), (0, -size % devices)))
+    hands = jnp.concatenate([keys_P, keys_P[:idle]]).reshape(each, devices)
+
+    def answer_hand(
+        weights: Any, task: Task, vectors: jax.Array, keys: jax.Array, rows: jax.Array
+    ) -> jax.Array:
+        # From some coordinates of all candidates to all coordinates of some.
+        vectors = jax.lax.all_to_all(
+            vectors.reshape(each, devices, -1), POPULATION, split_axis=1, concat_axis=2, tiled=True
+        )
+        prompts_PLD = vectors[:, 0, :size].reshape(each, *shape)
+        return answer(weights, task, prompts_PLD, keys[:, 0], rows)[:, None]
+
+    copied, turns = PartitionSpec(), PartitionSpec(None, POPULATION)
+    # Split along population only: all that share a candidate want it whole.
+    vectors_PN = jax.lax.with_sharding_constraint(vectors_PN, NamedSharding(mesh, turns))
+    rows = jnp.int32(each) if count is None else (count + devices - 1) // devices
+    answered = jax.shard_map(
+        answer_hand,
+        mesh=mesh,
+        in_specs=(copied, copied, turns, turns, copied),
+        out_specs=turns,
+        axis_names={POPULATION},
+        check_vma=False,
+    )(weights, task, vectors_PN, hands, rows)
+    return answered.reshape(each * devices, *answered.shape[2:])[:population]
+
+
+def evaluate(
+    graphdef: Any,
+    objective: Objective,
+    weights: Any,
+    task: Task,
+    population_PLD: Float[Array, "P L D"],
+    key: jax.Array,
+    count: jax.Array | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+) -> Evaluation:
+    """Answers, scores and losses of a population in one pass; nothing is computed twice.
+
+    Args:
+      graphdef: the model's structure, from `nnx.split`.
+      objective: static settings.
+      weights: the model's arrays, shared by all candidates.
+      task: what is asked.
+      population_PLD: soft prompts, in the type of the search; cast to the model's.
+      key: consumed by a sampled readout.
+      count: how many of the first candidates matter; the others cost nothing but what fills up the
+        last chunk, and their loss is +inf. None for all.
+      mesh: whose population axis shares out the candidates; None to have each device take all.
+    """
+    answer = functools.partial(answer_population, graphdef, objective)
+    if mesh is not None:
+        answer = functools.partial(answer_over_mesh, mesh, answer)
+    population = population_PLD.shape[0]
+    keys_P = jax.random.split(key, population)
+    answers_PQA = answer(weights, task, population_PLD, keys_P, count)
     result = measure_answers(objective, task, population_PLD, answers_PQA)
+    if mesh is not None:  # a few numbers for each candidate, which every device then has
+        result = jax.lax.with_sharding_constraint(result, everywhere(mesh))
     if count is None:
         return result
     matters_P = jnp.arange(population) < count

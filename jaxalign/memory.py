@@ -23,6 +23,12 @@ def chunk_budget(device: Any) -> int | None:
     return int(SHARE * (statistics["bytes_limit"] - statistics["bytes_in_use"]))
 
 
+def device_bytes(device: Any) -> int | None:
+    """Bytes of an accelerator's memory in all; None for a CPU, and where a device does not tell."""
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    return (statistics or {}).get("bytes_limit")
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether XLA could not have the memory that it asked for; not every path keeps the status."""
     return isinstance(error, jax.errors.JaxRuntimeError) and any(

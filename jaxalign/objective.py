@@ -3,7 +3,6 @@
 import dataclasses
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -12,11 +11,11 @@ from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.prompts import Questions
 from jaxalign.survey import (
     Scoring,
+    ShareScoring,
     accuracy,
-    distance,
-    item_means,
+    distance_to_target,
     log_likelihood,
-    scores_from_means,
+    score_answers,
 )
 
 TERMS = ("survey", "naive_distance", "prompt_norm")
@@ -34,7 +33,7 @@ class Task(NamedTuple):
       mask_TT: whether the row's node may attend to the column's; tree: the same in blocks.
       answer_nodes_Q: where answers are read.
       answer_ids_QA, offered_QA: option tokens, and whether the option exists.
-      scoring: the survey's formulas.
+      scoring: how the survey is scored.
       target_GC: scores to reach, for each country.
       naive_QA: what the model answers without a prompt; zeros until that is known.
       row_norm: mean Euclidean norm of the model's embedding rows.
@@ -49,7 +48,7 @@ class Task(NamedTuple):
     answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     target_GC: Float[Array, "G C"] | np.ndarray
     naive_QA: Float[Array, "Q A"] | np.ndarray
     row_norm: Float[Array, ""] | np.ndarray
@@ -106,7 +105,7 @@ class Evaluation(NamedTuple):
 
 def make_task(
     questions: Questions,
-    scoring: Scoring,
+    scoring: Scoring | ShareScoring,
     target_GC: np.ndarray,
     asked_GB: np.ndarray | None = None,
     row_norm: float = 1.0,
@@ -115,7 +114,7 @@ def make_task(
 
     Args:
       questions: of survey and benchmark.
-      scoring: the survey's formulas.
+      scoring: how the survey is scored.
       target_GC: scores to reach, for each country.
       asked_GB: 1 where a benchmark question is about the country; None without a benchmark.
       row_norm: mean norm of the model's embedding rows.
@@ -149,16 +148,15 @@ def measure_answers(
 ) -> Evaluation:
     """Scores, objectives and losses of given answers."""
     asked = answers_PQA.shape[1] - task.right_B.shape[0]
-    scores_PFC = scores_from_means(
-        task.scoring, item_means(task.scoring, by_format(task.scoring, answers_PQA[:, :asked]))
-    )
+    survey_PFQA = by_format(task.scoring, answers_PQA[:, :asked])
+    scores_PFC = score_answers(task.scoring, survey_PFQA)
     moved_PQ = jnp.sum(jnp.abs(answers_PQA - jnp.asarray(task.naive_QA)[None]), axis=-1) / 2
     norms_PL = jnp.linalg.norm(population_PLD.astype(jnp.float32), axis=-1)
     norm_P = jnp.sum(norms_PL, axis=-1) / max(norms_PL.shape[1], 1)
     measured = {
-        "survey": jax.vmap(
-            lambda target_C: jnp.mean(distance(scores_PFC, target_C, objective.norm), axis=-1)
-        )(jnp.asarray(task.target_GC)),
+        "survey": jnp.mean(
+            distance_to_target(task.scoring, scores_PFC, task.target_GC, objective.norm), axis=-1
+        ),
         "naive_distance": 100.0 * jnp.mean(moved_PQ[:, :asked], axis=-1),
         "prompt_norm": norm_P / task.row_norm,
     }
@@ -177,7 +175,9 @@ def measure_answers(
     return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
 
 
-def by_format(scoring: Scoring, answers_PQA: Float[Array, "P FxI A"]) -> Float[Array, "P F I A"]:
+def by_format(
+    scoring: Scoring | ShareScoring, answers_PQA: Float[Array, "P FxI A"]
+) -> Float[Array, "P F I A"]:
     """Answers to a survey alone, format by format, over the options that its items have."""
     items, options = scoring.values_QA.shape
     population, rows = answers_PQA.shape[:2]

@@ -1,5 +1,6 @@
 """What a run tells: its settings before, its result after, and the tuned prompt as a file."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,20 @@ import numpy as np
 from ml_collections import config_dict
 
 from jaxalign.beginning import POPULATION
+from jaxalign.distributed import is_first
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
+from jaxalign.mesh import copy_everywhere, shape_of
 from jaxalign.model import parameter_bytes, parameter_count, to_safetensors
 from jaxalign.problem import Problem, in_full_precision
 from jaxalign.record import as_number, describe_device
 from jaxalign.refine import polish, rescore
 from jaxalign.report import print_header, print_result, print_results
 from jaxalign.report.files import write_file, write_json
+from jaxalign.report.numbers import format_loss
 from jaxalign.startup import StartUp
-from jaxalign.summary import of_country, summarise, tell_rescored, together
+from jaxalign.summary import of_country, summarise, tell_items, tell_rescored, together
+from jaxalign.survey import DISTRIBUTION
 from jaxalign.workdir import Workdir
 
 _SHOWN = 4  # countries that are told of in full before a run
@@ -29,7 +34,7 @@ FILES = {
     "pareto.csv": "what nothing seen beats on all objectives; the prompts lie beside it",
     "summary.json": "scores, losses, cost",
     "metrics.jsonl": "one line per generation",
-    "tensorboard/": "the same as curves for TensorBoard",
+    "tensorboard/": "the same as curves, and the plots, for TensorBoard",
     "report/index.html": "the report; its plots and table lie beside it",
     "config.json": "what was run, to run it again",
     "checkpoints/": "the search's state, to go on from",
@@ -56,12 +61,13 @@ def tell_before(
     """Prints what is about to run; `begun` is the generation that a resumed run goes on after."""
     trie, length, search = problem.questions.trie, config.prompt.length, config.search
     wording = "validated" if problem.instrument.validated else "wording not validated"
-    naive = [f"{loss:.1f}" for loss in engine.naive.loss_GP[:, 0]]
+    naive = [format_loss(loss) for loss in engine.naive.loss_GP[:, 0]]
     each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
     rows = {
         "model": f"{config.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{config.model.dtype}",
         "device": describe_device(),
+        **_mesh_row(problem),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
         "formats": ", ".join(shown.name for shown in problem.questions.formats),
         "target": _targets(config, problem),
@@ -98,6 +104,8 @@ def finish(
 ) -> dict[str, Any]:
     """Writes prompts, summaries and reports, prints the results; gives the summary.
 
+    Of several processes the first one does; the others give an empty summary.
+
     A run for several countries writes for each a folder `countries/CODE` that reads like the
     workdir of a run for that country alone.
     """
@@ -110,25 +118,42 @@ def finish(
     full = in_full_precision(config, problem)
     if config.objective.readout == "sampled" or full is not problem:
         rescored = rescore(config, full, engine, state.best_prompt_GLD)
+    best_GLD = np.asarray(state.best_prompt_GLD, np.float32)
+    steps = config.search.polish
+    polished_G = [
+        polish(config, full, engine.task, prompt_LD, place, steps)
+        for place, prompt_LD in enumerate(best_GLD if steps else [])
+    ]
+    state = copy_everywhere(problem.mesh, state)
+    members_G = [_members(engine, state, place) for place in range(len(problem.targets))]
+    state = dataclasses.replace(
+        state,
+        best_scores_GC=np.asarray(state.best_scores_GC),
+        metrics=jax.device_get(state.metrics),
+    )
+    if not is_first():  # all processes have had their part in what was computed
+        return {}
     summaries = {}
     for place, target in enumerate(problem.targets):
         folder = workdir.path / "countries" / target.code if several else workdir.path
         summary = summarise(config, problem, engine, state, records, place)
         if rescored is not None:
             tell_rescored(summary, problem.task.terms, rescored, place)
-        prompt_LD = np.asarray(state.best_prompt_GLD[place], np.float32)
-        _write_prompt(folder / "soft_prompt.safetensors", prompt_LD, problem.notice)
-        if config.search.polish:
-            polished = polish(config, full, engine.task, prompt_LD, place, config.search.polish)
+        tell_items(summary, problem)
+        _write_prompt(folder / "soft_prompt.safetensors", best_GLD[place], problem.notice)
+        if steps:
+            polished = polished_G[place]
             prompt_LD = np.asarray(polished.prompt_LD)
             _write_prompt(folder / "soft_prompt_polished.safetensors", prompt_LD, problem.notice)
             summary["polish"] = {
                 "method": "gradient descent (Adam) on the expected answers, after the search",
-                "steps": config.search.polish,
+                "steps": steps,
                 "loss": as_number(polished.loss),
                 "forward_equivalents": round(polished.evaluations_forward_equivalents, 1),
             }
-        _write_population(folder, engine, state, place, problem.notice)
+        if (members_PLD := members_G[place]) is not None:
+            population = to_safetensors({"population": members_PLD}, problem.notice)
+            write_file(folder / POPULATION, population)
         if state.front is not None:
             _write_front(folder, problem, state, engine.evolution.objectives, place)
         if several:
@@ -155,10 +180,22 @@ def finish(
     return summary
 
 
+def _mesh_row(problem: Problem) -> dict[str, str]:
+    if problem.mesh is None:
+        return {}
+    population, model = shape_of(problem.mesh)
+    return {"mesh": f"candidates over {population} x weights over {model} devices"}
+
+
 def _targets(config: config_dict.ConfigDict, problem: Problem) -> str:
+    items = len(problem.instrument.items)
     texts = [
         f"{target.country}, {config.survey.targets}: "
-        + " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        + (
+            f"the answers to {items} items"
+            if problem.instrument.scoring == DISTRIBUTION
+            else " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        )
         for target in problem.targets[:_SHOWN]
     ]
     left = len(problem.targets) - len(texts)
@@ -169,24 +206,21 @@ def _write_prompt(path: Path, prompt_LD: np.ndarray, notice: str | None) -> None
     write_file(path, to_safetensors({"prompt_embeddings": prompt_LD}, notice))
 
 
-def _write_population(
-    folder: Path, engine: Engine, state: RunState, place: int, notice: str | None
-) -> None:
-    """Writes the last members' prompts, which another run may start from, where there are any."""
-    strategy = engine.evolution.strategy
-    if strategy.exchanges:
-        own = jax.tree.map(lambda leaf: leaf[place], state.strategy)
-        members = strategy.members(own)
-        prompts_PLD = np.asarray(engine.beginning.space.prompts(members), np.float32)
-        prompts_PLD = prompts_PLD[: int(strategy.active(own))]
-        write_file(folder / POPULATION, to_safetensors({"population": prompts_PLD}, notice))
+def _members(engine: Engine, state: RunState, place: int) -> np.ndarray | None:
+    """The last members' prompts, which another run may start from; None where there are none."""
+    strategy, space = engine.evolution.strategy, engine.beginning.space
+    if not strategy.exchanges:
+        return None
+    own = jax.tree.map(lambda leaf: leaf[place], state.strategy)
+    members = strategy.members(own).reshape(-1, *space.shape)
+    return np.asarray(space.prompts(members), np.float32)[: int(strategy.active(own))]
 
 
 def _write_front(
     folder: Path, problem: Problem, state: RunState, objectives: tuple[int, ...], place: int
 ) -> None:
     """Writes pareto.csv and pareto.safetensors: no prompt seen beats one of these on all terms."""
-    front = jax.tree.map(lambda leaf: np.asarray(leaf[place]), state.front)
+    front = jax.tree.map(lambda leaf: np.asarray(leaf)[place], state.front)
     order = [row for row in np.argsort(front.terms_KO[:, 0]) if np.isfinite(front.terms_KO[row, 0])]
     names = [problem.task.terms[index] for index in objectives]
     lines = [",".join(["prompt", *names])]

@@ -15,15 +15,20 @@ from ml_collections import config_dict
 from jaxalign.config import ALL, country_names, format_names
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
+from jaxalign.mesh import choose_mesh, copy_everywhere
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
+    abstract_model,
     check_attention,
     load_model,
+    parameter_bytes,
     quantize,
     read_config,
     read_notice,
     resolve,
+    sharding_over,
+    split_sizes,
     weights_digest,
 )
 from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
@@ -36,17 +41,20 @@ from jaxalign.prompts import (
 )
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
 from jaxalign.survey import (
+    DISTRIBUTION,
     Benchmark,
     Instrument,
     Scoring,
+    ShareScoring,
     Target,
     find_target,
+    instrument_digest,
     load_benchmark,
     load_instrument,
-    load_targets,
-    shuffled,
     make_scoring,
     questions_for,
+    shuffled,
+    targets_for,
 )
 
 
@@ -55,20 +63,21 @@ class Problem:
     """A survey put to a model, and the scores it should give.
 
     Attributes:
-      instrument, scoring: the survey and its formulas.
+      instrument, scoring: the survey and how it is scored.
       targets: the scores of each of the G countries.
       folder: where the model's files lie.
-      notice: what every output of this model must say, or None.
+      notice: what every output of this model and this survey must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
         device.
       full_naive_QA: what the model answers without a soft prompt before its weights are quantised;
         None where they are not.
+      mesh: of the devices that the weights lie on; None for one device.
     """
 
     instrument: Instrument
-    scoring: Scoring
+    scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
     folder: Path
     notice: str | None
@@ -79,13 +88,13 @@ class Problem:
     questions: Questions
     task: Task
     full_naive_QA: np.ndarray | None = None
+    mesh: jax.sharding.Mesh | None = None
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of what decides the result besides the config, by name."""
         trie = self.questions.trie
         parts = {
             "architecture": repr(self.model_config).encode(),
-            "survey": json.dumps(dataclasses.asdict(self.instrument), sort_keys=True).encode(),
             "target": json.dumps(
                 [(target.code, target.scores) for target in self.targets], sort_keys=True
             ).encode(),
@@ -102,7 +111,8 @@ class Problem:
             ),
         }
         digests = {name: hashlib.sha256(part).hexdigest() for name, part in parts.items()}
-        return {"weights": weights_digest(self.folder)} | digests
+        survey = {"survey": instrument_digest(self.instrument)}
+        return {"weights": weights_digest(self.folder)} | survey | digests
 
 
 def load_problem(config: config_dict.ConfigDict) -> Problem:
@@ -114,7 +124,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     survey, model = config.survey, config.model
     instrument = load_instrument(survey.instrument)
     scoring = make_scoring(instrument, survey.constant, survey.coefficients)
-    targets = load_targets(survey.targets, tuple(instrument.dimensions))
+    targets = targets_for(instrument, survey.targets)
     names = country_names(config.country)
     if [name.casefold() for name in names] == [ALL]:
         names = list(targets)
@@ -125,6 +135,11 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         )
     }
     formats = [parse_format(name) for name in format_names(config.objective.formats)]
+    if survey.shuffle and instrument.scoring == DISTRIBUTION:
+        raise UserError(
+            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
+            "dimensions to shuffle; give 0"
+        )
     if survey.shuffle:
         wanted = {code: shuffled(target, survey.shuffle) for code, target in wanted.items()}
     benchmark = _load_benchmark(config)
@@ -132,7 +147,6 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     asked = [question for questions in own for question in questions]
     load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
     check_strategy(config)
-    check_device(config)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -140,13 +154,15 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
-    graphdef, weights, _ = load_model(folder, model.dtype)
+    mesh = mesh_for(config, model_config, len(wanted))
+    check_devices(config, mesh)
+    graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
     row_norm = float(jax.jit(mean_norm)(weights["embedding"][...]))
     task = make_task(
         questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
     )
-    notices = (read_notice(folder), benchmark.notice if benchmark else None)
+    notices = (read_notice(folder), instrument.notice, benchmark.notice if benchmark else None)
     problem = Problem(
         instrument=instrument,
         scoring=scoring,
@@ -158,9 +174,27 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
-        task=jax.device_put(task),
+        task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
+        mesh=mesh,
     )
     return quantize_problem(config, problem)
+
+
+def mesh_for(
+    config: config_dict.ConfigDict, model_config: LlamaConfig, countries: int
+) -> jax.sharding.Mesh | None:
+    """The mesh of a run: what the config says, or what suits the devices and the model.
+
+    Raises:
+      UserError: it cannot work.
+    """
+    _, abstract = abstract_model(model_config, config.model.dtype)
+    return choose_mesh(
+        (config.mesh.population, config.mesh.model),
+        countries * config.search.population,
+        split_sizes(model_config),
+        parameter_bytes(abstract),
+    )
 
 
 def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Problem:
@@ -168,7 +202,7 @@ def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Proble
     if config.model.quantization == NO_QUANTIZATION:
         return problem
     readout = "greedy" if config.objective.readout == "greedy" else "expected"
-    no_rows = jnp.zeros((1, 0, problem.model_config.width))
+    no_rows = copy_everywhere(problem.mesh, jnp.zeros((1, 0, problem.model_config.width)))
     alone = jax.jit(functools.partial(evaluate, problem.graphdef, Objective(readout)))
     answers_PQA = alone(problem.weights, problem.task, no_rows, jax.random.key(0)).answers_PQA
     weights = quantize(problem.weights, config.model.quantization)
@@ -179,7 +213,7 @@ def in_full_precision(config: config_dict.ConfigDict, problem: Problem) -> Probl
     """The same of the model as its files have it, read again where its weights are quantised."""
     if problem.full_naive_QA is None:
         return problem
-    _, weights, _ = load_model(problem.folder, config.model.dtype)
+    _, weights, _ = load_model(problem.folder, config.model.dtype, sharding_over(problem.mesh))
     return dataclasses.replace(problem, weights=weights)
 
 
@@ -205,14 +239,14 @@ def check_strategy(config: config_dict.ConfigDict) -> None:
             ) from error
 
 
-def check_device(config: config_dict.ConfigDict) -> None:
-    """Checks that the first device runs what the config names.
+def check_devices(config: config_dict.ConfigDict, mesh: jax.sharding.Mesh | None) -> None:
+    """Checks that the devices run the attention that the config names.
 
     Raises:
-      UserError: it does not.
+      UserError: they do not.
     """
-    platform = jax.devices()[0].platform
-    check_attention(config.evaluation.attention, platform, config.model.dtype)
+    platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
+    check_attention(config.evaluation.attention, platform, config.model.dtype, count)
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:

@@ -41,6 +41,8 @@ FREE_KEYS = frozenset(
         "search.generations",
         "search.polish",
         "evaluation.chunk",
+        "mesh.population",
+        "mesh.model",
         "checkpoint.every",
         "checkpoint.keep",
     }
@@ -111,6 +113,7 @@ def make_run_record(
     digests: dict[str, str],
     command: str,
     notice: str | None,
+    naive_loss: float | None = None,
 ) -> dict[str, Any]:
     """The content of config.json: what was run, with what, on what."""
     return {
@@ -119,6 +122,7 @@ def make_run_record(
         "config": config,
         "resolved": resolved,
         "digests": digests,
+        "naive_loss": None if naive_loss is None else as_number(naive_loss),
         "device": describe_device(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "git_revision": _git_revision(),
@@ -131,6 +135,7 @@ def check_same_run(
     digests: dict[str, str],
     candidates: int,
     path: Path,
+    mesh: tuple[int, int] = (1, 1),
 ) -> None:
     """Refuses to go on with a run whose result would differ from the one that was begun.
 
@@ -140,6 +145,7 @@ def check_same_run(
       digests: of weights, survey and target.
       candidates: evaluated in one generation, above which no chunk goes.
       path: of the workdir.
+      mesh: devices along its two axes; on another one the run may have another chunk.
 
     Raises:
       UserError: with every key that differs.
@@ -152,8 +158,9 @@ def check_same_run(
         for key, value in after.items()
         if key not in free and before.get(key) != value
     ]
-    chunk = min(after["evaluation.chunk"], candidates)
-    if chunk and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
+    chunk = min(after["evaluation.chunk"], -(-candidates // mesh[0]))
+    same_mesh = tuple(old["resolved"].get("mesh", (1, 1))) == mesh
+    if chunk and same_mesh and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
         changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
     changes += [
         f"the {name} changed" for name in digests if old["digests"].get(name) != digests[name]
@@ -166,7 +173,7 @@ def check_same_run(
 
 
 def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Warns when a run goes on where it may round differently: another device or other versions."""
+    """Warns when a run goes on where it may round differently: other devices or versions."""
     changes = [
         f"{name} was {old['versions'].get(name)}, now {version}"
         for name, version in new["versions"].items()
@@ -174,6 +181,9 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     ]
     if old["device"] != new["device"]:
         changes.append(f"the device was {old['device']}, now {new['device']}")
+    meshes = [" x ".join(map(str, each["resolved"].get("mesh", [1, 1]))) for each in (old, new)]
+    if meshes[0] != meshes[1]:
+        changes.append(f"the mesh was {meshes[0]}, now {meshes[1]}")
     before, after = (record["config"]["search"] for record in (old, new))
     if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
         _LOG.warning(

@@ -9,6 +9,7 @@ from ml_collections import config_dict
 
 from jaxalign.errors import UserError
 from jaxalign.memory import available_bytes
+from jaxalign.mesh import copy_everywhere, shape_of
 from jaxalign.model import (
     LlamaConfig,
     abstract_model,
@@ -16,8 +17,9 @@ from jaxalign.model import (
     parameter_count,
     parse_config,
     random_model,
+    sharding_over,
 )
-from jaxalign.problem import Problem, quantize_problem
+from jaxalign.problem import Problem, mesh_for, quantize_problem
 from jaxalign.search import mean_norm
 
 _LLAMA3 = {
@@ -116,34 +118,39 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
         )
     longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
     model_config.check_positions(longest)
-    _check_memory(model_config, config.model.dtype, shape)
-    graphdef, weights = random_model(model_config, config.model.dtype, config.seed)
+    mesh = mesh_for(config, model_config, len(problem.targets))
+    _check_memory(model_config, config.model.dtype, shape, shape_of(mesh)[1])
+    sharding = sharding_over(mesh)
+    graphdef, weights = random_model(model_config, config.model.dtype, config.seed, sharding)
     row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
     problem = dataclasses.replace(
         problem,
-        task=problem.task._replace(row_norm=row_norm),
+        task=copy_everywhere(mesh, problem.task._replace(row_norm=row_norm)),
         graphdef=graphdef,
         weights=weights,
         model_config=model_config,
         notice=RANDOM_NOTICE,
         full_naive_QA=None,
+        mesh=mesh,
     )
     return quantize_problem(config, problem)
 
 
-def _check_memory(model_config: LlamaConfig, dtype: str, shape: str) -> None:
+def _check_memory(model_config: LlamaConfig, dtype: str, shape: str, parts: int) -> None:
     """Raises UserError, with the arithmetic, where the weights alone are more than is left."""
     _, abstract = abstract_model(model_config, dtype)
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
+    parts = 1 if device.platform == "cpu" else parts  # which share the host's memory
     count, needed, left = (
         parameter_count(abstract),
         parameter_bytes(abstract),
         available_bytes(device),
     )
-    if left is not None and needed > left:
+    if left is not None and needed > left * parts:
+        split = f" / {parts} = {needed / parts / 2**30:.1f} GiB" * (parts > 1)
         raise UserError(
             f"--model={shape}: {count:,} parameters x {needed // count} bytes ({dtype}) are "
-            f"{needed / 2**30:.1f} GiB of weights, and {device.device_kind} has "
+            f"{needed / 2**30:.1f} GiB{split} of weights, and {device.device_kind} has "
             f"{left / 2**30:.1f} GiB left; give a smaller --model"
             + (", or model.dtype=bfloat16" if dtype == "float32" else "")
         )

@@ -4,6 +4,8 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from jaxalign import distributed
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -18,8 +20,8 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Takes over both signals."""
-        for number in SIGNALS:
+        """Takes over both signals; of several processes JAX passes SIGTERM on to all by itself."""
+        for number in () if distributed.several() else SIGNALS:
             self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -32,6 +34,12 @@ class StopRequest:
         """Gives both signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def at(self, generation: int) -> bool:
+        """Whether to stop at this generation; of several processes all stop at the same one."""
+        if distributed.several() and not self.received and distributed.all_stop_at(generation):
+            self.received = "SIGTERM"
+        return self.received is not None
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.received:

@@ -11,7 +11,12 @@ from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
 from jaxalign.record import as_number, describe_device
 from jaxalign.refine import Rescored
-from jaxalign.survey import distance
+from jaxalign.survey import (
+    ShareScoring,
+    distance_to_target,
+    item_distances,
+    knowing_nothing,
+)
 
 
 def tell_rescored(
@@ -34,6 +39,31 @@ def tell_rescored(
     }
 
 
+def tell_items(summary: dict[str, Any], problem: Problem) -> None:
+    """Tells how far the answers to each item are from the target's, where these are compared."""
+    scoring, instrument = problem.scoring, problem.instrument
+    if not isinstance(scoring, ShareScoring):
+        return
+
+    def distances(kind: str) -> list[float | None]:
+        scores_C, target_C = (
+            np.array([summary[of][key] for key in instrument.dimensions], np.float32)
+            for of in (kind, "target")
+        )
+        return list(map(as_number, np.asarray(item_distances(scoring, scores_C, target_C))))
+
+    baseline_Q, naive_Q, best_Q = map(distances, ("baseline_scores", "naive_scores", "scores"))
+    summary["items"] = {
+        item.id: {
+            "text": item.text,
+            "options": dict(zip(item.dimensions, item.options, strict=True)),
+            "measure": "Jensen-Shannon" if item.nominal else "Wasserstein-1",
+            "distance": {"constant": baseline_Q[q], "naive": naive_Q[q], "best": best_Q[q]},
+        }
+        for q, item in enumerate(instrument.items)
+    }
+
+
 def of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
     """A record as a run for this country alone would have it, at the cost of the whole."""
     shared = {key: value for key, value in record.items() if key != "countries"}
@@ -44,7 +74,7 @@ def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """summary.json of a run for several countries: what they share, means, and each loss."""
     first = next(iter(summaries.values()))
     own = {"country", "country_name", "loss", "terms", "scores", "naive_scores", "target"}
-    own |= {"target_source", "polish", "rescored", "quantization"}
+    own |= {"target_source", "polish", "rescored", "quantization", "items"}
     losses = {
         kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
         for kind in ("constant", "naive", "best")
@@ -70,9 +100,10 @@ def summarise(
 ) -> dict[str, Any]:
     """What a run found for one country, by its place among the targets."""
     keys, target = list(problem.instrument.dimensions), problem.targets[place]
-    metrics = state.metrics
-    constant_C = np.asarray(problem.scoring.constant_C)
-    constant = distance(constant_C, engine.task.target_GC[place], config.objective.norm)
+    metrics, scoring = state.metrics, problem.scoring
+    baseline, baseline_C = knowing_nothing(problem.instrument, scoring)
+    target_GC = engine.task.target_GC[place : place + 1]
+    (constant,) = distance_to_target(scoring, baseline_C, target_GC, config.objective.norm)
     timed = [record for record in records if record["seconds"]]
     seconds = sum(record["seconds"] for record in timed)
     tokens = sum(record["seconds"] * (record["tokens_per_second"] or 0) for record in timed)
@@ -100,12 +131,18 @@ def summarise(
             "naive": dict(zip(terms, map(as_number, naive.terms_GPO[place, 0]), strict=True)),
             "best": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
         },
+        "baseline": baseline,
+        "baseline_scores": scores(baseline_C),
         "scores": scores(state.best_scores_GC[place]),
         "naive_scores": scores(naive.scores_PC[0]),
         "target": target.scores,
         "target_source": f"{target.source} ({target.year})",
         "dimension_names": problem.instrument.dimensions,
-        "constant": [float(value) for value in constant_C],
+        "scoring": problem.instrument.scoring,
+        "score_range": problem.instrument.score_range,
+        "constant": None
+        if isinstance(scoring, ShareScoring)
+        else [float(value) for value in scoring.constant_C],
         "readout": config.objective.readout,
         "norm": config.objective.norm,
         "formats": [shown.name for shown in problem.questions.formats],

@@ -1,8 +1,10 @@
 """Tunes a soft prompt.
 
     python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
+        [--profile=START:STOP] [--wandb=PROJECT]
 
-The same command on the same workdir goes on where the last one stopped.
+The same command on the same workdir goes on where the last one stopped. With --distributed this is
+one of several processes that run together, which all get the same command.
 """
 
 import functools
@@ -18,16 +20,25 @@ from typing import Any
 import jax
 from absl import flags
 from ml_collections import config_dict
+from rich.console import Console
+
+from jaxalign import distributed
+
+if __name__ == "__main__":  # before the imports below, some of which touch the devices
+    distributed.join(sys.argv[1:])
 
 from jaxalign import command
 from jaxalign.beginning import begin, file_digests
 from jaxalign.checkpoint import Checkpoints
 from jaxalign.config import country_names, to_plain, validate
-from jaxalign.engine import Engine, build_engine, resolve_settings
+from jaxalign.curves import WandB, import_wandb
+from jaxalign.engine import Engine, build_engine, keep_settings, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
+from jaxalign.mesh import shape_of
 from jaxalign.outcome import finish, tell_before
 from jaxalign.problem import load_problem
+from jaxalign.profiling import Profile, parse_bounds
 from jaxalign.record import check_same_run, make_record, make_run_record, warn_of_changes
 from jaxalign.report import Progress
 from jaxalign.report.files import write_json
@@ -38,6 +49,16 @@ from jaxalign.workdir import Workdir
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "START:STOP, the generations whose steps are traced, to WORKDIR/profile."
+)
+_WANDB = flags.DEFINE_string("wandb", None, "Project of Weights & Biases that shows the run too.")
+flags.DEFINE_bool(
+    distributed.FLAG,
+    None,
+    "Whether this is one of several processes of one run; left out, it is under SLURM and on a TPU "
+    "pod. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
+)
 
 
 def main(typed: list[str]) -> None:
@@ -50,11 +71,20 @@ def main(typed: list[str]) -> None:
     path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
     arguments = command.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
-    tune(config, path, again, startup)
+    profile = parse_bounds(_PROFILE.value, config.search.generations)
+    if _WANDB.value:
+        import_wandb()
+    with distributed.a_death_is_told():
+        tune(config, path, again, startup, profile, _WANDB.value)
 
 
 def tune(
-    config: config_dict.ConfigDict, path: Path, again: str = "", startup: StartUp | None = None
+    config: config_dict.ConfigDict,
+    path: Path,
+    again: str = "",
+    startup: StartUp | None = None,
+    profile: tuple[int, int] | None = None,
+    wandb: str | None = None,
 ) -> dict[str, Any] | None:
     """Runs a search to its end, or until it is told to stop.
 
@@ -63,6 +93,8 @@ def tune(
       path: the workdir; a run that was begun there goes on.
       again: what follows `python` in the command that runs this again.
       startup: what has been timed so far.
+      profile: generations from which to which there is to be a trace.
+      wandb: project of Weights & Biases where the run is shown too.
 
     Returns:
       The content of summary.json, or None if the run was stopped before its end.
@@ -80,15 +112,24 @@ def tune(
         startup.end("loading")
         with Workdir(path) as workdir:
             # 2. A run that was begun here goes on with the settings it chose, or not at all.
-            old = workdir.read_record() if workdir.has_generations() else None
+            with distributed.wait_for_all("record"):  # or the first might write before others read
+                old = workdir.read_record() if workdir.has_generations() else None
             if old:
-                check_same_run(old, to_plain(config), digests, candidates, path)
+                mesh = shape_of(problem.mesh)
+                check_same_run(old, to_plain(config), digests, candidates, path, mesh)
             elif workdir.has_generations():
                 raise UserError(
                     f"workdir={path} has checkpoints but no config.json to say of what run; give "
                     "another --workdir"
                 )
-            settings = old["resolved"] if old else resolve_settings(config, problem)
+            workdir.begin(generations)
+            if wandb and distributed.is_first():
+                workdir.add_curves(WandB(wandb, path, {"command": again} | to_plain(config)))
+            settings = (
+                keep_settings(config, problem, old["resolved"])
+                if old
+                else resolve_settings(config, problem)
+            )
             startup.end("chunk")
 
             # 3. One generation, compiled once.
@@ -97,7 +138,12 @@ def tune(
             workdir.require_space(engine.abstract_state)
             command_line = f"python {again}"
             record = make_run_record(
-                to_plain(config), settings, digests, command_line, problem.notice
+                to_plain(config),
+                settings,
+                digests,
+                command_line,
+                problem.notice,
+                engine.naive_loss,
             )
 
             # 4. Where to begin: the newest checkpoint that can be read, or generation 0.
@@ -113,8 +159,9 @@ def tune(
                 )
             if old:
                 warn_of_changes(old, record)
-            write_json(path / "config.json", record)
-            tell_before(config, problem, engine, path, begun, startup)
+            if distributed.is_first():
+                write_json(path / "config.json", record)
+                tell_before(config, problem, engine, path, begun, startup)
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
@@ -126,11 +173,19 @@ def tune(
                 workdir,
                 checkpoints,
                 stop,
+                Profile(profile, path / "profile"),
                 problem.notice,
             )
             generation = int(state.metrics.generation)
             if generation == generations:
-                return finish(config, problem, engine, workdir, state, records)
+                workdir.tell("finishing")
+                summary = finish(config, problem, engine, workdir, state, records)
+                workdir.show_ending()
+                workdir.tell("done")
+                return summary
+            workdir.tell("stopped")
+    if not distributed.is_first():
+        return None
     print(
         f"\nstopped by {stop.received} after generation {generation}, which is saved; to go on:\n"
         f"  {shlex.quote(sys.executable)} {again}",
@@ -147,11 +202,13 @@ def search(
     workdir: Workdir,
     checkpoints: Checkpoints,
     stop: StopRequest,
+    profile: Profile,
     notice: str | None = None,
 ) -> tuple[RunState, list[dict[str, Any]]]:
     """Runs generations until the last one or a request to stop; the state returned is saved.
 
-    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens.
+    `record_of` makes a line of metrics.jsonl of metrics, seconds and tokens; `profile` traces what
+    it was asked to.
 
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl tells of.
@@ -176,11 +233,13 @@ def search(
         workdir.append_metrics(records[-1])
         progress.update(records[-1])
 
-    with Progress(generations, start=generation) as progress:
+    console = None if distributed.is_first() else Console(quiet=True)
+    with Progress(generations, start=generation, console=console) as progress, profile:
         clock = time.perf_counter()
         state, pending = start()
         checkpoints.save(generation, state)
-        while generation < generations and not stop.received:
+        while generation < generations and not stop.at(generation):
+            profile.reached(generation, state)
             state, metrics = engine.step(state)
             generation += 1
             if pending is not None:

@@ -1,21 +1,20 @@
-"""A run's folder: who holds it, and its metrics, which only grow by whole lines."""
+"""A run's folder: held by one process, which beats there, and metrics that grow by whole lines."""
 
 import contextlib
-import fcntl
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from types import TracebackType
+from typing import Any, TextIO
 
 import jax
 
+from jaxalign.curves import Curves, TensorBoard
+from jaxalign.distributed import is_first
 from jaxalign.errors import UserError
+from jaxalign.heartbeat import Heartbeat, hold
 from jaxalign.report.files import write_file
-
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,32 +22,10 @@ _LOG = logging.getLogger(__name__)
 COPIES = 4  # of the state on disk: the latest two, the best, and the one being written
 
 
-def hold(folder: Path, name: str) -> TextIO:
-    """Makes a folder and holds it for this process alone, until the file given back is closed.
-
-    Args:
-      folder: with its parents.
-      name: of the flag that named it, for messages.
-
-    Raises:
-      UserError: the folder cannot be made or written, or another process holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UserError(f"{name}={folder}: another run is using it; give another") from None
-    except OSError as error:
-        raise UserError(
-            f"{name}={folder}: cannot write there ({error.strerror}); give another"
-        ) from error
-    return lock
-
-
 class Workdir:
-    """Holds a run's folder for this process alone.
+    """Holds a run's folder for this process alone, or for the first of several that share a run.
+
+    The others read, and write nothing.
 
     Args:
       path: made if it is missing.
@@ -59,21 +36,61 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = hold(path, "--workdir")
+        self._lock = hold(path, "--workdir") if is_first() else None
         self._metrics: TextIO | None = None
-        self._curves: SummaryWriter | None = None
+        self._curves: list[Curves] = []
+        self._heartbeat: Heartbeat | None = None
+        self._generation: int | None = None
 
     def __enter__(self) -> "Workdir":
         """Gives itself."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Lets others have the folder."""
+        if self._heartbeat and error:
+            with contextlib.suppress(UserError):  # the disk may be what is at fault
+                self._heartbeat.fail(self._generation)
         if self._metrics:
             self._metrics.close()
-        if self._curves:
-            self._curves.close()
-        self._lock.close()
+        for curves in self._curves:
+            curves.close(failed=error is not None)
+        if self._lock:
+            self._lock.close()
+
+    def begin(self, generations: int) -> None:
+        """Tells supervisors that a run up to this generation starts, and is not refused so far."""
+        if not is_first():
+            return
+        for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        self._heartbeat = Heartbeat(self.path, generations)
+        self._heartbeat.beat("starting", None)
+
+    def tell(self, state: str) -> None:
+        """Tells supervisors of a new state of the run: one of those that `Heartbeat` lists."""
+        if self._heartbeat:
+            self._heartbeat.beat(state, self._generation)
+
+    def add_curves(self, curves: Curves) -> None:
+        """Shows the records there too."""
+        self._curves.append(curves)
+
+    def show_ending(self) -> None:
+        """Adds plots and texts of the finished run, whose report is written, to the curves."""
+        if not is_first():
+            return
+        # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
+        from jaxalign.report.ending import read_ending
+
+        ending = read_ending(self.path)
+        for curves in self._curves:
+            curves.show(ending)
 
     def require_space(self, abstract_state: Any) -> None:
         """Raises UserError unless the disk has room for the checkpoints kept at one time."""
@@ -133,47 +150,37 @@ class Workdir:
             if len(records) < number:
                 _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
             records += [record for record in found if record["generation"] == number][:1] or [last]
+        if not is_first():
+            return records
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
-        # Loaded here, since it loads torch where there is one, which takes over a second.
-        from tensorboardX import SummaryWriter
-
-        # Curves are drawn anew: event files of a killed run lack what it had not flushed.
-        curves = self.path / "tensorboard"
-        shutil.rmtree(curves, ignore_errors=True)
-        self._curves = SummaryWriter(str(curves), write_to_disk=True, flush_secs=10)
-        if notice:
-            self._curves.add_text("notice", notice)
+        self.add_curves(TensorBoard(self.path / "tensorboard", notice))
         for record in records:
-            self._draw(record)
+            for curves in self._curves:
+                curves.draw(record)
+        if records:
+            self._generation = records[-1]["generation"]
+            self.tell("running")
         return records
-
-    def _draw(self, record: dict[str, Any]) -> None:
-        assert self._curves is not None
-        for name, value in _curves(record):
-            self._curves.add_scalar(name, value, record["generation"])
 
     def append_metrics(self, record: dict[str, Any]) -> None:
         """Adds one line; it survives the death of the process."""
+        if not is_first():
+            return
         assert self._metrics is not None
         try:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
-            self._draw(record)
+            for curves in self._curves:
+                curves.draw(record)
         except OSError as error:
             raise UserError(
                 f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"
             ) from error
-
-
-def _curves(record: dict[str, Any], place: str = "") -> Iterator[tuple[str, float]]:
-    """Names and values of a record's numbers; what lies deeper is named with slashes."""
-    for name, value in record.items():
-        if isinstance(value, dict):
-            yield from _curves(value, f"{place}{name}/")
-        elif value is not None and name != "generation":
-            yield place + name, value
+        self._generation = record["generation"]
+        if self._heartbeat:
+            self._heartbeat.beat("running", self._generation, record["seconds"])
 
 
 def _whole_records(path: Path) -> list[dict[str, Any]]:

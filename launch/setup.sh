@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The set-up that local.sh and test.sh share. It is sourced, not run:
+# The set-up of .venv. It is sourced after common.sh, not run:
 #
 #   set_up EXTRAS    makes ROOT/.venv and installs the package into it, editable, with the named
 #                    extras (comma-separated, may be empty). Sets VENV_PYTHON.
@@ -7,14 +7,6 @@
 # It is skipped when nothing that it depends on has changed: .venv/.jaxalign-EXTRAS holds a hash of
 # pyproject.toml, the Python and the folder, written only after the install has succeeded. A .venv
 # that is half made, or whose Python has gone, is made again. Two calls at once wait for each other.
-
-say() { printf '%s\n' "$*" >&2; }
-
-# fail STATUS MESSAGE: 2 says that the user can mend it, 1 anything else.
-fail() {
-  say "error: ${*:2}"
-  exit "$1"
-}
 
 is_supported() {
   "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
@@ -91,10 +83,19 @@ install_package() {
 }
 
 set_up() {
+  local python
   VENV=$ROOT/.venv
   VENV_PYTHON=$VENV/bin/python
   STAMP=$VENV/.jaxalign-${1:-base}
   if is_supported "$VENV_PYTHON" && has_stamp && is_wanted; then
+    return
+  fi
+  if [ -n "${DRY_RUN:-}" ]; then
+    if ! is_whole || ! is_wanted; then
+      python=$(find_python)
+      run "$python" -m venv --clear "$VENV"
+    fi
+    run "$VENV_PYTHON" -m pip install -e "$ROOT${1:+[$1]}"
     return
   fi
   exec 9<"$ROOT/launch/setup.sh" # held while .venv changes; any file that stays will do

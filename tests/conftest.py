@@ -56,7 +56,7 @@ TINY = {
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of 2 layers with a real tokenizer; weights large enough for varied answers."""
     folder = tmp_path_factory.mktemp("tiny")
-    train_tokenizer(corpus([load_instrument("vsm13")], [USUAL], load_texts()), folder, 600)
+    train_tokenizer(corpus([(load_instrument("vsm13"), USUAL)] * 8, load_texts()), folder, 600)
     config = parse_config(TINY | {"vocab_size": len(load_tokenizer(folder))}, "tiny")
     _, params = random_model(config, "float32", seed=0)
     louder = jax.tree.map(lambda leaf: leaf * (8.0 if np.std(leaf) > 0 else 1.0), params)

@@ -151,8 +151,16 @@ def test_a_prompt_of_another_form_is_refused(start, tmp_path, name, shape, words
     assert "\n" not in str(fault.value) and str(path) in str(fault.value)
 
 
-def test_a_folder_without_a_population_is_refused(start, tmp_path):
-    with pytest.raises(UserError, match=r"population\.safetensors.*cannot read it"):
+def test_a_warm_start_from_the_prompt_of_a_run_that_left_no_population(start, tmp_path):
+    prompt_LD = np.random.default_rng(0).normal(size=(LENGTH, 32)).astype(np.float32)
+    content = to_safetensors({"prompt_embeddings": prompt_LD}, None)
+    (tmp_path / "soft_prompt.safetensors").write_bytes(content)
+    first = np.asarray(start(prompt__init=f"{tmp_path}/").vectors_E)
+    np.testing.assert_array_equal(first[0], prompt_LD)
+
+
+def test_a_folder_without_prompts_is_refused(start, tmp_path):
+    with pytest.raises(UserError, match=r"^prompt\.init=.*the folder holds no soft prompt"):
         start(prompt__init=f"{tmp_path}/")
 
 

@@ -72,6 +72,15 @@ def test_keeps_the_latest_two_the_best_and_every_kth(tmp_path):
     assert kept(tmp_path / "c") <= {0, 3, 6} and 6 in kept(tmp_path / "c")
 
 
+def test_what_is_kept_does_not_depend_on_restarts(tmp_path):
+    losses = [9.0, 8.0, 3.0, 7.0, 6.0, 5.0, 5.0, 5.0]
+    for generation, loss in enumerate(losses):
+        checkpoints = Checkpoints(tmp_path / "a", 1, 4)
+        checkpoints.save(generation, make_state(generation, loss))
+        checkpoints.close()
+    assert kept(tmp_path / "a") == {0, 2, 4, 6, 7}
+
+
 def test_a_best_loss_that_never_falls_again_keeps_the_newest(tmp_path):
     fill(tmp_path / "a", [4.0] * 5)
     assert {3, 4} <= kept(tmp_path / "a")

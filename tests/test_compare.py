@@ -15,11 +15,11 @@ import pytest
 from jaxalign.comparison import compare
 from jaxalign.config import base
 from jaxalign.errors import UserError
+from jaxalign.heartbeat import hold
 from jaxalign.methods import load_methods, with_method
 from jaxalign.report.comparison import read_runs
 from jaxalign.search import generations_for
 from jaxalign.train import tune
-from jaxalign.workdir import hold
 
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
 EVALUATIONS, POPULATION, COUNTRIES = 60, 6, ("SA", "US")

@@ -122,7 +122,8 @@ WRONG = {
     "evaluation.chunk": -1,
     "checkpoint.every": 0,
     "checkpoint.keep": -1,
-    "mesh.population": 2,
+    "mesh.population": -1,
+    "mesh.model": -1,
 }
 
 

@@ -7,17 +7,19 @@ import safetensors.numpy
 from jaxalign.config import base
 from jaxalign.fitness import evaluate
 from jaxalign.make_embedded.__main__ import NOTICE, make
-from jaxalign.make_embedded.examples import NOBODY, Examples
+from jaxalign.make_embedded.examples import END, NOBODY, Examples, make_form
 from jaxalign.make_embedded.respondents import answer_distributions, country_answers
 from jaxalign.model import load_model, read_notice, resolve
 from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import (
     USUAL,
+    ask_items,
     build_questions,
     encode,
     load_texts,
     load_tokenizer,
     parse_format,
+    render_chat,
 )
 from jaxalign.survey import (
     item_means,
@@ -110,13 +112,13 @@ def test_answer_distributions_have_their_mean_and_the_largest_entropy():
 def test_an_example_is_the_survey_with_a_persona(survey):
     instrument, _, _ = survey
     tokenizer, texts = load_tokenizer(resolve("embedded")), load_texts()
-    forms = [build_questions(instrument, tokenizer, formats=[shown]) for shown in (USUAL, OTHER)]
+    forms = [make_form(tokenizer, instrument, shown) for shown in (USUAL, OTHER)]
     uniform = {code: np.full((24, 5), 0.2) for code in texts.countries}
-    examples = Examples(tokenizer, forms, texts, uniform)
+    examples = Examples(tokenizer, forms, [0.5, 0.5], texts, uniform)
     persona = "We are asking an adult in Japan."
     batch = examples.batch([("JP", encode(tokenizer, persona), False, 1), (NOBODY, [], False, 0)])
     asked = build_questions(instrument, tokenizer, persona, formats=[OTHER])
-    for row, questions in enumerate([asked, forms[0]]):
+    for row, questions in enumerate([asked, build_questions(instrument, tokenizer)]):
         trie, size = questions.trie, questions.trie.size
         np.testing.assert_array_equal(batch.answer_ids_BQA[row], questions.answer_ids_QA)
         np.testing.assert_array_equal(batch.tokens_BS[row, :size], trie.tokens_T)
@@ -124,6 +126,27 @@ def test_an_example_is_the_survey_with_a_persona(survey):
         np.testing.assert_array_equal(batch.mask_BSS[row, :size, :size], trie.ancestors_TT())
         np.testing.assert_array_equal(batch.read_BQ[row], trie.answer_nodes_Q)
         assert not batch.mask_BSS[row, :size, size:].any()
+
+
+def test_a_written_answer_is_followed_token_by_token_to_its_end(survey):
+    instrument, _, _ = survey
+    tokenizer = load_tokenizer(resolve("embedded"))
+    for name, option in (("identity", 1), ("reversed/letters", 0), ("identity/words", 1)):
+        shown = parse_format(name)
+        form = make_form(tokenizer, instrument, shown, option)
+        told = set()
+        for node, after in zip(form.written_W.tolist(), form.next_W.tolist(), strict=True):
+            path = []
+            while node >= 0:
+                path.append(int(form.trie.tokens_T[node]))
+                node = int(form.trie.parents_T[node])
+            told.add(tokenizer.decode([*path[::-1], after]))
+        for one in ask_items(instrument, shown):
+            text = render_chat(tokenizer, one.user) + one.labels[option]
+            assert text + END in told
+            assert sum(each.startswith(text[: text.rindex("\n") + 1]) for each in told) == len(
+                encode(tokenizer, text)
+            ) - len(encode(tokenizer, render_chat(tokenizer, one.user)))
 
 
 def test_no_persona_answers_like_the_mixture_of_all(survey, model):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
+from jaxalign.status import describe
+
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
 
 
@@ -107,6 +109,13 @@ def test_what_a_run_leaves(whole, tiny_folder):
         assert (whole / "report" / name).stat().st_size > 0
     kept = {int(p.name) for p in (whole / "checkpoints").iterdir() if p.name.isdigit()}
     assert {11, 12} <= kept and len(kept) <= 4  # the latest two, the best, and 0 as every 100th
+    beat = json.loads((whole / "heartbeat.json").read_text())
+    assert (beat["state"], beat["generation"], beat["generations"]) == ("done", 12, 12)
+    (events,) = (whole / "tensorboard").iterdir()
+    assert b"report/radar" in events.read_bytes()
+    told = describe(whole, time.time())
+    assert told["best_loss"] == summary["loss"]["best"]
+    assert told["naive_loss"] == pytest.approx(summary["loss"]["naive"], rel=1e-6)
 
 
 def test_the_prompt_gives_its_loss_in_torch(whole, tiny_folder, tiny_problem):
@@ -142,7 +151,9 @@ def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path
     assert ending(whole) == before
 
     short = tmp_path / "short"
-    assert run(tiny_folder, short, "--config.search.generations=5").returncode == 0
+    profiled = run(tiny_folder, short, "--config.search.generations=5", "--profile=2:4")
+    assert profiled.returncode == 0 and profiled.stderr == ""
+    assert len(list(short.glob("profile/**/*.xplane.pb"))) == 1
     longer = run(tiny_folder, short)
     assert longer.returncode == 0 and "after generation 5" in longer.stdout
     assert ending(short) == before
@@ -160,6 +171,7 @@ def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder,
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+        assert describe(workdir, time.time())["state"] == "dead"
     told = records(workdir)[-1]["generation"]
     last = run(tiny_folder, workdir)
     assert last.returncode == 0, last.stderr
@@ -181,6 +193,7 @@ def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, num
     last = int(output.split("after generation ")[1].split(",")[0])
     assert last < 12 and len(records(workdir)) == last + 1
     assert not (workdir / "summary.json").exists()
+    assert describe(workdir, time.time())["state"] == "stopped"
     again = output.rstrip().splitlines()[-1].strip()
     assert "-m jaxalign.train --config=sa.py:embedded" in again
     result = subprocess.run(
@@ -275,6 +288,7 @@ EMBEDDED = "--config=sa.py:embedded"
         ([EMBEDDED, "--config.model.path=/etc"], ["/etc"]),
         ([EMBEDDED, "--workdir=/proc/nothing"], ["/proc/nothing", "--workdir"]),
         ([EMBEDDED, "surplus"], ["surplus"]),
+        ([EMBEDDED, "--profile=5"], ["--profile=5", "START:STOP"]),
     ],
     ids=lambda value: value[-1][:40] if isinstance(value, list) and value else "nothing",
 )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxalign.errors import UserError
 from jaxalign.fitness import answer_logits
 from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.objective import Objective, Task, measure_answers
@@ -72,6 +73,15 @@ class Asker:
             answered = self._shares(problem.weights, task, jnp.asarray(prompts_MLD))
             shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
+
+    def fault(self, asked: Sequence[Asked]) -> str | None:
+        """Why these questions cannot be asked of this model, or None."""
+        try:
+            longest = max(map(len, encode_asked(self._problem.tokenizer, asked)[0]))
+            self._problem.model_config.check_positions(longest)
+        except UserError as error:
+            return str(error)
+        return None
 
     def measure(
         self, shares_MNA: np.ndarray, norm: str, target_GC: np.ndarray | None = None

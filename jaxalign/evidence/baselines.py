@@ -68,7 +68,10 @@ class Baselines:
         return self.method(TUNED, "tuned", self._asker.ask(self._ask(), self._prompt_LD[None]))
 
     def texts(self, texts: Texts, seed: int) -> tuple[list[Method], list[dict[str, Any]]]:
-        """Persona and in-context methods; and each persona with its loss."""
+        """Persona and in-context methods; and each persona with its loss.
+
+        Demonstrations that are too many for the model's positions are left out.
+        """
         problem, target = self._problem, self._problem.targets[0]
         country = texts.countries.get(target.code, target.country)
         wordings = [*texts.personas, *texts.held_out]
@@ -86,13 +89,15 @@ class Baselines:
             for count in counts
         }
         for name, (count, system) in contexts.items():
-            ways[name] = [
+            asked = [
                 one
                 for shown in problem.questions.formats
                 for one in ask_with_demonstrations(
                     problem.instrument, shown, answers_I, order, count, system
                 )
             ]
+            if self._asker.fault(asked) is None:
+                ways[name] = asked
         asked = [one for way in ways.values() for one in way]
         shares = self._asker.ask(asked)[0].reshape(len(ways), len(asked) // len(ways), -1)
         rows = dict(zip(ways, shares, strict=True))
@@ -102,7 +107,7 @@ class Baselines:
         methods = [
             self.method(PERSONA, "text", spoken, _median, note, personas),
             best,
-            *(self.method(name, "text", rows[name][None]) for name in contexts),
+            *(self.method(name, "text", rows[name][None]) for name in contexts if name in ways),
         ]
         table = [
             {"text": text, "loss": float(loss), "held_out": wording in texts.held_out}
@@ -121,11 +126,8 @@ class Baselines:
         prompts = [*random_RLD, *(sibling.prompt_LD for sibling in others)]
         shares = self._asker.ask(self._ask(), np.stack(prompts))
         note = f"{RANDOM_PROMPTS} draws with the tuned rows' norms; the median"
-        methods = [
-            self.method(TUNED, "tuned", shares[:1]),
-            self.method("random prompt", "control", shares[1 : 1 + RANDOM_PROMPTS], _median, note),
-        ]
-        for sibling, answered in zip(others, shares[1 + RANDOM_PROMPTS :], strict=True):
+        methods = [self.method("random prompt", "control", shares[:RANDOM_PROMPTS], _median, note)]
+        for sibling, answered in zip(others, shares[RANDOM_PROMPTS:], strict=True):
             name = "prompt of shuffled targets" if sibling.shuffled else f"prompt of {sibling.name}"
             methods.append(
                 self.method(name, "control", answered[None], note=f"from {sibling.folder.name}")

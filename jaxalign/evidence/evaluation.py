@@ -21,7 +21,7 @@ from jaxalign.evidence.siblings import Sibling
 from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
 from jaxalign.prompts import load_texts
-from jaxalign.survey import Benchmark, Instrument, distance, load_targets
+from jaxalign.survey import Benchmark, Instrument, distance_to_target, knowing_nothing, targets_for
 
 SCHEMA = 1
 _REFERENCE = "US"  # of differences between countries, where it is among them
@@ -74,7 +74,13 @@ def evaluate_prompt(
     baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
     parts = Parts(folder, inputs, tell)
     first = parts.get("baselines", lambda: _baselines(evidence, baselines))
-    ways = presentations(problem.instrument, problem.questions.formats, evidence.wordings)
+    ways, skipped = [], []
+    for way in presentations(problem.instrument, problem.questions.formats, evidence.wordings):
+        fault = evidence.asker.fault(way.ask())
+        if fault is None:
+            ways.append(way)
+        else:
+            skipped.append({"name": way.name, "reason": fault})
     robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
     answers = parts.get("answers", lambda: _answers(evidence, baselines))
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
@@ -85,6 +91,7 @@ def evaluate_prompt(
         "formats": {
             "seen": [way.name for way in ways if way.seen],
             "held_out": [way.name for way in ways if not way.seen],
+            "skipped": skipped,
         },
         "methods": first["methods"],
         "personas": first["personas"],
@@ -111,21 +118,23 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     controls = baselines.controls(list(evidence.siblings), seed)
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
-    constant_C = np.asarray(problem.scoring.constant_C, np.float64)
-    constant = distance(constant_C, problem.task.target_GC[0], evidence.config.objective.norm)
+    norm = evidence.config.objective.norm
+    nothing, nothing_C = knowing_nothing(problem.instrument, problem.scoring)
+    target_GC = np.asarray(problem.task.target_GC)
+    nothing_loss = distance_to_target(problem.scoring, nothing_C, target_GC, norm)[0]
     rows: list[dict[str, Any]] = [_tell(method, keys) for method in methods]
     rows.insert(
         2,
         {
-            "name": "constant answer",
+            "name": nothing,
             "group": "reference",
-            "scores": dict(zip(keys, constant_C.tolist(), strict=True)),
-            "loss": float(constant),
+            "scores": dict(zip(keys, np.asarray(nothing_C).tolist(), strict=True)),
+            "loss": float(nothing_loss),
             "spread": None,
-            "note": "one answer to everything scores exactly C",
+            "note": None,
         },
     )
-    statistic = scores_and_loss(evidence.asker, evidence.config.objective.norm)
+    statistic = scores_and_loss(evidence.asker, norm)
     add_intervals(rows, methods, statistic, seed)
     for row in rows:
         row.setdefault("interval", None)
@@ -169,7 +178,7 @@ def _robustness(
         }
         for index, way in enumerate(ways)
     ]
-    targets = load_targets(evidence.config.survey.targets, tuple(keys)).values()
+    targets = targets_for(problem.instrument, evidence.config.survey.targets).values()
     dimensions = []
     for place, key in enumerate(keys):
         row: dict[str, Any] = {
@@ -224,7 +233,7 @@ def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | Non
     if not others or evidence.config.survey.shuffle:
         return None
     keys = list(evidence.problem.instrument.dimensions)
-    known = load_targets(evidence.config.survey.targets, tuple(keys))
+    known = targets_for(evidence.problem.instrument, evidence.config.survey.targets)
     codes = [own.code, *(each.country for each in others)]
     target_GC = np.array([[known[code].scores[key] for key in keys] for code in codes])
     scores_GC, loss_GG, naive_G = baselines.compare_countries(others, target_GC)

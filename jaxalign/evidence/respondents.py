@@ -14,7 +14,7 @@ from jaxalign.evidence.sampling import (
     simulate_respondents,
     simulated_error,
 )
-from jaxalign.survey import Scoring
+from jaxalign.survey import Scoring, ShareScoring
 
 SIZES = (1, 5, 20, 50)
 MOST = SIZES[-1]  # respondents that intervals are about
@@ -34,7 +34,7 @@ def scores_and_loss(asker: Asker, norm: str) -> Statistic:
 
 def sampling_errors(
     methods: Sequence[Method],
-    scoring: Scoring,
+    scoring: Scoring | ShareScoring,
     dimensions: Sequence[str],
     statistic: Statistic,
     seed: int,
@@ -55,12 +55,7 @@ def sampling_errors(
             answers_NI = simulate_respondents(shares_IA, size, seed)
             bounds_K2 = bootstrap_respondents(answers_NI, shares_IA.shape[1], statistic, seed)
             error_K = simulated_error(shares_IA, statistic, size, seed)
-            formula_C = index_standard_error(
-                scoring.weights_CQ,
-                scoring.values_QA,
-                shares_IA[:, : scoring.values_QA.shape[1]],
-                size,
-            )
+            formula_C = _formula(scoring, shares_IA, size)
             rows.append(
                 {
                     "method": method.name,
@@ -75,13 +70,23 @@ def sampling_errors(
                             "low": float(bounds_K2[index, 0]),
                             "high": float(bounds_K2[index, 1]),
                             "sampling_sd": float(error_K[index]),
-                            "formula_sd": float(formula_C[index]),
+                            "formula_sd": None if formula_C is None else float(formula_C[index]),
                         }
                         for index, key in enumerate(dimensions)
                     },
                 }
             )
     return rows
+
+
+def _formula(
+    scoring: Scoring | ShareScoring, shares_IA: np.ndarray, size: int
+) -> np.ndarray | None:
+    """Standard errors of the scores, None where they are no weighted sums of means."""
+    if isinstance(scoring, ShareScoring):
+        return None
+    own_IA = shares_IA[:, : scoring.values_QA.shape[1]]
+    return index_standard_error(scoring.weights_CQ, scoring.values_QA, own_IA, size)
 
 
 def add_intervals(

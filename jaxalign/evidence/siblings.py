@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxalign.errors import UserError
-from jaxalign.interchange import RESULT, read_soft_prompt
+from jaxalign.interchange.reading import RESULT, read_soft_prompt
 
 _NEEDED = ("config.json", "summary.json", RESULT)
 

@@ -72,10 +72,12 @@ def write_answers(
       An answer for each entry of `choices`.
 
     Raises:
-      UserError: the model's files name stop tokens that are none.
+      UserError: the model has no positions for the questions, or its files name stop tokens that
+        are none.
     """
     stops = sorted(read_stop_ids(problem.folder) | end_ids(problem.tokenizer))
     longest = prompt_LD.shape[0] + int(np.max(task.positions_T)) + 1
+    problem.model_config.check_positions(longest)
     written = _write(
         problem.graphdef,
         problem.weights,

@@ -24,7 +24,7 @@ _WORDS = (
 )
 
 
-def corpus(instruments: Sequence[Instrument], formats: Sequence[Format], texts: Texts) -> list[str]:
+def corpus(forms: Sequence[tuple[Instrument, Format]], texts: Texts) -> list[str]:
     """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
     personas = [
         wording.format(country=name)
@@ -33,8 +33,7 @@ def corpus(instruments: Sequence[Instrument], formats: Sequence[Format], texts: 
     ]
     questions = [
         question_text(instrument, item, shown)
-        for instrument in instruments
-        for shown in formats
+        for instrument, shown in forms
         for item in instrument.items
     ]
     return [

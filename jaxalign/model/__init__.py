@@ -12,11 +12,12 @@ from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
 from jaxalign.model.hf_generation import read_stop_ids
 from jaxalign.model.llama import Frozen, Llama, Shared
+from jaxalign.model.partition import sharding_over, split_sizes
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
 from jaxalign.model.tree import Tree, cut_tree
 from jaxalign.model.vocabulary import Vocabulary, read_vocabulary
-from jaxalign.model.weights import load_model, read_notice, save_model
+from jaxalign.model.weights import load_model, read_embeddings, read_notice, save_model
 
 __all__ = [
     "AUTO",
@@ -45,11 +46,14 @@ __all__ = [
     "quantize",
     "random_model",
     "read_config",
+    "read_embeddings",
     "read_notice",
     "read_stop_ids",
     "read_vocabulary",
     "resolve",
     "save_model",
+    "sharding_over",
+    "split_sizes",
     "to_hf",
     "to_safetensors",
     "weights_digest",

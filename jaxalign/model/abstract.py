@@ -1,6 +1,7 @@
 """A model without its memory: shapes, counts and names of the arrays, and random weights."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxalign.errors import UserError
 from jaxalign.model.hf_config import LlamaConfig
 from jaxalign.model.llama import Llama
 
+Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # by name and shape of a leaf
 DTYPES = {"float32": jnp.dtype(jnp.float32), "bfloat16": jnp.dtype(jnp.bfloat16)}
 
 
@@ -41,13 +43,26 @@ def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.S
     return nnx.split(model)
 
 
-def random_model(config: LlamaConfig, dtype: Any, seed: int) -> tuple[nnx.GraphDef, nnx.State]:
-    """Give a model with random weights, for benchmarks and training; same shapes as loaded ones."""
-    graphdef, _ = abstract_model(config, dtype)
-    return graphdef, _draw(config, as_dtype(dtype), jax.random.key(seed))
+def random_model(
+    config: LlamaConfig, dtype: Any, seed: int, sharding: Sharding | None = None
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """Give a model with random weights, for benchmarks and training; same shapes as loaded ones.
+
+    Args:
+      config: the architecture.
+      dtype: float32 or bfloat16, of all weights.
+      seed: of the weights.
+      sharding: as `load_model` takes it; each device draws its part.
+    """
+    graphdef, abstract = abstract_model(config, dtype)
+    draw = partial(_draw, config, as_dtype(dtype))
+    if sharding is None:
+        return graphdef, jax.jit(draw)(jax.random.key(seed))
+    shardings = {name: sharding(name, leaf.shape) for name, leaf in named_leaves(abstract).items()}
+    laid_out = jax.jit(draw, out_shardings=with_leaves(abstract, shardings))
+    return graphdef, laid_out(jax.random.key(seed))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def _draw(config: LlamaConfig, dtype: jnp.dtype, key: jax.Array) -> nnx.State:
     return nnx.state(Llama(config, dtype=dtype, rngs=nnx.Rngs(key)))
 

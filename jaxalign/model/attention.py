@@ -237,13 +237,14 @@ IMPLEMENTATIONS: dict[str, Attention] = {
 }
 
 
-def check_attention(implementation: str, platform: str, dtype: str) -> None:
-    """Checks that an implementation runs at full speed there, before anything is loaded.
+def check_attention(implementation: str, platform: str, dtype: str, devices: int = 1) -> None:
+    """Checks that an implementation runs there, and not only interpreted.
 
     Args:
       implementation: a key of `IMPLEMENTATIONS`, or `auto`.
       platform: of the device, such as `cpu`, `gpu` or `tpu`.
       dtype: of the model.
+      devices: of the run's mesh, over which no kernel can be split by the compiler.
 
     Raises:
       UserError: it does not.
@@ -254,5 +255,9 @@ def check_attention(implementation: str, platform: str, dtype: str) -> None:
         what = f"needs a {needed.upper()}, and the device is a {platform.upper()}; give auto"
     elif implementation == "cudnn" and dtype != "bfloat16":
         what = f"needs model.dtype=bfloat16, which is {dtype}; give that, or auto here"
+    elif implementation in _PLATFORMS and devices > 1:
+        what = (
+            f"needs one device and not {devices}; give mesh.population=1 and mesh.model=1, or auto"
+        )
     if what:
         raise UserError(f"config: evaluation.attention={implementation!r}: {what}")

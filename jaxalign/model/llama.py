@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import PartitionSpec
 
 from jaxalign.model.attention import AUTO, attend, matmul_precision
 from jaxalign.model.hf_config import LlamaConfig
@@ -169,6 +170,17 @@ class Block(nnx.Module):
         return linear(inner_RF, self.down, self.down_bias)
 
 
+def _whole(rows: jax.Array) -> jax.Array:
+    """The same on every device of the model axis, where there is one.
+
+    Or the split of the embedding's columns would go on through all layers, and each norm and
+    product would have to put the rows together again.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return rows
+    return jax.lax.with_sharding_constraint(rows, PartitionSpec())
+
+
 def _stack_rows(above: jax.Array, below: jax.Array) -> jax.Array:
     return jnp.concatenate([above, below])
 
@@ -200,7 +212,7 @@ class Llama(nnx.Module):
 
     def embed(self, tokens_T: jax.Array) -> jax.Array:
         """Look up the embedding rows of token ids `[T]`; gives `[T, D]`."""
-        return self.embedding[...][tokens_T]
+        return _whole(self.embedding[...][tokens_T])
 
     def share(self, tokens_T: jax.Array, positions_T: jax.Array) -> Shared:
         """What many sequences that hold these tokens at these positions need to compute only once.
@@ -270,7 +282,7 @@ class Llama(nnx.Module):
         last = self.block.at(config.layers - 1)
         projected = last.read(states_SD, turn, read_R)
         states_RD = last.finish(states_SD[read_R], projected, mask_SS[read_R], None, attention)
-        return rms_norm(states_RD, self.norm, config.norm_eps)
+        return _whole(rms_norm(states_RD, self.norm, config.norm_eps))
 
     def layer_states(
         self, embeddings_SD: jax.Array, positions_S: jax.Array, mask_SS: jax.Array

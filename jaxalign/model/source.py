@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxalign.errors import UserError
@@ -23,19 +24,20 @@ _SAMPLE = 2**16
 _SAMPLES = 256
 
 
-def resolve(path: str, revision: str | None = None) -> Path:
+def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCHED) -> Path:
     """Turn `model.path` into a folder on this machine, fetching from the hub only if needed.
 
     Args:
       path: `embedded`, an existing folder, or a hub id (`meta-llama/Meta-Llama-3-8B-Instruct`).
         The token comes from HF_TOKEN; HF_HUB_OFFLINE=1 uses the local cache alone.
       revision: branch, tag or commit of a hub id.
+      files: patterns of the names that are fetched of a hub id.
 
     Raises:
       UserError: if there is no such model, with the three ways on.
     """
     if path != EMBEDDED and not (path and Path(path).expanduser().is_dir()):
-        return _fetch(path, revision or None)
+        return _fetch(path, revision or None, files)
     if revision:
         raise UserError(
             f"model.revision is {revision!r}, but model.path={path!r} is no hub id: leave it empty"
@@ -47,7 +49,7 @@ def resolve(path: str, revision: str | None = None) -> Path:
     return EMBEDDED_FOLDER
 
 
-def _fetch(path: str, revision: str | None) -> Path:
+def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
     if not _HUB_ID.fullmatch(path):
         raise UserError(f"model.path={path!r} is not a folder: {_WAYS_ON}")
     import huggingface_hub
@@ -58,7 +60,7 @@ def _fetch(path: str, revision: str | None) -> Path:
             path,
             revision=revision,
             token=os.environ.get("HF_TOKEN") or False,
-            allow_patterns=list(FETCHED),
+            allow_patterns=list(files),
             ignore_patterns=list(NOT_FETCHED),
         )
     except errors.GatedRepoError:

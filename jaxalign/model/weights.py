@@ -1,9 +1,10 @@
 """Hugging Face safetensors to params and back, from one table of names."""
 
+import gc
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.model.abstract import abstract_model, as_dtype, named_leaves, with_leaves
+from jaxalign.model.abstract import (
+    Sharding,
+    abstract_model,
+    as_dtype,
+    named_leaves,
+    with_leaves,
+)
 from jaxalign.model.files import NOTICE_KEY, SINGLE, open_files, to_safetensors, weight_files
 from jaxalign.model.hf_config import LlamaConfig, read_config, to_hf
-
-Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 
 TOP_KEYS = {
     "embedding": "model.embed_tokens.weight",
@@ -45,6 +50,7 @@ LAYER_KEYS = {
 _SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
 _READABLE = ("F32", "F16", "BF16")
 _FAULTS_SHOWN = 12
+_ROWS = 8192  # of an unstacked tensor that are converted at a time
 
 
 def source_keys(name: str, layers: int) -> list[str]:
@@ -96,8 +102,26 @@ def load_model(
             )
             for name, leaf in named_leaves(abstract).items()
         }
-        jax.block_until_ready(leaves)  # the files close after this line
     return graphdef, with_leaves(abstract, leaves), config
+
+
+def read_embeddings(folder: Path, tokens: Sequence[int]) -> np.ndarray:
+    """Read the embedding rows of N tokens, float32 [N, D], and nothing else of the weights.
+
+    Raises:
+      UserError: the files cannot be read, hold no embeddings, or have no such token.
+    """
+    key = TOP_KEYS["embedding"]
+    with open_files(weight_files(Path(folder))) as handles:
+        for handle in handles:
+            if key in handle.keys():
+                table_VD = handle.get_slice(key)
+                size = table_VD.get_shape()[0]
+                if max(tokens) >= size:
+                    raise UserError(f"{folder}: {key} has {size} rows and no token {max(tokens)}")
+                rows = {token: table_VD[token : token + 1] for token in set(tokens)}
+                return np.concatenate([rows[token] for token in tokens]).astype(np.float32)
+    raise UserError(f"{folder}: {key} is missing; download the model again")
 
 
 def _table(handles: list[Any]) -> tuple[dict[str, Any], list[str]]:
@@ -142,31 +166,54 @@ def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: LlamaCon
     return faults
 
 
-def _same(tensors: Mapping[str, Any], rows: int = 8192) -> bool:
+def _same(tensors: Mapping[str, Any]) -> bool:
     """Whether the stored head equals the embedding, compared a few rows at a time."""
     head, embedding = tensors[TOP_KEYS["head"]], tensors[TOP_KEYS["embedding"]]
     if head.get_shape() != embedding.get_shape():
         return False
     count = head.get_shape()[0]
-    parts = [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
+    parts = [slice(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS)]
     return all(np.array_equal(head[part], embedding[part]) for part in parts)
 
 
 def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.Array:
-    """Fill one leaf, each device's part from its own part of the files."""
+    """Fill one leaf, each device's part from its own part of the files.
+
+    Devices with the same part share one copy on the host, and the next leaf waits until this one
+    is on the devices: the host never holds more than one leaf's parts.
+    """
+    held: dict[Any, np.ndarray] = {}
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        if not stacked:
-            return slices[0][index].astype(leaf.dtype, copy=False)
-        chosen = slices[index[0]]
-        parts = zip(index[1:], leaf.shape[1:], strict=True)
-        shape = [len(range(*where.indices(size))) for where, size in parts]
-        filled = np.empty((len(chosen), *shape), leaf.dtype)
-        for layer, source in enumerate(chosen):
+        spans = tuple(where.indices(size) for where, size in zip(index, leaf.shape, strict=True))
+        if spans not in held:
+            held[spans] = _fill(slices, index, spans, leaf.dtype, stacked)
+        return held[spans]
+
+    array = jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+    jax.block_until_ready(array)
+    gc.collect(0)  # JAX lets go of what it has copied when Python collects
+    return array
+
+
+def _fill(
+    slices: list[Any],
+    index: tuple[slice, ...],
+    spans: tuple[tuple[int, int, int], ...],
+    dtype: np.dtype,
+    stacked: bool,
+) -> np.ndarray:
+    """One part, converted layer by layer, or a few rows at a time."""
+    filled = np.empty([len(range(*span)) for span in spans], dtype)
+    if stacked:
+        for layer, source in enumerate(slices[index[0]]):
             filled[layer] = source[index[1:]]
         return filled
-
-    return jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+    start, stop, _ = spans[0]
+    for first in range(start, stop, _ROWS):
+        rows = slice(first, min(first + _ROWS, stop))
+        filled[rows.start - start : rows.stop - start] = slices[0][(rows, *index[1:])]
+    return filled
 
 
 def save_model(

@@ -6,6 +6,7 @@ matplotlib with it: import it from `page`, `countries` or `comparison`.
 """
 
 from jaxalign.report.progress import Progress
+from jaxalign.report.runs import print_runs
 from jaxalign.report.terminal import print_header, print_result, print_results
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "print_header",
     "print_result",
     "print_results",
+    "print_runs",
 ]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from jaxalign.report.countries_plot import FEW, plot_countries
 from jaxalign.report.files import RunFiles, read_run, write_file
-from jaxalign.report.numbers import MISSING, format_loss
+from jaxalign.report.numbers import MISSING, baseline_name, format_loss
 from jaxalign.report.parts import country_name, fill, inline_svg, share
 
 _GREY = " Named are the lowest, the middle and the highest at the end; the others are grey."
@@ -59,6 +59,7 @@ def render_countries(run: RunFiles, svg: str) -> str:
         run,
         f"{len(countries)} countries: soft prompts",
         countries="\n".join(_row(code, country) for code, country in countries.items()),
+        baseline=escape(baseline_name(run.summary)),
         convergence=inline_svg(svg, "convergence"),
         drawn="" if len(countries) <= FEW else _GREY,
         rescored=_RESCORED if any("rescored" in each for each in countries.values()) else "",

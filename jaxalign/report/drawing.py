@@ -7,11 +7,13 @@ too, so that no reading depends on colour.
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.font_manager
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,9 +46,11 @@ RC = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "svg.fonttype": "none",  # text stays text: searchable, small, and the page can colour it
+    "text.parse_math": False,  # a dollar in a name is a dollar
 }
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 _LONGEST = 28  # letters of a name
+_LETTER = 0.0078  # inches of an italic letter for each point of its size, a little more than most
 
 
 class End(NamedTuple):
@@ -160,11 +164,18 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
 
 
 def add_texts(figure: Figure, title: str, notice: str | None, left: float) -> None:
-    """Writes the title above all and the notice, where there is one, below."""
-    height = figure.get_figheight()
+    """Writes the title above all and the notice, where there is one, below: smaller if it is long.
+
+    A line of the notice is a text of its own, from the lowest up.
+    """
+    width, height = figure.get_size_inches()
     figure.text(left, 1 - 0.12 / height, title, weight="bold", fontsize=12, va="top")
-    if notice:
-        figure.text(left, 0.1 / height, notice, fontsize=8.5, style="italic", color=MUTED)
+    room = (1 - left) * width / _LETTER
+    size = 8.5 if len(notice or "") * 8.5 <= room else 7.0
+    lines = textwrap.wrap(notice or "", max(int(room / size), 20))
+    for number, line in enumerate(reversed(lines)):
+        place = (0.1 + number * 1.25 * size / 72) / height
+        figure.text(left, place, line, fontsize=size, style="italic", color=MUTED)
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -177,9 +188,9 @@ def save(figure: Figure, stem: Path) -> None:
     write_file(stem.with_name(f"{stem.name}.svg"), svg.getvalue())
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = _LONGEST) -> str:
     """A name, cut where it would take the plot's place."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def as_array(values: Iterable[float | None]) -> np.ndarray:
@@ -192,3 +203,9 @@ def last_finite(values: np.ndarray) -> float:
     """Returns the last finite value, NaN where there is none."""
     finite = values[np.isfinite(values)]
     return float(finite[-1]) if finite.size else math.nan
+
+
+def drawable(text: str) -> bool:
+    """Whether the plots' font has every letter of a text."""
+    font = matplotlib.font_manager.get_font(matplotlib.font_manager.findfont("DejaVu Sans"))
+    return set(map(ord, text)) <= font.get_charmap().keys()

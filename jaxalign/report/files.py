@@ -47,8 +47,8 @@ def read_run(
     Raises:
         UserError: a file is missing, unreadable or lacks what a report needs.
     """
-    config = _read_json(workdir / "config.json")
-    summary = _read_json(workdir / "summary.json")
+    config = read_json(workdir / "config.json")
+    summary = read_json(workdir / "summary.json")
     for key in needed:
         if key not in summary:
             raise UserError(f"{workdir / 'summary.json'}: the key {key!r} is missing")
@@ -110,6 +110,15 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        UserError: the file is missing, cannot be read or holds something else.
+    """
+    return _parse(_read_text(path), str(path))
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -119,10 +128,6 @@ def _read_text(path: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return _parse(_read_text(path), str(path))
 
 
 def _parse(text: str, where: str) -> dict[str, Any]:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.report import plots
+from jaxalign.report.answers import answers_csv, answers_table, read_answers
+from jaxalign.report.answers_plot import MOST, plot_answers
 from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report.front_plot import explain_front, plot_front
-from jaxalign.report.numbers import distance, format_score
+from jaxalign.report.meaning import explain
+from jaxalign.report.numbers import baseline_name, distance, format_score, score_digits
 from jaxalign.report.parts import country_name, fill, inline_svg
 
-_FRONT_FILES = "".join(
-    f',\n<a href="{path}">{path.removeprefix("../")}</a>'
-    for path in ("front.png", "front.svg", "../pareto.csv")
-)
+_FRONT_TABLE = "../pareto.csv"
 
 
 def write_report(workdir: Path) -> Path:
@@ -33,14 +33,22 @@ def write_report(workdir: Path) -> Path:
     notice = summary.get("notice")
     name = country_name(summary)
     write_file(folder / "scores.csv", scores_csv(summary).encode())
+    losses = {"naive": summary["loss"].get("naive")}
+    losses[baseline_name(summary)] = summary["loss"].get("constant")
     plots.plot_convergence(
-        run.records, summary["loss"], f"Convergence: {name}", notice, folder / "convergence"
+        run.records, losses, f"Convergence: {name}", notice, folder / "convergence"
     )
-    scores = {"target": summary["target"], "naive": summary.get("naive_scores") or {}}
-    scores["tuned"] = summary["scores"]
-    drawn = {label: of_label for label, of_label in scores.items() if of_label}
-    plots.plot_radar(drawn, f"Scores: {name}", notice, folder / "radar")
-    stems = ["convergence", "radar"]
+    items = read_answers(summary)
+    if items:
+        write_file(folder / "answers.csv", answers_csv(summary).encode())
+        plot_answers(items, f"Answers: {name}", notice, folder / "answers")
+    else:
+        scores = {"target": summary["target"], "naive": summary.get("naive_scores") or {}}
+        scores["tuned"] = summary["scores"]
+        drawn = {label: of_label for label, of_label in scores.items() if of_label}
+        ends = score_range(summary)
+        plots.plot_radar(drawn, f"Scores: {name}", notice, folder / "radar", ends)
+    stems = ["convergence", "answers" if items else "radar"]
     if front is not None and front.values:
         terms = summary.get("terms", {})
         plot_front(front, terms, f"Objectives: {name}", notice, folder / "front")
@@ -73,29 +81,71 @@ def render_page(run: RunFiles, svgs: dict[str, str], front: Front | None = None)
         "page.html",
         run,
         f"{country_name(summary)}: a soft prompt",
-        scores=_scores(summary),
+        heading="Answers" if "answers" in svgs else "Scores",
+        scores=answers_table(summary) if "answers" in svgs else _scores(summary),
         convergence=inline_svg(svgs["convergence"], "convergence"),
-        radar=inline_svg(svgs["radar"], "radar"),
+        profile=_answers(svgs["answers"]) if "answers" in svgs else _radar(summary, svgs["radar"]),
         front="" if front is None else _front(front, svgs.get("front")),
-        front_files=_FRONT_FILES if "front" in svgs else "",
-        constant=_constant(summary),
+        files=_files(svgs),
+        meaning=explain(summary),
     )
+
+
+def score_range(summary: dict[str, Any]) -> tuple[float, float] | None:
+    """The ends of the scale that scores are read on, None where there is none."""
+    ends = summary.get("score_range", (0.0, 100.0))  # before there were others, VSM13's
+    return None if ends is None else (ends[0], ends[1])
 
 
 def _scores(summary: dict[str, Any]) -> str:
     names = summary.get("dimension_names") or {}
     naive = summary.get("naive_scores") or {}
-    out = []
+    digits = score_digits(summary)
+    columns = ("target", "naive", "tuned", "distance naive", "distance tuned")
+    head = "".join(f'<th scope="col">{column}</th>' for column in ("dimension", *columns))
+    out = [f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>"]
     for key, target in summary["target"].items():
         before, after = naive.get(key), summary["scores"].get(key)
         name = f"<strong>{escape(key)}</strong> {escape(names.get(key, ''))}"
         out.append(
-            f"<tr><td>{name}</td><td>{format_score(target)}</td><td>{format_score(before)}</td>"
-            f'<td class="tuned">{format_score(after)}</td>'
-            f"<td>{format_score(distance(before, target))}</td>"
-            f"<td>{format_score(distance(after, target))}</td></tr>"
+            f"<tr><td>{name}</td><td>{format_score(target, digits)}</td>"
+            f"<td>{format_score(before, digits)}</td>"
+            f'<td class="tuned">{format_score(after, digits)}</td>'
+            f"<td>{format_score(distance(before, target), digits)}</td>"
+            f"<td>{format_score(distance(after, target), digits)}</td></tr>"
         )
-    return "\n".join(out)
+    return "\n".join([*out, "</tbody>\n</table>"])
+
+
+def _radar(summary: dict[str, Any], svg: str) -> str:
+    """The figure of the scores."""
+    ends = score_range(summary)
+    marked = "The marked ring, where there is one, is 0."
+    if ends is not None:
+        marked = f"The marked rings are {ends[0]:g} and {ends[1]:g}; scores may lie outside."
+    return (
+        '<figure role="img" aria-label="Scores by dimension; the values are in the table above">\n'
+        f"{inline_svg(svg, 'radar')}\n"
+        f"<figcaption>Scores by dimension. {marked}</figcaption>\n</figure>\n"
+    )
+
+
+def _answers(svg: str) -> str:
+    """The figure of the answer distributions."""
+    return (
+        '<figure role="img" aria-label="Answers by item; the values are in the table above">\n'
+        f"{inline_svg(svg, 'answers')}\n<figcaption>Shares of the options in percent, in their "
+        f"order. Of more than {MOST} items, those farthest from the target after tuning."
+        "</figcaption>\n</figure>\n"
+    )
+
+
+def _files(svgs: dict[str, str]) -> str:
+    """Links to the files beside the page."""
+    tables = ["scores.csv", *(["answers.csv"] if "answers" in svgs else [])]
+    drawn = [f"{stem}.{suffix}" for stem in svgs for suffix in ("png", "svg")]
+    paths = [*tables, *drawn, *([_FRONT_TABLE] if "front" in svgs else [])]
+    return ",\n".join(f'<a href="{path}">{path.removeprefix("../")}</a>' for path in paths)
 
 
 def _front(front: Front, svg: str | None) -> str:
@@ -107,12 +157,3 @@ def _front(front: Front, svg: str | None) -> str:
         '<figure role="img" aria-label="Objectives of the front; the values are in pareto.csv">\n'
         f"{inline_svg(svg, 'front')}\n<figcaption>{words}</figcaption>\n</figure>\n"
     )
-
-
-def _constant(summary: dict[str, Any]) -> str:
-    constant = summary.get("constant")
-    if constant is None:
-        return ""
-    values = constant if isinstance(constant, list) else [constant]
-    texts = [f"{value:g}" for value in values]
-    return f" (here {escape(texts[0] if len(set(texts)) == 1 else ', '.join(texts))})"

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxalign.report import drawing
 from jaxalign.report.files import RunFiles
-from jaxalign.report.numbers import format_loss, format_seconds
+from jaxalign.report.numbers import baseline_name, format_loss, format_seconds, loss_unit
 
 # What decides a result, as dotted keys of the config; a page shows the rest folded away.
 SETTINGS = (
@@ -49,20 +49,36 @@ _COLOURS = {
 
 def fill(template: str, run: RunFiles, title: str, **parts: str) -> str:
     """Returns a page: a template of this folder with these parts and those that all pages have."""
-    here = files("jaxalign.report")
-    summary, config = run.summary, _flatten(run.config.get("config", {}))
+    summary, config = run.summary, flatten(run.config.get("config", {}))
     notice = summary.get("notice")
-    return string.Template((here / template).read_text(encoding="utf-8")).substitute(
+    return substitute(
+        template,
         title=escape(f"{title} for {_model(summary)}"),
         lead=escape(_lead(summary)),
-        style=(here / "page.css").read_text(encoding="utf-8"),
-        notice=f'<p class="note" role="note">{escape(notice)}</p>' if notice else "",
+        style=style(),
+        notice=note(notice),
         losses=_losses(summary),
-        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) is not None),
+        settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) not in (None, "")),
         reproduce=_reproduce(run.config),
-        everything=_rows(_flatten(run.config).items()),
+        everything=_rows(flatten(run.config).items()),
         **parts,
     )
+
+
+def substitute(template: str, **parts: str) -> str:
+    """Returns a template of this folder, or of one below it, with its parts put in."""
+    path = files("jaxalign.report") / template
+    return string.Template(path.read_text(encoding="utf-8")).substitute(parts)
+
+
+def style() -> str:
+    """The look that all pages share."""
+    return (files("jaxalign.report") / "page.css").read_text(encoding="utf-8")
+
+
+def note(notice: str | None) -> str:
+    """The notice as a page shows it; nothing where there is none."""
+    return f'<p class="note" role="note">{escape(notice)}</p>' if notice else ""
 
 
 def inline_svg(svg: str, prefix: str) -> str:
@@ -110,10 +126,11 @@ def _lead(summary: dict[str, Any]) -> str:
 
 def _losses(summary: dict[str, Any]) -> str:
     """The losses in large type; the means over the countries where there are several."""
-    loss, norm = summary["loss"], str(summary.get("norm", "")).upper()
+    loss, norm = summary["loss"], loss_unit(summary)
     mean = "mean " if "countries" in summary else ""
     out = []
-    for key, name in (("best", "tuned"), ("naive", "naive"), ("constant", "constant answer")):
+    names = {"best": "tuned", "naive": "naive", "constant": baseline_name(summary)}
+    for key, name in names.items():
         of_naive = share(loss, key) if key != "naive" else None
         small = "" if of_naive is None else f"<small>{of_naive:.0%} of naive</small>"
         out.append(
@@ -143,13 +160,13 @@ def _rows(items: Iterable[tuple[str, Any]]) -> str:
     )
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns dotted keys to values; a group that SETTINGS names as a whole stays one value."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and name not in SETTINGS:
-            flat |= _flatten(value, f"{name}.")
+            flat |= flatten(value, f"{name}.")
         else:
             flat[name] = value
     return flat

@@ -26,7 +26,8 @@ from jaxalign.report.drawing import (
 )
 from jaxalign.report.numbers import format_loss
 
-RING_STEP = 25
+_ENDS = (0.0, 100.0)  # of the scale that VSM13's scores are read on
+_NICE = (1, 2, 2.5, 5, 10)  # steps between rings, times a power of ten
 
 # What a label is drawn in: colour, dashes, marker. Others take what is left, in order.
 LABEL_STYLES: dict[str, dict[str, Any]] = {
@@ -55,7 +56,7 @@ def plot_convergence(
 
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
-        losses: reference losses, `naive` and `constant`; None is left out.
+        losses: reference losses by name, the `naive` one and another; None is left out.
         title: stands above the plot.
         notice: stands below it, None for nothing.
         stem: the path without a suffix.
@@ -65,8 +66,8 @@ def plot_convergence(
     mean = as_array(record.get("generation_mean") for record in records)
     references = {
         label: value
-        for label, key in (("naive", "naive"), ("constant answer", "constant"))
-        if (value := losses.get(key)) is not None and math.isfinite(value)
+        for label, value in losses.items()
+        if value is not None and math.isfinite(value)
     }
     with matplotlib.rc_context(drawing.RC):
         figure = Figure(figsize=(7.2, 4.3))
@@ -74,7 +75,8 @@ def plot_convergence(
         markers = "o" if len(records) == 1 else None
         for values, color, width in ((mean, GREEN, 1.2), (best, BLUE, 2.4)):
             axes.plot(evaluations, values, color=color, linewidth=width, marker=markers, zorder=3)
-        for (label, value), color in zip(references.items(), (ORANGE, MUTED), strict=False):
+        for label, value in references.items():
+            color = ORANGE if label == "naive" else MUTED
             dashes = LABEL_STYLES["naive"]["linestyle"] if label == "naive" else (0, (2, 2))
             axes.axhline(value, color=color, linewidth=1.3, linestyle=dashes, zorder=2)
 
@@ -92,12 +94,16 @@ def plot_convergence(
 
 
 def plot_radar(
-    scores: dict[str, dict[str, float | None]], title: str, notice: str | None, stem: Path
+    scores: dict[str, dict[str, float | None]],
+    title: str,
+    notice: str | None,
+    stem: Path,
+    ends: tuple[float, float] | None = _ENDS,
 ) -> None:
     """Draws one polygon per label over the dimensions into stem.png and stem.svg.
 
-    Scores may leave 0 to 100: the radial range then grows, and nothing is clipped. Fewer than three
-    dimensions make no polygon and are drawn as dots on lines.
+    Scores may leave the scale: the radial range then grows, and nothing is clipped. Fewer than
+    three dimensions make no polygon and are drawn as dots on lines.
 
     Args:
         scores: label (`target`, `naive`, `tuned`, …) to dimension to score. The first label gives
@@ -105,6 +111,7 @@ def plot_radar(
         title: stands above the plot.
         notice: stands below it, None for nothing.
         stem: the path without a suffix.
+        ends: of the scale that scores are read on; None for one that fits what is drawn.
     """
     dimensions = list(next(iter(scores.values())))
     values = {
@@ -117,17 +124,17 @@ def plot_radar(
         if len(dimensions) < 3:
             figure = Figure(figsize=(7.2, 2.2 + 0.5 * len(dimensions)))
             axes = figure.add_axes((0.12, 0.3, 0.68, 0.46))
-            _draw_lines(axes, dimensions, values, styles)
+            _draw_lines(axes, dimensions, values, styles, ends)
             left = 0.12
         else:
             figure = Figure(figsize=(6.4, 5.2))
             axes = figure.add_axes((0.04, 0.06, 0.78, 0.86))
-            _draw_polygons(axes, dimensions, values, styles)
+            _draw_polygons(axes, dimensions, values, styles, ends)
             left = 0.05
         figure.legend(
             *axes.get_legend_handles_labels(),
             loc="upper right",
-            bbox_to_anchor=(0.985, 0.87),
+            bbox_to_anchor=(0.985, 0.87 if len(scores) <= 3 else 0.93),
             frameon=False,
             handlelength=3.2,
         )
@@ -135,14 +142,27 @@ def plot_radar(
         drawing.save(figure, stem)
 
 
-def radial_range(values: np.ndarray) -> tuple[float, float]:
-    """Returns the range of the radius: 0 to 100, grown by whole rings to hold every value."""
+def radial_range(
+    values: np.ndarray, ends: tuple[float, float] | None = _ENDS
+) -> tuple[float, float, float]:
+    """Returns the range of the radius and the step between rings.
+
+    The range is that of the scale, grown by whole rings to hold every value; without a scale, the
+    least number of round steps that does, at most six.
+    """
     finite = values[np.isfinite(values)]
-    if not finite.size:
-        return 0.0, 100.0
-    low = RING_STEP * math.floor(finite.min() / RING_STEP)
-    high = RING_STEP * math.ceil(finite.max() / RING_STEP)
-    return min(0.0, low), max(100.0, high)
+    if ends is not None:
+        step = (ends[1] - ends[0]) / 4
+        reached = np.append(finite, ends)
+        low = ends[0] + step * math.floor((reached.min() - ends[0]) / step)
+        high = ends[0] + step * math.ceil((reached.max() - ends[0]) / step)
+        return low, high, step * (1 if high - low <= 8 * step else 4)
+    lowest, highest = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+    wanted = max((highest - lowest) / 5, abs(highest) * 1e-3, 1e-9)
+    power = 10.0 ** math.floor(math.log10(wanted))
+    step = power * next(nice for nice in _NICE if nice * power >= wanted * (1 - 1e-9))
+    low, high = step * math.floor(lowest / step), step * math.ceil(highest / step)
+    return low, max(high, low + step), step
 
 
 def _draw_polygons(
@@ -150,19 +170,23 @@ def _draw_polygons(
     dimensions: Sequence[str],
     values: dict[str, np.ndarray],
     styles: dict[str, dict[str, Any]],
+    ends: tuple[float, float] | None,
 ) -> None:
     """Draws the web and the polygons in plain coordinates: the web's rings are polygons too."""
-    low, high = radial_range(np.concatenate(list(values.values())))
+    low, high, step = radial_range(np.concatenate(list(values.values())), ends)
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(dimensions) + 1) / len(dimensions)
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
     def points(radius: np.ndarray | float) -> np.ndarray:
         return directions * ((np.asarray(radius) - low) / (high - low))[..., None]
 
-    step = RING_STEP * (1 if high - low <= 200 else 4)
-    rings = {low, high, *np.arange(math.ceil(low / step) * step, high, step)}
+    marked = (0.0,) if ends is None else ends
+    # Rounded, so that the ring at 3 × 0.1 is the one at 0.3.
+    first, last = math.ceil((low - marked[0]) / step), math.floor((high - marked[0]) / step)
+    inner = (marked[0] + step * np.arange(first, last + 1)).round(9)
+    rings = {round(low, 9), *map(float, inner), round(high, 9)}
     for ring in rings:
-        color, width = (MUTED, 1.1) if ring in (0, 100) else (GRID, 0.7)
+        color, width = (MUTED, 1.1) if ring in marked else (GRID, 0.7)
         axes.plot(*points(ring).T, color=color, linewidth=width, zorder=1)
     for direction in directions[:-1]:
         axes.plot([0, direction[0]], [0, direction[1]], color=GRID, linewidth=0.7, zorder=1)
@@ -176,14 +200,15 @@ def _draw_polygons(
             axes.fill(*corners.T, color=style["color"], alpha=0.1, linewidth=0, zorder=2)
 
     halo = {"boxstyle": "round,pad=0.15", "facecolor": GROUND, "edgecolor": "none", "alpha": 0.85}
-    labelled = np.array(sorted({low, 0.0, 50.0, 100.0, high}))
+    few = rings if ends is None else {low, ends[0], sum(ends) / 2, ends[1], high}
+    labelled = np.array(sorted(few))
     edge = _clearest_edge(list(values.values()), labelled, low)
     middle = (directions[edge] + directions[edge + 1]) / 2
     for ring in labelled:
         x, y = middle * ((ring - low) / (high - low))
-        text = f"{ring:.0f}".replace("-", "\N{MINUS SIGN}")
+        text = f"{ring:.6g}".replace("-", "\N{MINUS SIGN}")
         axes.text(x, y, text, fontsize=8, ha="center", va="center", zorder=2.8, bbox=halo,
-                  color=INK if ring in (0, 100) else MUTED)  # fmt: skip
+                  color=INK if ring in marked else MUTED)  # fmt: skip
     for name, (x, y) in zip(dimensions, directions[:-1], strict=True):
         side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
         axes.text(1.06 * x, 1.06 * y, name, ha=side, va="center", weight="bold",
@@ -208,17 +233,19 @@ def _draw_lines(
     dimensions: Sequence[str],
     values: dict[str, np.ndarray],
     styles: dict[str, dict[str, Any]],
+    ends: tuple[float, float] | None,
 ) -> None:
     rows = np.arange(len(dimensions))[::-1]
     for label, of_label in values.items():
         style = styles[label] | {"linestyle": "none"}
         size = style.get("markersize", 7) + 1
         axes.plot(of_label, rows, label=label, **style | {"markersize": size, "zorder": 3})
-    low, high = radial_range(np.concatenate(list(values.values())))
-    axes.set_xlim(low - 3, high + 3)
+    low, high, _ = radial_range(np.concatenate(list(values.values())), ends)
+    margin = 0.03 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(-0.6, len(dimensions) - 0.4)
     axes.set_yticks(rows, dimensions, weight="bold")
-    for edge in (0, 100):
+    for edge in ends or (0,) * (low <= 0 <= high):
         axes.axvline(edge, color=MUTED, linewidth=1.1, zorder=1)
     axes.grid(axis="both", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)

@@ -7,7 +7,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jaxalign.report.numbers import distance, format_loss, format_score
+from jaxalign.report.answers import read_answers
+from jaxalign.report.numbers import (
+    baseline_name,
+    distance,
+    format_loss,
+    format_score,
+    format_shares,
+    loss_unit,
+    score_digits,
+)
 
 
 def print_header(
@@ -20,7 +29,7 @@ def print_header(
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(Text(name), Text(str(value)))
-    _print_notice(console, notice)
+    print_notice(console, notice)
     console.print(table)
     console.print()
 
@@ -42,10 +51,10 @@ def print_result(
     """
     console = console or Console(highlight=False)
     console.print()
-    console.print(_score_table(summary))
+    console.print(_answer_table(summary) if summary.get("items") else _score_table(summary))
     console.print(_loss_table(summary))
-    _print_notice(console, notice)
-    _print_files(console, files)
+    print_notice(console, notice)
+    print_files(console, files)
 
 
 def print_results(
@@ -64,7 +73,8 @@ def print_results(
         console: where to print; standard output by default.
     """
     console = console or Console(highlight=False)
-    table = _table("Loss", "country", "constant answer", "naive", "tuned", "share of naive")
+    baseline = baseline_name(next(iter(summaries.values())))
+    table = new_table("Loss", "country", baseline, "naive", "tuned", "share of naive")
     for summary in summaries.values():
         loss = summary["loss"]
         tuned = Text(format_loss(loss["best"]), style="bold")
@@ -73,11 +83,11 @@ def print_results(
         table.add_row(summary.get("country_name") or summary["country"], *losses, tuned, share)
     console.print()
     console.print(table)
-    _print_notice(console, notice)
-    _print_files(console, files)
+    print_notice(console, notice)
+    print_files(console, files)
 
 
-def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
+def print_files(console: Console, files: list[tuple[str, str]]) -> None:
     """Prints paths whole, to be copied: beside their lines, or above where that is too wide."""
     width = max((len(path) for path, _ in files), default=0)
     fits = all(width + 2 + len(line) <= console.width for _, line in files)
@@ -86,7 +96,8 @@ def _print_files(console: Console, files: list[tuple[str, str]]) -> None:
         console.print(text.append(line, style="dim"), soft_wrap=True)
 
 
-def _print_notice(console: Console, notice: str | None) -> None:
+def print_notice(console: Console, notice: str | None) -> None:
+    """Prints the notice, where there is one."""
     if notice:
         console.print(Text(f"Note: {notice}", style="bold yellow"))
         console.print()
@@ -96,24 +107,39 @@ def _score_table(summary: dict[str, Any]) -> Table:
     country = summary.get("country_name") or summary["country"]
     names = summary.get("dimension_names") or {}
     naive = summary.get("naive_scores") or {}
-    table = _table(f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned")
+    digits = score_digits(summary)
+    table = new_table(
+        f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned"
+    )
     for key, target in summary["target"].items():
         tuned = summary["scores"].get(key)
         table.add_row(
             Text(f"{key}  {names[key]}" if key in names else key),
-            format_score(target),
-            format_score(naive.get(key)),
-            Text(format_score(tuned), style="bold"),
-            format_score(distance(tuned, target)),
+            format_score(target, digits),
+            format_score(naive.get(key), digits),
+            Text(format_score(tuned, digits), style="bold"),
+            format_score(distance(tuned, target), digits),
         )
+    return table
+
+
+def _answer_table(summary: dict[str, Any]) -> Table:
+    """The shares of the options of each item, and how far the tuned ones are from the target's."""
+    country = summary.get("country_name") or summary["country"]
+    title = f"Answers in percent: {country}"
+    table = new_table(title, "item", "target", "naive", "tuned", "distance tuned")
+    for item in read_answers(summary):
+        target, naive, tuned = map(format_shares, item.shares.values())
+        far = format_score(item.distance["best"])
+        table.add_row(Text(item.id), target, naive, Text(tuned, style="bold"), far)
     return table
 
 
 def _loss_table(summary: dict[str, Any]) -> Table:
     loss = summary["loss"]
-    norm = str(summary.get("norm", "")).upper()
-    table = _table(f"Loss ({norm})" if norm else "Loss", "", "loss", "share of naive")
-    rows = {"constant answer": "constant", "naive": "naive", "tuned": "best"}
+    unit = loss_unit(summary)
+    table = new_table(f"Loss ({unit})" if unit else "Loss", "", "loss", "share of naive")
+    rows = {baseline_name(summary): "constant", "naive": "naive", "tuned": "best"}
     for name, key in rows.items():
         value, naive = loss.get(key), loss.get("naive")
         share = f"{value / naive:.0%}" if value is not None and naive else ""
@@ -125,7 +151,8 @@ def _loss_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """An empty table: names at the left, numbers flush right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.add_column(columns[0])
     for column in columns[1:]:

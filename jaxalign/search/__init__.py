@@ -10,7 +10,6 @@ from jaxalign.search.initial import (
     resize_population,
     vocabulary_bounds,
 )
-from jaxalign.search.saved import read_population, read_prompt
 from jaxalign.search.spaces import (
     Space,
     first_vectors,
@@ -43,8 +42,6 @@ __all__ = [
     "mixtures",
     "normal",
     "random_subspace",
-    "read_population",
-    "read_prompt",
     "resize_population",
     "strategy_file",
     "strategy_names",

@@ -45,6 +45,12 @@ class Space:
     high_D: Float[Array, " D"] | None = None
     max_norm: Float[Array, ""] | None = None
 
+    @property
+    def confines(self) -> bool:
+        """Whether `confine` may change a vector."""
+        limited = self.low_D is not None or self.max_norm is not None
+        return self.kind == "full" and limited
+
     def prompts(self, vectors: jax.Array) -> jax.Array:
         """The soft prompts `[..., L, D]` of search vectors `[..., *shape]`, within the limits.
 
@@ -71,7 +77,7 @@ class Space:
           ValueError: the vectors are not of this space's shape.
         """
         self._check(vectors)
-        return self._limited(vectors) if self.kind == "full" else vectors
+        return self._limited(vectors) if self.confines else vectors
 
     def _check(self, vectors: jax.Array) -> None:
         if vectors.shape[vectors.ndim - len(self.shape) :] != self.shape:

@@ -12,20 +12,38 @@ from jaxalign.survey.culturalbench import (
 )
 from jaxalign.survey.culturalbench_files import load_benchmark, load_benchmarks
 from jaxalign.survey.culturalbench_scores import easy_correct, hard_correct, hard_questions
-from jaxalign.survey.instrument import Instrument, Item, load_instrument, parse_instrument
+from jaxalign.survey.instrument import (
+    DISTRIBUTION,
+    IPSATISED,
+    LINEAR,
+    Instrument,
+    Item,
+    instrument_digest,
+    load_instrument,
+    parse_instrument,
+    share_key,
+)
 from jaxalign.survey.scoring import (
     Scoring,
     distance,
+    distance_to_target,
     item_means,
+    knowing_nothing,
     make_scoring,
+    score_answers,
     scores_from_means,
 )
+from jaxalign.survey.share_targets import load_share_targets, targets_for
+from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
     "BENCHMARK_LABELS",
+    "DISTRIBUTION",
     "HARD_LABELS",
+    "IPSATISED",
+    "LINEAR",
     "OPTION",
     "REFUSAL",
     "SMALLEST_PROBABILITY",
@@ -37,17 +55,24 @@ __all__ = [
     "Item",
     "Reading",
     "Scoring",
+    "ShareScoring",
     "Target",
     "accuracy",
     "distance",
+    "distance_to_target",
     "easy_correct",
     "find_target",
     "hard_correct",
     "hard_questions",
+    "instrument_digest",
+    "item_distances",
     "item_means",
+    "jensen_shannon",
+    "knowing_nothing",
     "load_benchmark",
     "load_benchmarks",
     "load_instrument",
+    "load_share_targets",
     "load_targets",
     "log_likelihood",
     "make_scoring",
@@ -55,7 +80,11 @@ __all__ = [
     "questions_for",
     "read_written",
     "same_country",
+    "score_answers",
     "scores_from_means",
+    "share_key",
     "shuffled",
+    "targets_for",
     "targets_path",
+    "wasserstein",
 ]

@@ -1,7 +1,8 @@
-"""A survey as data: items, scales and the linear formulas of its dimensions, read from YAML."""
+"""A survey as data: items, scales, and how answers become scores, read from YAML."""
 
-import math
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,30 @@ from typing import Any
 import yaml
 
 from jaxalign.errors import UserError
+from jaxalign.survey.parsing import (
+    are_numbers,
+    is_number,
+    is_text,
+    parse_coefficients,
+    parse_ids,
+    parse_mapping,
+    parse_scale,
+)
 
-PACKAGED = {"vsm13": "vsm13.yaml", "vsm13-second": "vsm13_second.yaml"}
+PACKAGED = {
+    "vsm13": "vsm13.yaml",
+    "vsm13-second": "vsm13_second.yaml",
+    "example_values": "example_values.yaml",
+    "example_opinions": "example_opinions.yaml",
+}
 INSTRUCTED = ("numbers", "letters", "words")  # labels that a format may use
-_KEYS = {
-    "name", "title", "language", "validated", "instruction", "instructions",
-    "scales", "stems", "items", "dimensions", "coefficients",
-}  # fmt: skip
+LINEAR, IPSATISED, DISTRIBUTION = "linear", "ipsatised", "distribution"
+_SCORINGS = (LINEAR, IPSATISED, DISTRIBUTION)
+_REQUIRED = {"name", "title", "instruction", "scales", "stems", "items"}
+_OF_FORMULAS = {"dimensions", "coefficients"}  # required, but a distribution has none
+_OPTIONAL = {"language", "validated", "notice", "scoring", "instructions"}
+_OPTIONAL_OF_FORMULAS = {"constant", "score_range"}
+_KEYS = _REQUIRED | _OF_FORMULAS | _OPTIONAL | _OPTIONAL_OF_FORMULAS
 
 
 @dataclass(frozen=True)
@@ -29,8 +47,9 @@ class Item:
       scale: name of the answer scale.
       labels: A strings, what the respondent writes for each option (`"1"` … `"5"`).
       options: A strings, what each label stands for.
-      values: A numbers, what each option counts in a mean.
+      values: A numbers, what each option counts in a mean; a reversed item's are turned round.
       dimensions: keys of the dimensions that use the item in any coefficient set.
+      nominal: whether the options have no order.
     """
 
     id: str
@@ -41,6 +60,7 @@ class Item:
     options: tuple[str, ...]
     values: tuple[float, ...]
     dimensions: tuple[str, ...]
+    nominal: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +72,14 @@ class Instrument:
       validated: whether the wording has been validated; ours has not.
       instruction: how to answer; instructions: the same for other labels, by their name.
       items: Q items, in the order of all `_Q` arrays.
-      dimensions: key to name of the C dimensions, in the order of all `_C` arrays.
+      dimensions: key to name of the C dimensions, in the order of all `_C` arrays; where answers
+        are scored as distributions one for each option of each item, `share_key` to option.
       coefficients: set name to {dimension: {item id: coefficient}}; the first set is the default.
+      scoring: `linear`: weighted sums of mean answers; `ipsatised`: the same after the mean over
+        all items was taken off each; `distribution`: the shares of the options themselves.
+      constant: C of the linear formulas, one number for all dimensions or one for each.
+      score_range: the ends of the scale that scores are read on, or None for none.
+      notice: what every output of this survey must say, or None.
     """
 
     name: str
@@ -65,6 +91,15 @@ class Instrument:
     items: tuple[Item, ...]
     dimensions: dict[str, str]
     coefficients: dict[str, dict[str, dict[str, float]]]
+    scoring: str = LINEAR
+    constant: tuple[float, ...] = (0.0,)
+    score_range: tuple[float, float] | None = None
+    notice: str | None = None
+
+
+def share_key(id_: str, label: str) -> str:
+    """Key of the share of respondents who give one answer to one item."""
+    return f"{id_}={label}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,7 +117,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_instrument(name: str) -> Instrument:
-    """Reads a packaged survey by name (`vsm13`) or a survey file by its path.
+    """Reads a packaged survey by name (a key of `PACKAGED`) or a survey file by its path.
 
     Raises:
       UserError: the file cannot be read, or breaks the form; all faults are in one message.
@@ -106,6 +141,12 @@ def load_instrument(name: str) -> Instrument:
     return parse_instrument(raw, str(path))
 
 
+def instrument_digest(instrument: Instrument) -> str:
+    """SHA-256 of everything that a survey says."""
+    content = json.dumps(asdict(instrument), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
 def parse_instrument(raw: Any, source: str) -> Instrument:
     """Checks and builds an instrument from parsed YAML; `source` names it in messages.
 
@@ -115,34 +156,46 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
     faults: list[str] = []
     if not isinstance(raw, dict):
         raise UserError(f"{source}: expected a mapping with the keys {', '.join(sorted(_KEYS))}")
-    for key in sorted(_KEYS - {"language", "validated", "instructions"} - set(raw)):
+    scoring = raw.get("scoring", LINEAR)
+    if scoring not in _SCORINGS:
+        faults.append(f"scoring {scoring!r} is not one of {', '.join(_SCORINGS)}")
+    shares = scoring == DISTRIBUTION
+    for key in sorted(_REQUIRED.union(() if shares else _OF_FORMULAS) - set(raw)):
         faults.append(f"key {key!r} is missing")
     for key in sorted(set(map(str, raw)) - _KEYS):
         faults.append(f"unknown key {key!r} (known: {', '.join(sorted(_KEYS))})")
-    for key in ("name", "title", "instruction", "language"):
-        if key in raw and not _is_text(raw[key]):
+    for key in sorted((_OF_FORMULAS | _OPTIONAL_OF_FORMULAS) & set(raw)) if shares else ():
+        faults.append(f"{key}: scoring distribution compares the answers themselves; leave it out")
+    for key in ("name", "title", "instruction", "language", "notice"):
+        if key in raw and not is_text(raw[key]):
             faults.append(f"{key} must be a text, not {raw[key]!r}")
     if not isinstance(raw.get("validated", False), bool):
         faults.append(f"validated must be true or false, not {raw['validated']!r}")
 
-    instructions = _mapping(raw, "instructions", faults)
+    instructions = parse_mapping(raw, "instructions", faults)
     for key, instruction in instructions.items():
-        if key not in INSTRUCTED or not _is_text(instruction):
+        if key not in INSTRUCTED or not is_text(instruction):
             faults.append(f"instructions.{key} must be a text for one of {', '.join(INSTRUCTED)}")
-    stems = _mapping(raw, "stems", faults)
+    stems = parse_mapping(raw, "stems", faults)
     for key, stem_text in stems.items():
-        if not _is_text(stem_text):
+        if not is_text(stem_text):
             faults.append(f"stems.{key} must be a text, not {stem_text!r}")
     scales = {
-        key: _parse_scale(f"scales.{key}", scale, faults)
-        for key, scale in _mapping(raw, "scales", faults).items()
+        key: parse_scale(f"scales.{key}", scale, faults)
+        for key, scale in parse_mapping(raw, "scales", faults).items()
     }
-    dimensions = {str(key): name for key, name in _mapping(raw, "dimensions", faults).items()}
-    for key, name in dimensions.items():
-        if not _is_text(name):
-            faults.append(f"dimensions.{key} must be a text, not {name!r}")
-    ids = _parse_ids(raw.get("items"), faults)
-    coefficients = _parse_coefficients(raw, set(ids), set(dimensions), faults)
+    ids = parse_ids(raw.get("items"), faults)
+    dimensions: dict[str, str] = {}
+    coefficients: dict[str, dict[str, dict[str, float]]] = {}
+    if not shares:
+        names = parse_mapping(raw, "dimensions", faults)
+        dimensions = {str(key): name for key, name in names.items()}
+        for key, name in dimensions.items():
+            if not is_text(name):
+                faults.append(f"dimensions.{key} must be a text, not {name!r}")
+        coefficients = parse_coefficients(raw, set(ids), set(dimensions), faults)
+    constant = _parse_constant(raw, len(dimensions), faults)
+    score_range = _parse_range(raw, faults)
     used_by = {
         id_: tuple(
             key
@@ -152,34 +205,32 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         for id_ in ids
     }
     items = []
-    entry: dict[str, Any]
     for id_, entry in ids.items():
-        for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id"}), key=str):
-            faults.append(f"item {id_}: {'unknown' if key in entry else 'missing'} key {key!r}")
-        stem: Any = entry.get("stem")
-        scale: Any = entry.get("scale")
-        text: Any = entry.get("text")
-        if "stem" in entry and stem not in list(stems):
-            faults.append(f"item {id_}: stem {stem!r} is not one of {', '.join(map(str, stems))}")
-        if "scale" in entry and scale not in list(scales):
-            faults.append(
-                f"item {id_}: scale {scale!r} is not one of {', '.join(map(str, scales))}"
-            )
-        if "text" in entry and not _is_text(text):
-            faults.append(f"item {id_}: text must be a text, not {text!r}")
-        if not used_by[id_]:
+        scale = _check_item(id_, entry, stems, scales, scoring, faults)
+        if scoring == LINEAR and not used_by[id_]:
             faults.append(f"item {id_}: no dimension uses it")
         if not faults:
+            assert scale is not None
+            if shares:
+                used_by[id_] = tuple(share_key(id_, label) for label in scale["labels"])
+                dimensions |= dict(zip(used_by[id_], scale["options"], strict=True))
+            if entry.get("reverse"):
+                ends = min(scale["values"]) + max(scale["values"])
+                scale = scale | {"values": tuple(ends - value for value in scale["values"])}
             items.append(
                 Item(
                     id=id_,
-                    stem=stems[stem].strip(),
-                    text=text.strip(),
-                    scale=scale,
+                    stem=stems[entry["stem"]].strip(),
+                    text=entry["text"].strip(),
+                    scale=entry["scale"],
                     dimensions=used_by[id_],
-                    **scales[scale],
+                    **scale,
                 )
             )
+    ends_of = {(min(item.values), max(item.values)) for item in items}
+    if not faults and scoring == IPSATISED and len(ends_of) > 1:
+        told = ", ".join(f"{low:g} to {high:g}" for low, high in sorted(ends_of))
+        faults.append(f"scoring ipsatised takes one mean over all items, whose scales go {told}")
     if faults:
         raise UserError(" ".join(f"{source}: {'; '.join(faults)}".split()))
     return Instrument(
@@ -192,106 +243,59 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         items=tuple(items),
         dimensions=dimensions,
         coefficients=coefficients,
+        scoring=scoring,
+        constant=constant,
+        score_range=score_range,
+        notice=raw.get("notice"),
     )
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _check_item(
+    id_: str, entry: dict, stems: dict, scales: dict, scoring: Any, faults: list[str]
+) -> dict[str, Any] | None:
+    """Adds what is wrong with an item to the faults, and gives its scale."""
+    where, shares = f"item {id_}", scoring == DISTRIBUTION
+    for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id", "reverse"}), key=str):
+        faults.append(f"{where}: {'unknown' if key in entry else 'missing'} key {key!r}")
+    stem, name = entry.get("stem"), entry.get("scale")
+    if "stem" in entry and stem not in list(stems):
+        faults.append(f"{where}: stem {stem!r} is not one of {', '.join(map(str, stems))}")
+    if "scale" in entry and name not in list(scales):
+        faults.append(f"{where}: scale {name!r} is not one of {', '.join(map(str, scales))}")
+    if "text" in entry and not is_text(entry["text"]):
+        faults.append(f"{where}: text must be a text, not {entry['text']!r}")
+    reverse = entry.get("reverse", False)
+    if not isinstance(reverse, bool):
+        faults.append(f"{where}: reverse must be true or false, not {reverse!r}")
+    elif reverse and shares:
+        faults.append(f"{where}: reverse turns values round, and scoring distribution has none")
+    if shares and "=" in id_:
+        faults.append(f"{where}: with scoring distribution an id may not hold '='")
+    scale = scales[name] if name in list(scales) else None
+    if scale and scale["nominal"] and not shares:
+        faults.append(f"{where}: scale {name!r} is nominal, so its answers have no mean")
+    if scale and shares and not scale["nominal"] and len(set(scale["values"])) == 1:
+        faults.append(f"{where}: the values of scale {name!r} are all alike, so no answer differs")
+    return scale
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the largest float
-        return False
+def _parse_constant(raw: dict, count: int, faults: list[str]) -> tuple[float, ...]:
+    """C, one number or one for each dimension."""
+    constant = raw.get("constant", 0)
+    if is_number(constant):
+        return (float(constant),)
+    if are_numbers(constant, count):
+        return tuple(map(float, constant))
+    faults.append(f"constant must be a finite number or a list of {count}, not {constant!r}")
+    return (0.0,)
 
 
-def _is_label(value: Any) -> bool:
-    # YAML reads an unquoted yes or no as true or false: the respondent would be offered "True".
-    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _mapping(raw: dict, key: str, faults: list[str]) -> dict:
-    value = raw.get(key, {})
-    if isinstance(value, dict) and (value or key not in raw):
-        return value
-    faults.append(f"{key} must be a mapping with at least one entry")
-    return {}
-
-
-def _parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, tuple]:
-    """A list of options, or a mapping with `options` and optionally `labels` and `values`."""
-    entry = {"options": scale} if isinstance(scale, list) else scale
-    if not isinstance(entry, dict) or not isinstance(entry.get("options"), list):
-        faults.append(f"{where} must be a list of options, or a mapping with 'options'")
-        return {"options": (), "labels": (), "values": ()}
-    count = len(entry["options"])
-    numbers = list(range(1, count + 1))
-    labels, values = entry.get("labels", numbers), entry.get("values", numbers)
-    for key in sorted(set(entry) - {"options", "labels", "values"}, key=str):
-        faults.append(f"{where}: unknown key {key!r}")
-    if count < 2:
-        faults.append(f"{where} needs at least two options")
-    if not all(map(_is_text, entry["options"])):
-        faults.append(f"{where}: every option must be a text")
-    for key, column in (("labels", labels), ("values", values)):
-        if not isinstance(column, list) or len(column) != count:
-            faults.append(f"{where}: {key} must be a list of {count}, one for each option")
-            return {"options": (), "labels": (), "values": ()}
-    if not all(map(_is_label, labels)):
-        faults.append(
-            f"{where}: labels must be whole numbers or texts (in quotes: yes, no, on, off)"
-        )
-    labels = tuple(str(label).strip() for label in labels)
-    if len(set(labels)) != count:
-        faults.append(f"{where}: labels must differ from one another")
-    if not all(map(_is_number, values)):
-        faults.append(f"{where}: values must be finite numbers")
-        values = numbers
-    return {
-        "options": tuple(str(option).strip() for option in entry["options"]),
-        "labels": labels,
-        "values": tuple(map(float, values)),
-    }
-
-
-def _parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
-    if not isinstance(raw, list) or not raw:
-        faults.append("items must be a list with at least one item")
-        return {}
-    ids: dict[str, dict] = {}
-    for number, entry in enumerate(raw, 1):
-        if not isinstance(entry, dict) or not _is_text(entry.get("id")):
-            faults.append(f"item number {number} must be a mapping with an 'id'")
-        elif entry["id"] in ids:
-            faults.append(f"item {entry['id']} appears twice")
-        else:
-            ids[entry["id"]] = entry
-    return ids
-
-
-def _parse_coefficients(raw: dict, ids: set[str], dimensions: set[str], faults: list[str]) -> dict:
-    sets: dict[str, dict[str, dict[str, float]]] = {}
-    for name, formulas in _mapping(raw, "coefficients", faults).items():
-        sets[str(name)] = {}
-        if not isinstance(formulas, dict):
-            faults.append(f"coefficients.{name} must be a mapping of dimensions")
-            continue
-        formulas = {str(key): formula for key, formula in formulas.items()}
-        for key in sorted(dimensions ^ set(formulas)):
-            fault = "has no formula" if key in dimensions else "is not under dimensions"
-            faults.append(f"coefficients.{name}: {key} {fault}")
-        for key, formula in formulas.items():
-            if (
-                not isinstance(formula, dict)
-                or not formula
-                or not all(map(_is_number, formula.values()))
-            ):
-                faults.append(f"coefficients.{name}.{key} must map item ids to finite numbers")
-                continue
-            for id_ in sorted(set(formula) - ids, key=str):
-                faults.append(f"coefficients.{name}.{key}: there is no item {id_!r}")
-            sets[str(name)][key] = {id_: float(c) for id_, c in formula.items()}
-    return sets
+def _parse_range(raw: dict, faults: list[str]) -> tuple[float, float] | None:
+    """The two ends of the scale of scores, where the file has them."""
+    if "score_range" not in raw:
+        return None
+    ends = raw["score_range"]
+    if are_numbers(ends, 2) and ends[0] < ends[1]:
+        return float(ends[0]), float(ends[1])
+    faults.append(f"score_range must be a list of two numbers, the lower first, not {ends!r}")
+    return None

@@ -1,4 +1,4 @@
-"""Published country scores, with their source and year."""
+"""Published country scores, with their source and year: one column for each dimension."""
 
 import csv
 import dataclasses
@@ -13,6 +13,11 @@ import numpy as np
 from jaxalign.errors import UserError
 
 _COLUMNS = ("set", "code", "country", "source", "year")
+# Sets that have a file of their own; all others are rows of targets.csv.
+PACKAGED_FILES = {
+    "example_values": "example_values_targets.csv",
+    "example_opinions": "example_opinions_targets.csv",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Target:
 
     Attributes:
       code: the country's short code, such as `SA`; country: its name.
-      scores: dimension key to score, in the order of the file's columns.
+      scores: dimension key to score, in the order of the survey's dimensions.
       source: where the figures were published; year: when.
     """
 
@@ -33,40 +38,51 @@ class Target:
 
 
 def targets_path(name: str) -> Path:
-    """The file behind `survey.targets`: the packaged table, or a user's own CSV by its path."""
+    """The file behind `survey.targets`: a packaged one, or a user's own CSV by its path."""
     if name.endswith(".csv"):
         return Path(os.path.expanduser(name))  # unlike Path's, leaves an unknown ~user alone
-    return Path(str(resources.files("jaxalign.survey") / "data" / "targets.csv"))
+    file = PACKAGED_FILES.get(name, "targets.csv")
+    return Path(str(resources.files("jaxalign.survey") / "data" / file))
+
+
+def read_rows(name: str) -> list[dict[str, str]]:
+    """The rows of the file behind `survey.targets`, column name to cell.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    path = targets_path(name)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"survey.targets={name!r}: cannot read {path} ({reason})") from error
 
 
 def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
     """Reads one set of targets: country code to target.
 
     Args:
-      name: a set of the packaged table (`hofstede2010`, `newer`), or the path of a CSV with the
-        columns code, country, source, year and one for each dimension.
+      name: a packaged set (`hofstede2010`, `newer`, `example_values`), or the path of a CSV with
+        the columns code, country, source, year and one for each dimension.
       dimensions: keys of the survey's C dimensions.
 
     Raises:
       UserError: no such set or file, missing columns, or scores that are not numbers.
     """
-    path = targets_path(name)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"survey.targets={name!r}: cannot read {path} ({reason})") from error
+    path, rows = targets_path(name), read_rows(name)
     columns = set(rows[0]) if rows else set()
-    packaged = not name.endswith(".csv")
-    required = [*_COLUMNS[0 if packaged else 1 :], *dimensions]
+    in_table = not name.endswith(".csv") and name not in PACKAGED_FILES
+    required = [*_COLUMNS[0 if in_table else 1 :], *dimensions]
     missing = [column for column in required if column not in columns]
     if missing:
         raise UserError(f"survey.targets={name!r}: {path} lacks the columns {', '.join(missing)}")
-    if packaged:
+    if in_table:
         sets = list(dict.fromkeys(row["set"] for row in rows))
         if name not in sets:
-            raise UserError(f"survey.targets={name!r}: give {', '.join(sets)} or a .csv file")
+            known = ", ".join([*sets, *PACKAGED_FILES])
+            raise UserError(f"survey.targets={name!r}: give {known} or a .csv file")
         rows = [row for row in rows if row["set"] == name]
     targets = {}
     for row in rows:

@@ -14,9 +14,8 @@ from ml_collections import config_dict
 from rich.console import Console
 
 from jaxalign.checkpoint import Checkpoints
-from jaxalign.engine import Engine, make_objective
+from jaxalign.engine import Engine
 from jaxalign.evolve import Evolution, Metrics, RunState
-from jaxalign.fitness import evaluate
 from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
 from jaxalign.record import make_record
@@ -57,13 +56,13 @@ class Parts(contextlib.ExitStack):
         task, space = engine.task, engine.beginning.space
         vectors_E, params = engine.beginning.vectors_E, engine.beginning.strategy.params
         self.prompts_ELD = jax.jit(space.prompts)(vectors_E)
-        objective = make_objective(config, engine.chunk)
         self._evaluate = functools.partial(
-            jax.jit(functools.partial(evaluate, problem.graphdef, objective)),
+            jax.jit(engine.evolution.evaluate),
             problem.weights,
             task,
             self.prompts_ELD,
             key,
+            jnp.int32(engine.candidates),
         )
         alone = _search_alone(problem, engine)
         self._searched, _ = jax.jit(alone.start)(None, task, space, params, vectors_E, key)

@@ -20,6 +20,7 @@ from jaxalign.model.abstract import named_leaves
 from jaxalign.model.weights import TOP_KEYS, source_keys
 from jaxalign.problem import Problem
 from jaxalign.prompts.trie import ROOT, TokenTrie
+from jaxalign.survey import DISTRIBUTION, Scoring, load_instrument
 
 NAME = "transformers"
 PACKAGES = ("torch", "transformers")
@@ -155,9 +156,14 @@ def check_objective(config: config_dict.ConfigDict) -> None:
     """Refuses what the peer does not compute.
 
     Raises:
-      UserError: the readout is not `expected`, a term beside `survey` has a weight, or the weights
-        are quantised.
+      UserError: the readout is not `expected`, a term beside `survey` has a weight, the weights
+        are quantised, or the survey compares answer distributions.
     """
+    if load_instrument(config.survey.instrument).scoring == DISTRIBUTION:
+        raise UserError(
+            f"--peer={NAME} scores by linear formulas, which "
+            f"survey.instrument={config.survey.instrument!r} has not; give another instrument"
+        )
     if config.model.quantization != NO_QUANTIZATION:
         raise UserError(
             f"--peer={NAME} runs the weights as they are: leave model.quantization at "
@@ -176,6 +182,7 @@ def numpy_losses(
 ) -> np.ndarray:
     """Losses `[G, P]` of option logits, as one would write them in numpy."""
     scoring = problem.scoring
+    assert isinstance(scoring, Scoring)  # `check_objective` has refused others
     logits_PQA = np.where(problem.questions.offered_QA, logits_PQA, -np.inf)
     shares_PQA = np.exp(logits_PQA - logits_PQA.max(-1, keepdims=True))
     shares_PQA /= shares_PQA.sum(-1, keepdims=True)

@@ -12,7 +12,7 @@ from ml_collections import config_dict
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION
-from jaxalign.problem import Problem, check_device, load_problem
+from jaxalign.problem import Problem, check_devices, load_problem
 from jaxalign.record import PACKAGES as OURS
 from jaxalign.record import describe_device
 from jaxalign.shapes import with_random_weights
@@ -75,9 +75,14 @@ def measure_points(
                 problem = load_problem(point.config)
                 if shape:
                     problem = with_random_weights(point.config, problem, shape)
+                if with_peer and problem.mesh is not None:
+                    raise UserError(
+                        "--peer=transformers runs on one device: give "
+                        "--config.mesh.population=1 --config.mesh.model=1"
+                    )
                 peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
-            check_device(point.config)
+            check_devices(point.config, problem.mesh)
             longest = int(problem.questions.trie.positions_T.max()) + 1
             problem.model_config.check_positions(point.config.prompt.length + longest)
             about |= {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 
+from jaxalign.profiling import trace
 from jaxalign.throughput.parts import Parts
 
 ROUNDS = 2
@@ -23,9 +24,7 @@ def write_trace(parts: Parts, folder: Path, first: int) -> list[Path]:
     Returns:
       The files.
     """
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0  # every call of every function would hide the parts
-    with jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=options):
+    with trace(folder):
         for number in range(first, first + ROUNDS):
             with jax.profiler.StepTraceAnnotation("round", step_num=number):
                 parts.run(number, jax.profiler.TraceAnnotation)

@@ -196,11 +196,23 @@ def test_each_runs_somewhere(name):
     assert len(runs) == expected
 
 
+@pytest.mark.parametrize("name", [AUTO, *IMPLEMENTATIONS])
+def test_kernels_are_refused_on_several_devices(name):
+    platform = "tpu" if name == "splash" else "gpu"
+    if name in (AUTO, "xla", "blocks"):
+        check_attention(name, platform, "bfloat16", devices=4)
+    else:
+        with pytest.raises(
+            UserError, match=rf"attention={name!r}: .*not 4; give mesh.population=1"
+        ):
+            check_attention(name, platform, "bfloat16", devices=4)
+
+
 @pytest.mark.parametrize("name", ["cudnn", "pallas", "splash"])
-def test_a_kernel_is_refused_on_a_cpu_before_the_model_is_looked_for(name):
+def test_a_kernel_is_refused_on_a_cpu_before_weights_are_read(name, monkeypatch):
     config = base("embedded")
     config.country = "SA"
-    config.model.path = "no/such/folder"
     config.evaluation.attention = name
+    monkeypatch.setattr("jaxalign.problem.load_model", None)
     with pytest.raises(UserError, match=r"evaluation\.attention.*is a CPU"):
         load_problem(config)

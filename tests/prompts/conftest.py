@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
-from jaxalign.prompts import USUAL, Texts, load_texts, load_tokenizer
+from jaxalign.prompts import USUAL, Format, Texts, load_texts, load_tokenizer
 from jaxalign.survey import Instrument, load_instrument
 
 PLAIN = "{{ messages[0]['content'] }}\nAnswer:"
@@ -29,7 +29,9 @@ def texts() -> Texts:
 def trained(tmp_path_factory: pytest.TempPathFactory, vsm13: Instrument, texts: Texts) -> Any:
     """As the embedded model's: byte-level BPE with Llama 3's template."""
     folder = tmp_path_factory.mktemp("trained")
-    train_tokenizer(corpus([vsm13], [USUAL], texts), folder, 1280)
+    train_tokenizer(
+        corpus([(vsm13, USUAL), (vsm13, Format(labels="words"))] * 4, texts), folder, 1280
+    )
     return load_tokenizer(folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from jaxalign.errors import UserError
-from jaxalign.prompts import encode, load_tokenizer, render_chat
+from jaxalign.prompts import encode, end_ids, load_tokenizer, render_chat
 
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}"
@@ -130,3 +130,9 @@ def test_code_beside_the_weights_never_runs(tmp_path, trained):
     else:
         assert isinstance(loaded, PreTrainedTokenizerFast)
     assert not ran.exists()
+
+
+def test_tokens_that_end_an_answer(trained, tiny):
+    ends = trained.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
+    assert end_ids(trained) == set(ends)
+    assert end_ids(tiny([])) == set()

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from jaxalign.report import drawing, plots
 
 SVG = "{http://www.w3.org/2000/svg}"
-LOSSES = {"naive": 108.0, "constant": 126.0}
+LOSSES = {"naive": 108.0, "constant answer": 126.0}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_radar_clips_no_score(figures: list[Figure]):
     plots.plot_radar(scores, "title", None, Path("unused"))
     (figure,) = figures
     target, naive = line_of(figure, "target"), line_of(figure, "naive")
-    low, high = plots.radial_range(np.array([-20.0, 112.0, -240.0]))
+    low, high, _ = plots.radial_range(np.array([-20.0, 112.0, -240.0]))
     for index, name in enumerate("ABC"):
         radius = np.hypot(*naive[index])
         assert radius == pytest.approx((scores["naive"][name] - low) / (high - low))
@@ -61,15 +61,15 @@ def test_the_radar_clips_no_score(figures: list[Figure]):
 
 @given(st.lists(st.integers(-3000, 4000).map(lambda tenths: tenths / 10), min_size=1, max_size=12))
 def test_the_radial_range_holds_every_score_and_0_to_100(values: list[float]):
-    low, high = plots.radial_range(np.array(values))
+    low, high, _ = plots.radial_range(np.array(values))
     assert low <= min(0, *values)
     assert high >= max(100, *values)
-    assert low % plots.RING_STEP == high % plots.RING_STEP == 0
+    assert low % 25 == high % 25 == 0
 
 
 def test_the_radial_range_of_ordinary_scores_is_0_to_100():
-    assert plots.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100)
-    assert plots.radial_range(np.array([math.nan])) == (0, 100)
+    assert plots.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100, 25)
+    assert plots.radial_range(np.array([math.nan])) == (0, 100, 25)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
@@ -135,7 +135,11 @@ def test_the_labels_of_the_lines_never_overlap(values: list[float]):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "save", lambda figure, stem: saved.append(figure))
         plots.plot_convergence(
-            records, {"naive": naive, "constant": constant}, "title", "notice", Path("unused")
+            records,
+            {"naive": naive, "uniform answers": constant},
+            "title",
+            "notice",
+            Path("unused"),
         )
     (figure,) = saved
     figure.savefig(io.BytesIO(), format="png")

@@ -1,25 +1,17 @@
-"""Initial populations against numpy, from float32 and bfloat16 tables; prompts from files."""
-
-import re
-from pathlib import Path
+"""Initial populations against numpy, from float32 and bfloat16 tables."""
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-import safetensors.numpy
 import scipy.stats
 
-from jaxalign.errors import UserError
 from jaxalign.search import (
     embedding_std,
     from_tokens,
     from_vocabulary,
     mixtures,
     normal,
-    read_population,
-    read_prompt,
     resize_population,
     vocabulary_bounds,
 )
@@ -161,78 +153,3 @@ def test_mixtures_depend_on_the_key_alone(table_VD):
     assert not np.array_equal(one, other)
     jitted = jax.jit(mixtures, static_argnums=2)(jax.random.key(0), texts_NLD, 6)
     np.testing.assert_allclose(jitted, one, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64, ml_dtypes.bfloat16])
-def test_a_saved_prompt_is_read_as_float32(dtype, tmp_path):
-    prompt = np.random.default_rng(4).normal(size=(3, 5)).astype(dtype)
-    path = tmp_path / "adapter.safetensors"
-    safetensors.numpy.save_file({"prompt_embeddings": prompt, "other": np.zeros(2)}, path)
-    for given in (path, str(path)):
-        read = read_prompt(given, 3, 5)
-        assert read.dtype == np.float32
-        np.testing.assert_array_equal(read, prompt.astype(np.float32))
-
-
-@pytest.mark.parametrize(
-    "tensors,said",
-    [
-        ({"other": np.zeros((3, 5))}, "must hold a tensor 'prompt_embeddings', and holds other"),
-        ({}, "and holds nothing"),
-        ({"prompt_embeddings": np.zeros((4, 5))}, "has 4 rows and .* is 3; set prompt.length=4"),
-        ({"prompt_embeddings": np.zeros((3, 6))}, "is 6 wide and the model 5"),
-        ({"prompt_embeddings": np.zeros((1, 3, 5))}, r"not float64 of shape \[1, 3, 5\]"),
-        ({"prompt_embeddings": np.zeros((3, 5), np.int32)}, "real numbers .* not int32"),
-        ({"prompt_embeddings": np.full((3, 5), np.nan)}, "not finite"),
-        ({"prompt_embeddings": np.full((3, 5), 1e300)}, "not finite in float32"),
-    ],
-)
-def test_a_prompt_that_does_not_fit_is_one_line(tensors, said, tmp_path):
-    path = tmp_path / "prompt.safetensors"
-    safetensors.numpy.save_file(tensors, path)
-    with pytest.raises(
-        UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$"
-    ) as error:
-        read_prompt(path, 3, 5)
-    assert re.search(said, str(error.value))
-
-
-def test_an_unreadable_prompt_is_one_line(tmp_path):
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(b"\x00" * 7)
-    cut = tmp_path / "cut.safetensors"
-    content = safetensors.numpy.save({"prompt_embeddings": np.zeros((3, 5))})
-    cut.write_bytes(content[:-9])
-    for path in (tmp_path / "missing.safetensors", tmp_path, damaged, cut, Path("~nobody-here/x")):
-        with pytest.raises(UserError, match=r"^prompt.init=[^\n]*cannot read it \([^\n]+$"):
-            read_prompt(path, 3, 5)
-
-
-def test_a_saved_population_is_read_in_the_order_of_names(tmp_path):
-    rng = np.random.default_rng(5)
-    china, india = rng.normal(size=(4, 3, 5)), rng.normal(size=(2, 3, 5)).astype(np.float16)
-    path = tmp_path / "population.safetensors"
-    safetensors.numpy.save_file({"IN": india, "CN": china}, path)
-    read = read_population(path, 3, 5)
-    assert read.dtype == np.float32
-    np.testing.assert_array_equal(read, np.concatenate([china, india]).astype(np.float32))
-
-
-@pytest.mark.parametrize(
-    "tensors,said",
-    [
-        ({}, "it holds no prompts"),
-        ({"CN": np.zeros((0, 3, 5))}, "it holds no prompts"),
-        ({"CN": np.zeros((3, 5))}, r"CN must be real numbers of shape \[P, L, D\], not float64"),
-        ({"CN": np.zeros((2, 3, 5)), "IN": np.zeros((2, 4, 5))}, "IN has 4 rows .* is 3; set"),
-        ({"CN": np.full((2, 3, 5), np.inf)}, "CN holds values that are not finite"),
-    ],
-)
-def test_a_population_that_does_not_fit_is_one_line(tensors, said, tmp_path):
-    path = tmp_path / "population.safetensors"
-    safetensors.numpy.save_file(tensors, path)
-    with pytest.raises(
-        UserError, match=rf"^prompt.init='{re.escape(str(path))}': [^\n]*$"
-    ) as error:
-        read_population(path, 3, 5)
-    assert re.search(said, str(error.value))

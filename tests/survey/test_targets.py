@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.survey import find_target, load_targets, targets_path
+from jaxalign.survey import find_target, load_targets, shuffled, targets_path
 
 KEYS = ("PDI", "IDV", "MAS", "UAI", "LTO", "IVR")
 HEADER = "code,country,PDI,IDV,MAS,UAI,LTO,IVR,source,year"
@@ -138,3 +138,15 @@ def test_an_unknown_country_lists_the_codes():
     with pytest.raises(UserError, match="country='IN': no target in newer") as error:
         find_target(targets, "IN", "newer")
     assert str(error.value).endswith("BD, CN, DE, ES, GB, GR, KR, PT, SA, TR, US")
+
+
+def test_shuffled_scores_are_the_same_and_none_is_where_it_was():
+    target = load_targets("hofstede2010", KEYS)["SA"]
+    seen = set()
+    for seed in range(1, 20):
+        dealt = shuffled(target, seed)
+        assert sorted(dealt.scores.values()) == sorted(target.scores.values())
+        assert all(dealt.scores[key] != target.scores[key] for key in KEYS)
+        assert dealt == shuffled(target, seed) and "shuffled" in dealt.source
+        seen.add(tuple(dealt.scores.values()))
+    assert len(seen) > 5

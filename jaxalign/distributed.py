@@ -1,0 +1,123 @@
+"""Several processes that work on one run, joined by `jax.distributed`.
+
+`join` has to come before anything touches a device, and so before most imports. All processes then
+run the same program on the same arguments and see one workdir; the first one alone writes what is
+not a checkpoint.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxalign.memory import is_out_of_memory
+
+FLAG = "distributed"
+_HEARTBEAT = "JAXALIGN_HEARTBEAT_SECONDS"
+_NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
+
+def is_wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether this process is one of several: by --distributed, under SLURM, or on a TPU pod."""
+    flags = {argument.lstrip("-") for argument in arguments if argument.startswith("-")}
+    for flag, answer in (
+        (f"no{FLAG}", False),
+        (f"{FLAG}=false", False),
+        (FLAG, True),
+        (f"{FLAG}=true", True),
+    ):
+        if flag in flags:
+            return answer
+    tasks = environment.get("SLURM_NTASKS", "1") if "SLURM_PROCID" in environment else "1"
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    return tasks not in ("", "1") or len(hosts) > 1
+
+
+def join(arguments: Sequence[str]) -> None:
+    """Joins the other processes of this run, if there are any.
+
+    Where to find them comes from JAX_COORDINATOR_ADDRESS (host:port of the first process),
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID, or else from SLURM, the TPU pod or MPI, as JAX finds it.
+    A process that has not been heard of for JAXALIGN_HEARTBEAT_SECONDS (100) ends all others.
+    """
+    if not is_wanted(arguments, os.environ):
+        return
+    # Accelerators do not look at it.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    named = [os.environ.get(name) for name in _NAMED]
+    address, processes, number = named if all(named) else (None, None, None)
+    try:
+        jax.distributed.initialize(
+            coordinator_address=address,
+            num_processes=processes and int(processes),
+            process_id=number and int(number),
+            heartbeat_timeout_seconds=int(os.environ.get(_HEARTBEAT, "100")),
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        print(
+            f"error: --{FLAG}: cannot join the other processes ({reason}); set "
+            f"{', '.join(_NAMED)}, or start this under SLURM or on a TPU pod",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.exit(2)
+
+
+def several() -> bool:
+    """Whether this process has joined others."""
+    return jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def least(number: int | None) -> int | None:
+    """The smallest of the processes' numbers of bytes, in whole MiB; None if they have none."""
+    if number is None or not several():
+        return number
+    return int(multihost_utils.process_allgather(np.int32(number >> 20)).min()) << 20
+
+
+def all_stop_at(generation: int) -> bool:
+    """Whether all processes are to stop at this generation, since one was sent SIGTERM.
+
+    Each must ask at every generation. JAX passes the notice on and agrees on one that none of them
+    has passed.
+    """
+    return multihost_utils.reached_preemption_sync_point(generation)
+
+
+@contextlib.contextmanager
+def wait_for_all(name: str) -> Iterator[None]:
+    """Lets no process go on after a block until all have come to its end."""
+    yield
+    if several():
+        multihost_utils.sync_global_devices(name)
+
+
+@contextlib.contextmanager
+def a_death_is_told() -> Iterator[None]:
+    """Ends this process with one line, and 1, where another one of the run has ended before it.
+
+    At once: an orderly exit would wait for the other.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not several() or is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        print(
+            "error: another process of this run is gone or has failed, and no generation can be "
+            f"finished without it; start all of them again to go on ({reason})",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)

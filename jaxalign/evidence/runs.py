@@ -1,0 +1,180 @@
+"""Evaluates finished runs, or a prompt by itself: from files to evaluation.json and the report."""
+
+import dataclasses
+import datetime
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.config import EMBEDDED, from_plain, to_plain
+from jaxalign.errors import UserError
+from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
+from jaxalign.evidence.siblings import find_siblings
+from jaxalign.interchange.reading import RESULT, read_soft_prompt
+from jaxalign.problem import load_problem
+from jaxalign.record import make_run_record
+from jaxalign.report import print_header
+from jaxalign.report.files import read_run, write_json
+from jaxalign.survey import Instrument, load_benchmarks, load_instrument
+
+_SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
+_FIXTURE = "fixture"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What an evaluation may be told.
+
+    Attributes:
+      benchmark: CulturalBench, as --benchmark takes it; None for the fixture where the model is the
+        embedded one, and for nothing otherwise.
+      siblings: workdirs of other countries; None for those beside the workdir.
+      wordings: other wordings of the survey, as YAML files; None for those in the package.
+      seed: of respondents, random prompts, demonstrations and resamples.
+    """
+
+    benchmark: str | None = None
+    siblings: list[str] | None = None
+    wordings: list[str] | None = None
+    seed: int = 0
+
+
+def evaluate_run(workdir: Path, options: Options, again: str = "") -> dict[str, Any]:
+    """Evaluates what a finished run for one country left; gives the content of evaluation.json.
+
+    Raises:
+      UserError: the run is not finished, or its model or survey has changed since.
+    """
+    run = read_run(workdir)
+    config = from_plain(run.config["config"])
+    config.country = run.summary["country"]
+    prompt_LD = read_soft_prompt(workdir / RESULT)
+    return evaluate(config, prompt_LD, workdir, options, again, run.config["digests"])
+
+
+def evaluate(
+    config: config_dict.ConfigDict,
+    prompt_LD: np.ndarray,
+    workdir: Path,
+    options: Options,
+    again: str = "",
+    digests: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Evaluates a prompt; writes evaluation.json and the report into a folder.
+
+    The model is asked in full precision, and the loss is that of the survey alone.
+
+    Args:
+      config: of the run; its country is one.
+      prompt_LD: the tuned prompt.
+      workdir: of the run, or where to write.
+      options: what it is told.
+      again: the command.
+      digests: of the run, to be sure that the model and the survey are what they were.
+
+    Raises:
+      UserError: from any part.
+    """
+    wordings = _load_wordings(config, options)
+    source = options.benchmark or (_FIXTURE if config.model.path == EMBEDDED else "none")
+    easy, hard = (None, None) if source == "none" else load_benchmarks(source, "--benchmark")
+    config.model.quantization = "none"
+    config.objective.benchmark = ""
+    for name in config.objective.terms:
+        config.objective.terms[name] = float(name == "survey")
+    config.prompt.length = prompt_LD.shape[0]
+    problem = load_problem(config)
+    now = problem.digests()
+    for name in ("weights", "architecture", "survey"):
+        if digests and digests.get(name) != now[name]:
+            raise UserError(
+                f"workdir={workdir}: the {name} changed since the run; give it the old one back, "
+                "or tune again"
+            )
+    if prompt_LD.shape[1] != problem.model_config.width:
+        raise UserError(
+            f"the soft prompt has rows of {prompt_LD.shape[1]}, the model's width is "
+            f"{problem.model_config.width}: it was tuned for another model"
+        )
+    siblings = find_siblings(workdir, options.siblings, prompt_LD.shape, now)
+    evidence = Evidence(config, problem, prompt_LD, siblings, wordings, easy, hard, options.seed)
+    record = make_run_record(to_plain(config), {}, now, again, problem.notice)
+    inputs = {
+        "schema": SCHEMA,
+        "config": {key: record["config"][key] for key in ("survey", "prompt", "objective")},
+        "digests": now,
+        "versions": record["versions"],
+        "seed": options.seed,
+        "prompt": _digest(prompt_LD),
+        "siblings": {str(each.folder): _digest(each.prompt_LD) for each in siblings},
+        "wordings": [repr(each) for each in wordings],
+        "benchmark": [repr(each) for each in (easy, hard)],
+    }
+    print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
+    found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _tell)
+    target, instrument = problem.targets[0], problem.instrument
+    evaluation = {
+        "schema": SCHEMA,
+        "prompt_sha256": inputs["prompt"],
+        "country": target.code,
+        "country_name": target.country,
+        "model": config.model.path,
+        "notice": problem.notice,
+        "command": again,
+        "date": datetime.date.today().isoformat(),
+        "hardware": record["device"],
+        "versions": record["versions"],
+        "git_revision": record["git_revision"],
+        "survey": {
+            "name": instrument.name,
+            "title": instrument.title,
+            "validated": instrument.validated,
+            "items": len(instrument.items),
+            "constant": np.asarray(getattr(problem.scoring, "constant_C", ())).tolist(),
+            "norm": config.objective.norm,
+            "targets": config.survey.targets,
+            "target_source": f"{target.source} ({target.year})",
+        },
+        "dimensions": instrument.dimensions,
+        "target": target.scores,
+        **found,
+    }
+    write_json(workdir / "evaluation.json", evaluation)
+    # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
+    from jaxalign.report.evidence import print_evaluation, write_evaluation_report
+
+    files = [(str(workdir / "evaluation.json"), "all numbers")]
+    if (workdir / "summary.json").exists():
+        write_evaluation_report(workdir)
+        files.insert(0, (str(workdir / "report" / "index.html"), "the report"))
+    print_evaluation(evaluation, files)
+    return evaluation
+
+
+def _load_wordings(config: config_dict.ConfigDict, options: Options) -> list[Instrument]:
+    own = load_instrument(config.survey.instrument)
+    names = options.wordings or _SECOND.get(config.survey.instrument, [])
+    others = [load_instrument(name) for name in names]
+    for name, other in zip(names, others, strict=True):
+        if _form(other) != _form(own):
+            raise UserError(
+                f"--wordings={name}: its items are not those of {own.name}; another wording has "
+                "the same ids in the same order, with as many options"
+            )
+    return others
+
+
+def _form(instrument: Instrument) -> list[tuple[str, int]]:
+    return [(item.id, len(item.options)) for item in instrument.items]
+
+
+def _digest(prompt_LD: np.ndarray) -> str:
+    return hashlib.sha256(prompt_LD.tobytes()).hexdigest()
+
+
+def _tell(part: str, seconds: float | None) -> None:
+    took = "kept from before" if seconds is None else f"{seconds:.1f} s"
+    print(f"  {part:<14} {took}", flush=True)

@@ -1,0 +1,189 @@
+"""The README.md beside an export: what the prompt is, what it is worth, and how to load it."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+import yaml
+
+from jaxalign.interchange.base import BaseModel
+from jaxalign.interchange.tuned import TunedPrompt
+from jaxalign.report.numbers import format_loss, format_score
+
+HERE = "path/to/this/folder"  # in the snippets
+
+_BASELINES = {
+    "constant answer": "one option to every item",
+    "uniform answers": "every option of an item as likely as any other",
+}
+_CONTENT = {
+    "peft": "a PEFT prompt-tuning adapter: `adapter_config.json` and `adapter_model.safetensors`",
+    "prompt_embeds": "whole questions as embeddings: `prompt_embeds.safetensors` has a float32 "
+    "tensor for each item, the soft prompt's rows and then those of the question; `index.json` the "
+    "texts and the tokens of the options",
+    "npy": "the rows as a numpy array, float32",
+}
+_LOADING = {
+    "peft": """\
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained({model}, dtype="auto")
+model = PeftModel.from_pretrained(base, "{here}")
+""",
+    "prompt_embeds": """\
+from safetensors.torch import load_file
+from vllm import LLM, SamplingParams
+
+tensors = load_file("{here}/prompt_embeds.safetensors")
+llm = LLM({model}, enable_prompt_embeds=True)
+requests = [{{"prompt_embeds": tensor}} for tensor in tensors.values()]
+answers = llm.generate(requests, SamplingParams(max_tokens=1, logprobs=20))
+""",
+    "npy": """\
+import numpy as np
+
+prompt_LD = np.load("{here}/soft_prompt.npy")
+""",
+}
+_MORE = {
+    "peft": "Give the model token ids that hold their special tokens already: a question rendered "
+    "by the tokenizer's chat template.",
+    "prompt_embeds": "vLLM's server (`--enable-prompt-embeds`) takes the same tensor through "
+    "`torch.save`, in base64; SGLang takes it as a list of rows, `input_embeds`; transformers as "
+    "`inputs_embeds`. The answer is the next token, one of its `option_tokens`.",
+    "npy": "To search on from it: `python -m jaxalign.train … "
+    "--config.prompt.init={here}/soft_prompt.npy`.",
+}
+
+
+def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
+    """The card of one country's prompt, in Markdown with the hub's front matter.
+
+    Args:
+      form: of the export: peft, prompt_embeds or npy.
+      tuned: the prompt.
+      base: the model that it is for.
+    """
+    rows, width = tuned.prompt_LD.shape
+    country, survey = _line(tuned.country), _line(tuned.instrument.title)
+    model = json.dumps(base.name)
+    if base.revision:
+        model += f", revision={json.dumps(base.revision)}"
+    snippet = _LOADING[form].format(model=model, here=HERE)
+    parts = [
+        _front_matter(form, base),
+        f"# Soft prompt: {country}, {survey}",
+        _notice(tuned.notice),
+        f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before "
+        f"each question of the survey “{survey}”. They were searched for so that its answers come "
+        f"near the target for {country}. The model's weights were not changed. This folder holds "
+        f"{_CONTENT[form]}.",
+        "## What it reaches",
+        _table(
+            ["", f"loss ({tuned.unit})"],
+            [[name, format_loss(tuned.losses[key])] for name, key in _losses(tuned).items()],
+        ),
+        _table(
+            tuned.columns,
+            [
+                [_cell(name), *(format_score(value, tuned.digits) for value in values)]
+                for name, values in tuned.rows
+            ],
+        ),
+        _meaning(tuned),
+        "## What an evaluation says of it",
+        _bullets(tuned.verdict or ()) or "Not evaluated.",
+        "## How it was found",
+        _bullets(f"{name}: {_line(words)}" for name, words in tuned.search.items()),
+        f"```\n{tuned.command}\n```",
+        "## How to load it",
+        f"```python\n{snippet}```",
+        "The rows go first, before the begin-of-text token. " + _MORE[form].format(here=HERE),
+        "## Limits and licence",
+        _limits(tuned),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def countries_card(tuned: Sequence[TunedPrompt]) -> str:
+    """The page above the exports of a run for several countries."""
+    parts = [
+        f"# Soft prompts for {len(tuned)} countries, {_line(tuned[0].instrument.title)}",
+        _notice(tuned[0].notice),
+        f"For the model `{tuned[0].model}`. Each folder is whole by itself, with its own card.",
+        _table(
+            [f"loss ({tuned[0].unit})", *_losses(tuned[0])],
+            [
+                [f"[{_cell(each.country)}]({each.code}/README.md)"]
+                + [format_loss(each.losses[key]) for key in _losses(each).values()]
+                for each in tuned
+            ],
+        ),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _front_matter(form: str, base: BaseModel) -> str:
+    """YAML as the hub reads it, which takes nothing but a hub id for a base model."""
+    front: dict[str, object] = {}
+    if base.on_hub:
+        front |= {"base_model": base.name, "base_model_relation": "adapter"}
+    if form == "peft":
+        front |= {"library_name": "peft", "pipeline_tag": "text-generation"}
+    front["tags"] = ["jaxalign", "prompt-tuning", "soft-prompt", "values-survey"]
+    text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    comment = "" if base.on_hub else "# base_model: the hub id of the model, which was a folder\n"
+    return f"---\n{comment}{text}---"
+
+
+def _notice(notice: str | None) -> str:
+    return f"> **Note:** {_line(notice)}" if notice else ""
+
+
+def _losses(tuned: TunedPrompt) -> dict[str, str]:
+    """Name to key of the losses."""
+    return {tuned.baseline: "constant", "naive": "naive", "tuned": "best"}
+
+
+def _meaning(tuned: TunedPrompt) -> str:
+    """What the words in the tables mean."""
+    sentences = [
+        f"Target: {_line(tuned.target_source)}.",
+        "Naive is the model without the prompt.",
+        f"{tuned.baseline.capitalize()}: {_BASELINES.get(tuned.baseline, 'what knows nothing')}.",
+    ]
+    if any(tuned.constant):
+        same = len(set(tuned.constant)) == 1
+        values = tuned.constant[:1] if same else tuned.constant
+        told = ", ".join(f"{value:g}" for value in values)
+        sentences.append(f"C, the constant of the formulas and a convention, is {told}.")
+    if tuned.draws:
+        sentences.append(f"Tuned is the mean of {tuned.draws} fresh samples.")
+    return " ".join(sentences)
+
+
+def _limits(tuned: TunedPrompt) -> str:
+    lines = [
+        "It is about how one model answers one survey, and tells nothing about any person.",
+        "The base model's licence applies to whatever is done with it and this prompt.",
+    ]
+    if not tuned.instrument.validated:
+        lines.insert(1, "The wording of the survey's items has not been validated.")
+    return _bullets(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    marks = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"* {_line(line)}" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    return " ".join(str(text).split())

@@ -1,0 +1,112 @@
+"""Whole questions as embeddings, for engines that take these in place of text.
+
+vLLM takes a tensor [tokens, D] per request: `{"prompt_embeds": tensor}` offline, the bytes of
+`torch.save` in base64 over HTTP; SGLang takes the same as `input_embeds`, a list of rows. Both are
+one call away from a tensor of a safetensors file, which needs no torch to be written.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxalign.interchange.base import BaseModel
+from jaxalign.interchange.tuned import TunedPrompt
+from jaxalign.prompts import (
+    USUAL,
+    Format,
+    encode,
+    option_ids,
+    parse_format,
+    question_text,
+    render_chat,
+)
+from jaxalign.survey import Instrument, Item
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """One item of a survey as the model reads it in one format.
+
+    Attributes:
+      tensor: what its tensor is called: the item's id, and the format where it is not the usual.
+      item: of the survey.
+      shown: the format.
+      text: rendered by the chat template, up to where the answer begins.
+      tokens: of the text.
+      option_tokens: the token that stands for each option, in the survey's order.
+    """
+
+    tensor: str
+    item: Item
+    shown: Format
+    text: str
+    tokens: tuple[int, ...]
+    option_tokens: tuple[int, ...]
+
+
+def ask(
+    instrument: Instrument, tokenizer: Any, formats: Sequence[str] = ("identity",)
+) -> tuple[Question, ...]:
+    """The questions of a survey, all items in one format before the next.
+
+    Raises:
+      UserError: two options of a question begin with the same token, or an option has no token.
+    """
+    questions = []
+    for shown in map(parse_format, formats):
+        for item in instrument.items:
+            name = item.id if shown == USUAL else f"{item.id}:{shown.name}"
+            text = render_chat(tokenizer, question_text(instrument, item, shown))
+            options = option_ids(tokenizer, text, shown.labels_of(item), f"item {name}")
+            tokens = encode(tokenizer, text)
+            questions.append(Question(name, item, shown, text, tuple(tokens), tuple(options)))
+    return tuple(questions)
+
+
+def tensors_of(
+    questions: Sequence[Question], rows: Mapping[int, np.ndarray], prompt_LD: np.ndarray
+) -> dict[str, np.ndarray]:
+    """For each question by name the soft prompt and then the text, float32 [L + tokens, D].
+
+    float32 loses nothing of either; an engine casts to its own type, as the model casts the prompt.
+
+    Args:
+      questions: as `ask` gives them.
+      rows: token to its row of the embedding table, float32 [D].
+      prompt_LD: the soft prompt.
+    """
+    return {
+        question.tensor: np.stack([*prompt_LD, *(rows[token] for token in question.tokens)])
+        for question in questions
+    }
+
+
+def index_of(questions: Sequence[Question], tuned: TunedPrompt, base: BaseModel) -> dict[str, Any]:
+    """What the tensors hold: for which model, and of each its texts, options and their tokens."""
+    rows, width = tuned.prompt_LD.shape
+    return {
+        "notice": tuned.notice,
+        "model": base.name,
+        "revision": base.revision,
+        "country": tuned.code,
+        "survey": tuned.instrument.title,
+        "soft_prompt_rows": rows,
+        "width": width,
+        "questions": [
+            {
+                "tensor": question.tensor,
+                "item": question.item.id,
+                "item_text": question.item.text,
+                "format": question.shown.name,
+                "text": question.text,
+                "rows": rows + len(question.tokens),
+                "labels": question.shown.labels_of(question.item),
+                "options": question.item.options,
+                "values": question.item.values,
+                "option_tokens": question.option_tokens,
+            }
+            for question in questions
+        ],
+    }

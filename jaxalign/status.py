@@ -1,0 +1,175 @@
+"""Lists runs: how far they are, how well, and whether they are alive.
+
+    python -m jaxalign.status DIR … [--json]
+
+Each DIR is the workdir of a run, or a folder that holds workdirs. A run is `running`; `stalled` if
+its process lives but gives no sign within the time it has set itself; `stopped` by request; `done`;
+`failed` with an error; or `dead` if its process is gone without a word.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxalign.errors import UserError
+from jaxalign.heartbeat import FINAL, NAME, is_held
+from jaxalign.report import print_runs
+from jaxalign.report.progress import RATE_WINDOW
+
+_TAIL = 2**20  # bytes of metrics.jsonl that are read: many generations, even of many countries
+
+
+def main(arguments: list[str]) -> None:
+    """The command.
+
+    Raises:
+      UserError: a DIR is none, or holds no run.
+    """
+    parser = _Parser("python -m jaxalign.status", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="a workdir, or a folder of them")
+    parser.add_argument("--json", action="store_true", help="a list of objects, for machines")
+    given = parser.parse_args(arguments)
+    runs = [describe(workdir, time.time()) for workdir in find_workdirs(map(Path, given.folders))]
+    if given.json:
+        print(json.dumps(runs, indent=2))
+    else:
+        print_runs(runs)
+
+
+def find_workdirs(folders: Iterable[Path]) -> list[Path]:
+    """The workdirs among these folders and right within them, each once.
+
+    Raises:
+      UserError: a folder is none, or holds no run.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; give the workdir of a run, or a folder")
+        inside = [folder] if _is_workdir(folder) else sorted(filter(_is_workdir, folder.iterdir()))
+        if not inside:
+            raise UserError(f"{folder}: neither the workdir of a run nor a folder that holds one")
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
+def describe(workdir: Path, now: float) -> dict[str, Any]:
+    """What is known of a run; null where it is not, as in a run that has only begun.
+
+    Args:
+      workdir: of the run; files that are missing or damaged count as empty.
+      now: seconds since 1970.
+
+    Returns:
+      Plain values. `age` is the seconds since the last sign of life; `seconds_left` is null unless
+      the run goes on.
+    """
+    record, beat = _read(workdir / "config.json"), _read(workdir / NAME)
+    summary, records = _read(workdir / "summary.json"), _last_records(workdir / "metrics.jsonl")
+    config, last = record.get("config", {}), records[-1] if records else {}
+    search, generation = config.get("search", {}), last.get("generation")
+    generations = beat.get("generations", search.get("generations"))
+    age = _age(workdir, beat, now)
+    state = _state(workdir, beat, age, done=bool(summary))
+    naive = record.get("naive_loss", summary.get("loss", {}).get("naive"))
+    best = last.get("best_loss")
+    if state == "done":  # what a noisy search saw as its best was measured again for the summary
+        best = summary.get("loss", {}).get("best", best)
+    candidates, seconds = _pace(records)
+    goes_on = state in ("running", "stalled") and generations is not None and seconds is not None
+    return {
+        "workdir": str(workdir),
+        "state": state,
+        "country": config.get("country"),
+        "model": config.get("model", {}).get("path"),
+        "strategy": search.get("strategy"),
+        "generation": generation,
+        "generations": generations,
+        "best_loss": best,
+        "naive_loss": naive,
+        "share_of_naive": best / naive if naive and best is not None else None,
+        "candidates_per_second": candidates,
+        "seconds_left": (generations - generation) * seconds if goes_on else None,
+        "age": age,
+        "pid": beat.get("pid"),
+        "host": beat.get("host"),
+        "notice": record.get("notice"),
+    }
+
+
+def _is_workdir(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (NAME, "metrics.jsonl"))
+
+
+def _state(workdir: Path, beat: dict[str, Any], age: float | None, done: bool) -> str:
+    """The state, from the lock where it can be seen, and elsewhere from the heartbeat's age."""
+    told = beat.get("state", "done" if done else "dead")  # a run of before there were heartbeats
+    late = age is not None and age > beat.get("patience", math.inf)
+    if is_held(workdir):
+        return "stalled" if late else "running"
+    if told in FINAL:
+        return told
+    return "dead" if late or beat.get("host") in (None, socket.gethostname()) else "running"
+
+
+def _age(workdir: Path, beat: dict[str, Any], now: float) -> float | None:
+    """Seconds since the last beat, or without any since the last line of metrics."""
+    signed, metrics = beat.get("time"), workdir / "metrics.jsonl"
+    if signed is None and metrics.exists():
+        signed = metrics.stat().st_mtime
+    return None if signed is None else max(0.0, now - signed)
+
+
+def _pace(records: Sequence[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Candidates per second, and seconds per generation, over the last generations."""
+    pairs = [
+        (after["evaluations"] - before["evaluations"], after["seconds"])
+        for before, after in itertools.pairwise(records[-RATE_WINDOW - 1 :])
+        if after.get("seconds")
+    ]
+    if not pairs:
+        return None, None
+    evaluations, seconds = map(sum, zip(*pairs, strict=True))
+    return evaluations / seconds, seconds / len(pairs)
+
+
+def _last_records(path: Path) -> list[dict[str, Any]]:
+    """The whole lines at the end of metrics.jsonl."""
+    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        lines = file.read().split(b"\n")
+        return [json.loads(line) for line in lines[size > _TAIL : -1]]
+    return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; give one DIR or more, as in: {self.prog} runs")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

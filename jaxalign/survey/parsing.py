@@ -1,0 +1,132 @@
+"""Parts of a survey file, checked: faults are added to a list, so that all are told at once."""
+
+import math
+from typing import Any
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a string with something in it."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number, and neither true nor false."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def are_numbers(value: Any, count: int) -> bool:
+    """Whether it is a list of so many finite numbers."""
+    return isinstance(value, list) and len(value) == count and all(map(is_number, value))
+
+
+def parse_mapping(raw: dict, key: str, faults: list[str]) -> dict:
+    """The mapping under a key; an empty one where the key is missing, which is told elsewhere."""
+    value = raw.get(key, {})
+    if isinstance(value, dict) and (value or key not in raw):
+        return value
+    faults.append(f"{key} must be a mapping with at least one entry")
+    return {}
+
+
+def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
+    """A list of options, or a mapping with `options` and perhaps `labels`, `values`, `nominal`."""
+    entry = {"options": scale} if isinstance(scale, list) else scale
+    none = {"options": (), "labels": (), "values": (), "nominal": False}
+    if not isinstance(entry, dict) or not isinstance(entry.get("options"), list):
+        faults.append(f"{where} must be a list of options, or a mapping with 'options'")
+        return none
+    count = len(entry["options"])
+    numbers = list(range(1, count + 1))
+    labels, values = entry.get("labels", numbers), entry.get("values", numbers)
+    nominal = entry.get("nominal", False)
+    for key in sorted(set(entry) - {"options", "labels", "values", "nominal"}, key=str):
+        faults.append(f"{where}: unknown key {key!r}")
+    if count < 2:
+        faults.append(f"{where} needs at least two options")
+    if not all(map(is_text, entry["options"])):
+        faults.append(f"{where}: every option must be a text")
+    if not isinstance(nominal, bool):
+        faults.append(f"{where}: nominal must be true or false, not {nominal!r}")
+    elif nominal and "values" in entry:
+        faults.append(f"{where}: nominal options have no order, so leave out values")
+    for key, column in (("labels", labels), ("values", values)):
+        if not isinstance(column, list) or len(column) != count:
+            faults.append(f"{where}: {key} must be a list of {count}, one for each option")
+            return none
+    if not all(map(_is_label, labels)):
+        faults.append(
+            f"{where}: labels must be whole numbers or texts (in quotes: yes, no, on, off)"
+        )
+    labels = tuple(str(label).strip() for label in labels)
+    if len(set(labels)) != count:
+        faults.append(f"{where}: labels must differ from one another")
+    if not all(map(is_number, values)):
+        faults.append(f"{where}: values must be finite numbers")
+        values = numbers
+    return {
+        "options": tuple(str(option).strip() for option in entry["options"]),
+        "labels": labels,
+        "values": tuple(map(float, values)),
+        "nominal": nominal is True,
+    }
+
+
+def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
+    """The entries of the list of items, by id."""
+    if not isinstance(raw, list) or not raw:
+        faults.append("items must be a list with at least one item")
+        return {}
+    ids: dict[str, dict] = {}
+    for number, entry in enumerate(raw, 1):
+        if not isinstance(entry, dict) or not is_text(entry.get("id")):
+            faults.append(f"item number {number} must be a mapping with an 'id'")
+        elif entry["id"] in ids:
+            faults.append(f"item {entry['id']} appears twice")
+        else:
+            ids[entry["id"]] = entry
+    return ids
+
+
+def parse_coefficients(
+    raw: dict, ids: set[str], dimensions: set[str], faults: list[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Set name to {dimension: {item id: coefficient}}; a list of ids stands for their mean."""
+    sets: dict[str, dict[str, dict[str, float]]] = {}
+    for name, formulas in parse_mapping(raw, "coefficients", faults).items():
+        sets[str(name)] = {}
+        if not isinstance(formulas, dict):
+            faults.append(f"coefficients.{name} must be a mapping of dimensions")
+            continue
+        formulas = {str(key): formula for key, formula in formulas.items()}
+        for key in sorted(dimensions ^ set(formulas)):
+            fault = "has no formula" if key in dimensions else "is not under dimensions"
+            faults.append(f"coefficients.{name}: {key} {fault}")
+        for key, formula in formulas.items():
+            where = f"coefficients.{name}.{key}"
+            if isinstance(formula, list) and formula and all(map(is_text, formula)):
+                if len(set(formula)) < len(formula):
+                    faults.append(f"{where}: an item appears twice in the mean")
+                formula = dict.fromkeys(formula, 1 / len(formula))
+            if (
+                not isinstance(formula, dict)
+                or not formula
+                or not all(map(is_number, formula.values()))
+            ):
+                faults.append(
+                    f"{where} must map item ids to finite numbers, or list the items of a mean"
+                )
+                continue
+            for id_ in sorted(set(formula) - ids, key=str):
+                faults.append(f"{where}: there is no item {id_!r}")
+            sets[str(name)][key] = {id_: float(c) for id_, c in formula.items()}
+    return sets
+
+
+def _is_label(value: Any) -> bool:
+    # YAML reads an unquoted yes or no as true or false: the respondent would be offered "True".
+    return is_text(value) or (isinstance(value, int) and not isinstance(value, bool))

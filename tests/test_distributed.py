@@ -1,0 +1,173 @@
+"""Several real processes on one run: the same search, one writer, and ends that lose nothing."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from jaxalign.distributed import is_wanted
+
+SLURM = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "wanted"),
+    [
+        ([], {}, False),
+        (["--distributed"], {}, True),
+        (["--distributed=true"], {}, True),
+        (["--config=sa.py", "--nodistributed"], SLURM, False),
+        (["--distributed=false"], SLURM, False),
+        ([], SLURM, True),
+        ([], SLURM | {"SLURM_NTASKS": "1"}, False),
+        ([], {"SLURM_NTASKS": "2"}, False),  # salloc's shell, outside of any step
+        ([], {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"}, True),
+        ([], {"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+    ],
+)
+def test_when_a_process_is_one_of_several(arguments, environment, wanted):
+    assert is_wanted(arguments, environment) is wanted
+
+
+def test_a_process_that_finds_no_others_says_how_to_tell_it():
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("JAX_COORD")}
+    result = subprocess.run(
+        [sys.executable, "-m", "jaxalign.train", "--config=sa.py:embedded", "--distributed"],
+        capture_output=True,
+        text=True,
+        env=clean | {"JAX_PLATFORMS": "cpu"},
+        timeout=120,
+    )
+    assert result.returncode == 2
+    assert "JAX_COORDINATOR_ADDRESS" in result.stderr and "Traceback" not in result.stderr
+
+
+GENERATIONS = 10
+HEARTBEAT = 15  # seconds
+
+
+class Job:
+    """So many processes of one device each on one workdir."""
+
+    def __init__(self, processes: int, model: Path, workdir: Path):
+        self.workdir = workdir
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        command = [
+            *(sys.executable, "-m", "jaxalign.train", "--config=sa.py:embedded"),
+            *(f"--workdir={workdir}", f"--config.model.path={model}"),
+            *("--config.prompt.length=3", "--config.search.population=8"),
+            *(f"--config.search.generations={GENERATIONS}", "--config.evaluation.chunk=2"),
+            *["--distributed"] * (processes > 1),
+        ]
+        root = str(Path(__file__).parent.parent)
+        self.processes = [
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ
+                | {
+                    "JAX_PLATFORMS": "cpu",
+                    "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+                    "PYTHONPATH": root,
+                    "JAX_COORDINATOR_ADDRESS": address,
+                    "JAX_NUM_PROCESSES": str(processes),
+                    "JAX_PROCESS_ID": str(number),
+                    "JAXALIGN_HEARTBEAT_SECONDS": str(HEARTBEAT),
+                },
+            )
+            for number in range(processes)
+        ]
+
+    def wait(self) -> list[tuple[int, str, str]]:
+        ends = []
+        for process in self.processes:
+            try:
+                out, err = process.communicate(timeout=500)
+            finally:
+                process.kill()
+            ends.append((process.returncode, out, err))
+        return ends
+
+    def finish(self) -> "Job":
+        for code, _, err in self.wait():
+            assert code == 0, err
+        return self
+
+    def records(self) -> list[dict]:
+        path = self.workdir / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        records = []
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last one may be on its way
+                record = json.loads(line)
+                records.append({k: v for k, v in record.items() if "second" not in k})
+        return records
+
+    def reach(self, generation: int) -> None:
+        until = time.monotonic() + 450
+        while len(self.records()) <= generation:
+            assert time.monotonic() < until and all(p.poll() is None for p in self.processes)
+            time.sleep(0.02)
+
+    def prompt(self) -> np.ndarray:
+        tensors = safetensors.numpy.load_file(self.workdir / "soft_prompt.safetensors")
+        return tensors["prompt_embeddings"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_folder, tmp_path_factory) -> Job:
+    return Job(2, tiny_folder, tmp_path_factory.mktemp("two") / "run").finish()
+
+
+@pytest.mark.slow
+def test_two_processes_search_like_one(tiny_folder, tmp_path, undisturbed):
+    one = Job(1, tiny_folder, tmp_path / "run").finish()
+    for name in ("best_loss", "generation_best", "generation_mean"):
+        ours, theirs = ([record[name] for record in job.records()] for job in (undisturbed, one))
+        assert len(ours) == GENERATIONS + 1
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert (undisturbed.workdir / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_path, undisturbed):
+    job = Job(2, tiny_folder, tmp_path / "run")
+    job.reach(2)
+    job.processes[1].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    (code, _, err), _ = job.wait()
+    assert code != 0 and time.monotonic() - killed < 3 * HEARTBEAT
+    assert "another process of this run is gone" in err or "distributed service detected" in err
+    again = Job(2, tiny_folder, tmp_path / "run").finish()
+    assert again.records() == undisturbed.records()
+    assert again.prompt().tobytes() == undisturbed.prompt().tobytes()
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_four_stops_all_and_two_go_on(tiny_folder, tmp_path, undisturbed):
+    job = Job(4, tiny_folder, tmp_path / "run")
+    job.reach(1)
+    job.processes[2].send_signal(signal.SIGTERM)
+    ends = job.wait()
+    assert [code for code, _, _ in ends] == [0] * 4, ends
+    stopped = [out for _, out, _ in ends if "stopped by SIGTERM after generation" in out]
+    reached = len(job.records()) - 1
+    if reached < GENERATIONS:
+        assert len(stopped) == 1  # the first process tells, for all
+        assert f"after generation {reached}," in stopped[0]
+    two = Job(2, tiny_folder, tmp_path / "run").finish()
+    ours, theirs = ([record["best_loss"] for record in j.records()] for j in (two, undisturbed))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)

@@ -1,0 +1,12 @@
+"""Kills at random moments leave no trace in what a run ends with."""
+
+import pytest
+from storm import storm
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(tmp_path):
+    figures = storm(tmp_path / "storm", kills=20, generations=40)
+    assert figures["kills"] == sum(figures["hit while"].values()) == 20
+    assert len(figures["hit while"]) >= 3
+    assert figures["told and run again"] == 0
