@@ -103,7 +103,9 @@ def base(variant: str = "") -> config_dict.ConfigDict:
 
     config.evaluation = config_dict.ConfigDict()
     config.evaluation.chunk = 0  # candidates at a time; 0 chooses from the memory there is
-    config.evaluation.attention = "auto"  # xla: dense; blocks: of the token trie, what auto picks
+    # xla: dense; blocks: of the token trie, what auto picks; kernels: pallas and cudnn on a GPU,
+    # splash on a TPU.
+    config.evaluation.attention = "auto"
 
     config.mesh = config_dict.ConfigDict()
     # Devices over which the candidates of a generation are shared out, and over which the weights
@@ -203,7 +205,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         f"numbers of at least 0, of which one is above, for {', '.join(_TERMS)}",
     ),
     "evaluation.chunk": _at_least(0),
-    "evaluation.attention": _one_of("auto", "xla", "blocks"),
+    "evaluation.attention": _one_of("auto", "xla", "blocks", "cudnn", "pallas", "splash"),
     "mesh.population": _at_least(0),
     "mesh.model": _at_least(0),
     "checkpoint.every": _at_least(1),

@@ -20,6 +20,7 @@ from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
     abstract_model,
+    check_attention,
     load_model,
     parameter_bytes,
     quantize,
@@ -154,6 +155,7 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
     mesh = mesh_for(config, model_config, len(wanted))
+    check_devices(config, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
     row_norm = float(jax.jit(mean_norm)(weights["embedding"][...]))
@@ -235,6 +237,16 @@ def check_strategy(config: config_dict.ConfigDict) -> None:
                 f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
                 f"({type(error).__name__}: {reason})"
             ) from error
+
+
+def check_devices(config: config_dict.ConfigDict, mesh: jax.sharding.Mesh | None) -> None:
+    """Checks that the devices run the attention that the config names.
+
+    Raises:
+      UserError: they do not.
+    """
+    platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
+    check_attention(config.evaluation.attention, platform, config.model.dtype, count)
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:

@@ -6,7 +6,7 @@ from jaxalign.model.abstract import (
     parameter_count,
     random_model,
 )
-from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend
+from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attention
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
@@ -36,6 +36,7 @@ __all__ = [
     "Written",
     "abstract_model",
     "attend",
+    "check_attention",
     "cut_tree",
     "generate",
     "load_model",

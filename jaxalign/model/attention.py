@@ -1,14 +1,17 @@
 """Masked grouped-query attention of one sequence; implementations are chosen by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxalign.errors import UserError
 from jaxalign.model.tree import Tree
 
 Attention = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Tree | None], jax.Array]
 AUTO = "auto"
+_PLATFORMS = {"cudnn": "gpu", "pallas": "gpu", "splash": "tpu"}  # of those that have only one
 
 
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
@@ -32,7 +35,11 @@ def attend(
       value_SKH: values `[S, K, H]`.
       mask_RS: bool `[R, S]`, True where the row may attend; each row needs at least one True.
       tree: what the mask says, where R = S and the rows are a chain and a tree below its end.
-      implementation: a key of `IMPLEMENTATIONS`, or `auto`. Without a tree `blocks` is `xla`.
+      implementation: a key of `IMPLEMENTATIONS`, or `auto`: `xla` is dense, `blocks` goes block by
+        block of the tree, `pallas` does so in one GPU kernel, `cudnn` is NVIDIA's flash attention
+        with the mask as a bias, `splash` JAX's TPU kernel. Without a tree `blocks` and `pallas` are
+        `xla`, and `splash` is where R is not S. On a CPU `pallas` and `splash` are interpreted,
+        which is for tests, and `cudnn` does not run; `check_attention` tells users.
 
     Returns:
       `[R, N, H]` in the type of the queries.
@@ -158,4 +165,99 @@ def _blocks(
     return jnp.concatenate([chain_LNH, gathered_SNH])
 
 
-IMPLEMENTATIONS: dict[str, Attention] = {"xla": _dense, "blocks": _blocks}
+def _with_gradient_of_blocks(kernel: Attention) -> Attention:
+    """A search only goes forward, so kernels have no backward pass of their own."""
+    differentiable = jax.custom_vjp(kernel)
+
+    def forward(*arguments: Any) -> tuple[jax.Array, tuple]:
+        return kernel(*arguments), arguments
+
+    def backward(arguments: tuple, cotangent_RNH: jax.Array) -> tuple:
+        query_RNH, key_SKH, value_SKH, mask_RS, tree = arguments
+
+        def blocks(query_RNH: jax.Array, key_SKH: jax.Array, value_SKH: jax.Array) -> jax.Array:
+            return _blocks(query_RNH, key_SKH, value_SKH, mask_RS, tree)
+
+        _, pull = jax.vjp(blocks, query_RNH, key_SKH, value_SKH)
+        return *pull(cotangent_RNH), None, None
+
+    differentiable.defvjp(forward, backward)
+    return differentiable
+
+
+@_with_gradient_of_blocks
+def _cudnn(
+    query_RNH: jax.Array,
+    key_SKH: jax.Array,
+    value_SKH: jax.Array,
+    mask_RS: jax.Array,
+    _: Tree | None,
+) -> jax.Array:
+    return jax.nn.dot_product_attention(
+        query_RNH, key_SKH, value_SKH, mask=mask_RS, implementation="cudnn"
+    )
+
+
+@_with_gradient_of_blocks
+def _pallas(
+    query_SNH: jax.Array,
+    key_SKH: jax.Array,
+    value_SKH: jax.Array,
+    mask_SS: jax.Array,
+    tree: Tree | None,
+) -> jax.Array:
+    if tree is None:
+        return _dense(query_SNH, key_SKH, value_SKH, mask_SS)
+    from jaxalign.model.attention_pallas import attend_tree  # Pallas takes a second to import
+
+    return attend_tree(query_SNH, key_SKH, value_SKH, tree)
+
+
+@_with_gradient_of_blocks
+def _splash(
+    query_SNH: jax.Array,
+    key_SKH: jax.Array,
+    value_SKH: jax.Array,
+    mask_SS: jax.Array,
+    _: Tree | None,
+) -> jax.Array:
+    if query_SNH.shape[0] != key_SKH.shape[0]:
+        return _dense(query_SNH, key_SKH, value_SKH, mask_SS)
+    from jaxalign.model.attention_splash import attend_masked
+
+    return attend_masked(query_SNH, key_SKH, value_SKH, mask_SS)
+
+
+IMPLEMENTATIONS: dict[str, Attention] = {
+    "xla": _dense,
+    "blocks": _blocks,
+    "cudnn": _cudnn,
+    "pallas": _pallas,
+    "splash": _splash,
+}
+
+
+def check_attention(implementation: str, platform: str, dtype: str, devices: int = 1) -> None:
+    """Checks that an implementation runs there, and not only interpreted.
+
+    Args:
+      implementation: a key of `IMPLEMENTATIONS`, or `auto`.
+      platform: of the device, such as `cpu`, `gpu` or `tpu`.
+      dtype: of the model.
+      devices: of the run's mesh, over which no kernel can be split by the compiler.
+
+    Raises:
+      UserError: it does not.
+    """
+    needed = _PLATFORMS.get(implementation, platform)
+    what = ""
+    if platform != needed:
+        what = f"needs a {needed.upper()}, and the device is a {platform.upper()}; give auto"
+    elif implementation == "cudnn" and dtype != "bfloat16":
+        what = f"needs model.dtype=bfloat16, which is {dtype}; give that, or auto here"
+    elif implementation in _PLATFORMS and devices > 1:
+        what = (
+            f"needs one device and not {devices}; give mesh.population=1 and mesh.model=1, or auto"
+        )
+    if what:
+        raise UserError(f"config: evaluation.attention={implementation!r}: {what}")

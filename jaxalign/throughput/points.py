@@ -12,7 +12,7 @@ from ml_collections import config_dict
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION
-from jaxalign.problem import Problem, load_problem
+from jaxalign.problem import Problem, check_devices, load_problem
 from jaxalign.record import PACKAGES as OURS
 from jaxalign.record import describe_device
 from jaxalign.shapes import with_random_weights
@@ -82,6 +82,7 @@ def measure_points(
                     )
                 peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
+            check_devices(point.config, problem.mesh)
             longest = int(problem.questions.trie.positions_T.max()) + 1
             problem.model_config.check_positions(point.config.prompt.length + longest)
             about |= {
