@@ -40,7 +40,11 @@ command -v "$1" >/dev/null || fail 2 "$1: no such command"
 
 stopped="" child=""
 stop() {
-  SIGNALLED=1 stopped=1
+  SIGNALLED=1
+  # `timeout` sends SIGTERM twice, and a run takes the second one as "at once". A second Ctrl-C is
+  # meant that way.
+  [ "$1$stopped" != TERM1 ] || return 0
+  stopped=1
   [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null || true
 }
 trap 'stop TERM' TERM

@@ -32,6 +32,12 @@ case $step in
   step-and-crash) echo '{}' >>"$workdir/metrics.jsonl" && exit 1 ;;
   mistake) exit 2 ;;
   wait) echo here >"$workdir/waiting" && for _ in {1..1200}; do sleep 0.1; done; exit 3 ;;
+  patient) # takes its time to stop, and would tell of a second signal
+    trap 'echo "$step TERM" >>"$workdir/signals"; stopping=1' TERM
+    echo here >"$workdir/waiting"
+    until [ -n "${stopping:-}" ]; do sleep 0.1; done
+    for _ in {1..10}; do sleep 0.1; done
+    ;;
   token) echo "${HF_TOKEN:-none}" >"$workdir/token" && record && summary 3 ;;
 esac
 """

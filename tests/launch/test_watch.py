@@ -60,6 +60,18 @@ def test_a_signal_reaches_the_run_once_and_ends_the_watch(checkout, steps, name)
     assert (workdir / "steps").read_text() == "one-too-many\n"
 
 
+def test_sigterm_that_comes_twice_reaches_the_run_once(checkout, steps):
+    workdir = steps("patient")
+    process = checkout.start("watch.sh", *RUN)
+    wait_for(workdir / "waiting")
+    process.terminate()
+    wait_for(workdir / "signals")
+    process.terminate()
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+    assert (workdir / "signals").read_text() == "patient TERM\n"
+
+
 def test_a_signal_between_two_tries_ends_the_watch(checkout, steps):
     workdir = steps("crash", "one-too-many")
     process = checkout.start("watch.sh", *RUN, JAXALIGN_PAUSE="60")
@@ -126,7 +138,7 @@ def test_a_real_run_is_seen_to_be_done(tmp_path, tiny_folder):
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        command, env=environment, timeout=300, capture_output=True, text=True, check=False
+        command, env=environment, timeout=600, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     assert (workdir / "summary.json").exists()
