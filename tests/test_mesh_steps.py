@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from jaxalign.make_embedded.tokenizer import train_tokenizer
+from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.model import parse_config, random_model, save_model
-from jaxalign.prompts import load_texts, load_tokenizer
+from jaxalign.prompts import USUAL, load_texts, load_tokenizer
 from jaxalign.survey import load_instrument
 
 PROGRAM = r"""
@@ -108,7 +108,7 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("eight")
-    train_tokenizer(load_instrument("vsm13"), load_texts(), folder, 600)
+    train_tokenizer(corpus([(load_instrument("vsm13"), USUAL)] * 8, load_texts()), folder, 600)
     heads = {"num_attention_heads": 8, "num_key_value_heads": 8}
     config = parse_config(TINY | heads | {"vocab_size": len(load_tokenizer(folder))}, "eight")
     _, params = random_model(config, "float32", seed=0)
