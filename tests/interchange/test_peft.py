@@ -70,7 +70,7 @@ def test_the_card_s_lines_load_a_model_with_our_logits(
             logits = theirs(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -1]
         answers = torch.tensor(embedded.questions.answer_ids_QA[row])
         np.testing.assert_allclose(ours_QA[row], logits[answers], rtol=0, atol=CLOSE)
-    assert np.abs(ours_QA - naive_QA)[rows].max() > 1000 * CLOSE
+    assert np.abs(ours_QA - naive_QA)[rows].max() > 100 * CLOSE
 
 
 def test_the_adapter_is_what_peft_would_save(alone, tmp_path):
