@@ -62,7 +62,12 @@ def test_the_words_of_a_format(vsm13):
     assert parse_format("cyclic2/letters").labels_of(item) == ("D", "E", "A", "B", "C")
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_options_that_begin_alike_cannot_stand_for_themselves(vsm13, trained):
+    with pytest.raises(UserError, match=r"m21 in format identity/words: options 'rather yes' and"):
+        build_questions(vsm13, trained, formats=[Format(labels="words")])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "words" not in name])
 def test_each_option_is_read_at_the_label_that_stands_before_it(vsm13, trained, name):
     shown = parse_format(name)
     questions = build_questions(vsm13, trained, formats=[shown])
