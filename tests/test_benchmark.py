@@ -46,6 +46,7 @@ def printed(tiny_folder, output) -> list[str]:
         f"--config.model.path={tiny_folder}",
         f"--config.prompt.length={LENGTH}",
         f"--config.search.population={POPULATION}",
+        "--config.objective.formats=identity",
         f"--config.evaluation.chunk={CHUNK}",
     )
     assert result.returncode == 0, result.stderr
