@@ -54,6 +54,7 @@ def command(folder: Path, output: Path, methods: Path | str) -> list[str]:
     settings = {
         "model.path": folder,
         "prompt.length": 3,
+        "objective.formats": "identity",
         "search.strategy": "DifferentialEvolution",
         "search.population": POPULATION,
         "evaluation.chunk": 3,

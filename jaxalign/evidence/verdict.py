@@ -54,8 +54,8 @@ def _robustness(evaluation: dict[str, Any]) -> str:
     if tuned["held_out"] < others[least]["held_out"]:
         holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
     else:
-        holds = f"does not hold: {least} does better"
-    return f"In {count} presentations that the search never saw it {holds}: {numbers}."
+        holds = f"does not hold, {least} does better"
+    return f"In {count} presentations that the search never saw it {holds}; {numbers}."
 
 
 def _benchmark(evaluation: dict[str, Any]) -> str:
