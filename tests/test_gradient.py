@@ -32,6 +32,7 @@ def survey(tiny_folder):
     """Loss, arguments, start and rate on the tiny model; one loss, so that it compiles once."""
     config = base("embedded")
     config.country, config.model.path = "SA", str(tiny_folder)
+    config.objective.formats = "identity"
     problem = load_problem(config)
     spread = float(jnp.std(problem.weights["embedding"][...]))
     start_LD = spread * jax.random.normal(jax.random.key(3), (2, problem.model_config.width))
