@@ -24,6 +24,7 @@ def command(folder: Path, workdir: Path, *flags: str) -> list[str]:
         "search.strategy": "DifferentialEvolution",  # its generations do not depend on their number
         "search.population": 6,
         "evaluation.chunk": 3,
+        "objective.formats": "identity",
         "search.generations": 12,
     }
     return [
