@@ -87,7 +87,8 @@ def counted() -> dict:
 
 
 def test_nothing_is_allocated(counted):
-    assert counted["peak"] < 4 * GIB  # the weights of 70B alone would be 263
+    # The least of the models has 15 in bfloat16; what is used is the compiler's own.
+    assert counted["peak"] < 12 * GIB
 
 
 def test_each_device_has_its_part_of_the_weights(counted):

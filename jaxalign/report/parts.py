@@ -47,21 +47,38 @@ _COLOURS = {
 }
 
 
-def fill(template: str, run: RunFiles, title: str, **parts: str) -> str:
-    """Returns a page: a template of this folder with these parts and those that all pages have."""
+def fill(template: str, run: RunFiles, title: str, evaluated: str = "", **parts: str) -> str:
+    """Returns a page on a run: a template of this folder with these parts and what all pages have.
+
+    Args:
+      template: of the page's body.
+      run: what it is about.
+      title: without the model.
+      evaluated: HTML on how to repeat an evaluation, after how to repeat the run.
+      parts: of the template.
+    """
     summary, config = run.summary, flatten(run.config.get("config", {}))
-    notice = summary.get("notice")
-    return substitute(
-        template,
-        title=escape(f"{title} for {_model(summary)}"),
-        lead=escape(_lead(summary)),
-        style=style(),
-        notice=note(notice),
-        losses=_losses(summary),
+    settings = substitute(
+        "settings.html",
         settings=_rows((key, config[key]) for key in SETTINGS if config.get(key) not in (None, "")),
         reproduce=_reproduce(run.config),
+        evaluated=evaluated,
         everything=_rows(flatten(run.config).items()),
-        **parts,
+    )
+    body = substitute(template, losses=_losses(summary), settings=settings, **parts)
+    notices = [summary["notice"]] if summary.get("notice") else []
+    return frame(f"{title} for {_model(summary)}", body, notices, _lead(summary))
+
+
+def frame(title: str, body: str, notices: Iterable[str], lead: str = "") -> str:
+    """Returns a page: the look, title, lead and notices around a body that is HTML already."""
+    return substitute(
+        "frame.html",
+        title=escape(title),
+        style=(files("jaxalign.report") / "page.css").read_text(encoding="utf-8"),
+        lead=f'<p class="lead">{escape(lead)}</p>\n' if lead else "",
+        notice="\n".join(f'<p class="note" role="note">{escape(each)}</p>' for each in notices),
+        body=body,
     )
 
 
@@ -69,16 +86,6 @@ def substitute(template: str, **parts: str) -> str:
     """Returns a template of this folder, or of one below it, with its parts put in."""
     path = files("jaxalign.report") / template
     return string.Template(path.read_text(encoding="utf-8")).substitute(parts)
-
-
-def style() -> str:
-    """The look that all pages share."""
-    return (files("jaxalign.report") / "page.css").read_text(encoding="utf-8")
-
-
-def note(notice: str | None) -> str:
-    """The notice as a page shows it; nothing where there is none."""
-    return f'<p class="note" role="note">{escape(notice)}</p>' if notice else ""
 
 
 def inline_svg(svg: str, prefix: str) -> str:

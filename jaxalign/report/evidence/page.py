@@ -106,7 +106,7 @@ def _render(run: RunFiles, evaluation: dict[str, Any], sections: list[Section]) 
         text=escape(methods_text(run, evaluation)),
         references=cited,
         limits=explain(run.summary, evaluated=True),
-        evaluated=f"<pre><code>{escape(command)}</code></pre>" if command else "",
+        evaluated=f"<pre><code>{escape(command)}</code></pre>\n" if command else "",
         file=FILE,
         files=",\n".join(f'<a href="{quote(name)}">{escape(name)}</a>' for name in files),
     )

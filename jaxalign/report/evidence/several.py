@@ -12,7 +12,7 @@ from jaxalign.report.evidence.schema import FILE, read_evaluation
 from jaxalign.report.evidence.section import cell, html_table, render, write_rows
 from jaxalign.report.files import write_file
 from jaxalign.report.numbers import MISSING, format_interval, format_loss, format_percent
-from jaxalign.report.parts import country_name, note, style
+from jaxalign.report.parts import country_name, frame
 
 METHODS = ("naive", "in-context", "tuned")
 OVERALL = "overall"
@@ -76,15 +76,13 @@ def write_comparison_report(workdirs: Sequence[Path], output: Path) -> None:
     fixture = any((each["culturalbench"] or {}).get("fixture") for _, each in runs)
     levels = [render("fixture") if fixture else ""]
     levels += [_level(level, found) for level in LEVELS]
-    page = render(
+    body = render(
         "several",
-        style=style(),
-        title=f"{len(runs)} evaluated runs",
-        notice="\n".join(map(note, notices)),
         losses=_losses(found),
         levels="\n".join(filter(None, levels)),
         verdicts="\n".join(_verdict(name, evaluation) for name, evaluation in runs),
     )
+    page = frame(f"{len(runs)} evaluated runs", body, notices)
     write_file(output / "index.html", page.encode())
 
 
