@@ -44,7 +44,7 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     config.workdir = ""  # empty: runs/COUNTRY-MODEL in the current folder
 
     config.model = config_dict.ConfigDict()
-    config.model.path = EMBEDDED if small else LLAMA  # a folder, a hub id, or `embedded`
+    config.model.path = EMBEDDED if small else LLAMA  # a folder, gs://, a hub id, or `embedded`
     config.model.revision = ""  # of a hub id; empty for its main branch
     config.model.dtype = "float32" if small else "bfloat16"
     # Of the blocks' matrices: none, int8, fp8 (both also of what they multiply), int8_weights,
@@ -169,7 +169,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: bool(country_names(value)),
         "a country's code, such as SA, several with commas between, or `all`",
     ),
-    "model.path": (bool, f"a folder, a hub id, or {EMBEDDED}"),
+    "model.path": (bool, f"a folder, one in a bucket (gs://), a hub id, or {EMBEDDED}"),
     "model.dtype": _one_of("float32", "bfloat16"),
     "model.quantization": _one_of("none", "int8", "fp8", "int8_weights", "fp8_weights"),
     "survey.constant": (

@@ -65,7 +65,8 @@ def join(arguments: Sequence[str]) -> None:
             file=sys.stderr,
             flush=True,
         )
-        sys.exit(2)
+        # What is badly told stays so; a port that is taken may be free the next time.
+        sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
 def several() -> bool:

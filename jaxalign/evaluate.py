@@ -56,6 +56,11 @@ def main(typed: list[str]) -> None:
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")
+        if (workdir / "summary.json").exists():
+            raise UserError(
+                f"--workdir={workdir} is a run, which has a prompt of its own: give --prompt "
+                "another folder to write to"
+            )
         validate(_CONFIG.value)
         config = from_plain(to_plain(_CONFIG.value))
         evaluate(config, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)

@@ -31,6 +31,11 @@ def hold(folder: Path, name: str) -> TextIO:
     Raises:
       UserError: the folder cannot be made or written, or another process holds it.
     """
+    if any(part.endswith(":") for part in folder.parts[:1]):  # what is left of gs://
+        raise UserError(
+            f"{name}={folder} must be a folder of this machine: mount the bucket, and give the "
+            "folder where it is mounted"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("w")

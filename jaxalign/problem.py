@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from ml_collections import config_dict
 
 from jaxalign.config import ALL, country_names, format_names
@@ -22,6 +22,7 @@ from jaxalign.model import (
     abstract_model,
     check_attention,
     load_model,
+    on_disk,
     parameter_bytes,
     quantize,
     read_config,
@@ -79,7 +80,7 @@ class Problem:
     instrument: Instrument
     scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
-    folder: Path
+    folder: epath.Path
     notice: str | None
     graphdef: Any
     weights: Any
@@ -150,7 +151,8 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
-    tokenizer = load_tokenizer(folder)
+    with on_disk(folder) as here:
+        tokenizer = load_tokenizer(here)
     questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
     model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
     target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]

@@ -1,10 +1,11 @@
 """Kills a run over and over at random moments, and compares its end with an undisturbed run's.
 
-    python tests/storm.py --kills=100 --workdir=DIR [--generations=100] [--seed=0]
+    python tests/storm.py --kills=100 --workdir=DIR [--generations=100] [--seed=0] [--processes=2]
 
 Moments are drawn anew for each kill: anywhere in the start-up, a few generations into the search,
 or anywhere in the report. The last fifth of the kills may fall into the report. A kill may also hit
-a run that is done and is being told again.
+a run that is done and is being told again. Of several processes one is killed, or all at once;
+those that are left end by themselves before the next start.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,23 +43,22 @@ class Pace:
 class Storm:
     """One run, its undisturbed twins beside it, and what the kills hit."""
 
-    def __init__(self, folder: Path, generations: int, seed: int, flags: tuple[str, ...] = ()):
-        self.folder, self.generations, self._flags = folder, generations, flags
+    def __init__(self, folder: Path, generations: int, seed: int, processes: int = 1):
+        self.folder, self.generations, self._processes = folder, generations, processes
         self._random = random.Random(seed)
-        self._output = folder / "output.txt"
+        self._output = folder / "output.txt"  # of the first process
         self.phases: collections.Counter[str] = collections.Counter()
         self.starts = self.ended_first = self.undone = 0
         self.resumed: list[int] = []
         folder.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, workdir: Path) -> subprocess.Popen:
-        """Starts the command."""
+    def begin(self, workdir: Path) -> list[subprocess.Popen]:
+        """Starts the command, once for each process."""
         settings = {"search.generations": self.generations, "search.population": 8}
         command = [
             sys.executable,
             *("-m", "jaxalign.train", "--config=sa.py:embedded", f"--workdir={workdir}"),
             *(f"--config.{key}={value}" for key, value in settings.items()),
-            *self._flags,
         ]
         environment = {
             "JAX_PLATFORMS": "cpu",
@@ -66,19 +67,33 @@ class Storm:
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }
-        with self._output.open("w") as output:
-            return subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment
-            )
+        if self._processes > 1:
+            command.append("--distributed")
+            environment |= {
+                "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}",
+                "JAX_NUM_PROCESSES": str(self._processes),
+                "JAXALIGN_HEARTBEAT_SECONDS": "10",
+            }
+        started = []
+        for number in range(self._processes):
+            name = self._output if number == 0 else self.folder / f"output-{number}.txt"
+            own = {"JAX_PROCESS_ID": str(number)} if self._processes > 1 else {}
+            with name.open("w") as output:
+                started.append(
+                    subprocess.Popen(
+                        command, stdout=output, stderr=subprocess.STDOUT, env=environment | own
+                    )
+                )
+        return started
 
     def run_undisturbed(self, workdir: Path) -> Pace:
         """Runs to the end and measures."""
-        begun, process = time.monotonic(), self.begin(workdir)
+        begun, processes = time.monotonic(), self.begin(workdir)
         moments = [begun]
         for states in (("running",), ("finishing", "done")):
-            self.wait_for(process, workdir, states)
+            self.wait_for(processes, workdir, states)
             moments.append(time.monotonic())
-        self.finish(process)
+        self.finish(processes)
         moments.append(time.monotonic())
         start, search, report = (after - before for before, after in itertools.pairwise(moments))
         return Pace(start, search / self.generations, report)
@@ -86,29 +101,33 @@ class Storm:
     def kill_once(self, workdir: Path, pace: Pace, left: int, kills: int) -> bool:
         """Starts the run and kills it at a random moment; False if it ended before that."""
         told = len(read_records(workdir)) - 1
-        process = self.begin(workdir)
+        processes = self.begin(workdir)
         self.starts += 1
         stage = self._random.choices(("start", "search", "report"), (3, 6, 3 * (left <= kills / 5)))
         if stage == ["start"]:
             seconds = pace.start
         elif stage == ["search"]:
-            self.wait_for(process, workdir, ("running", "finishing", "done"))
+            self.wait_for(processes, workdir, ("running", "finishing", "done"))
             # On average the share of this kill in the generations that are left.
             new = self._random.randint(0, max(1, round(2 * (self.generations - told) / left)))
-            self.wait_until(process, lambda: len(read_records(workdir)) > told + new)
+            self.wait_until(processes, lambda: len(read_records(workdir)) > told + new)
             seconds = pace.generation
         else:
-            self.wait_for(process, workdir, ("finishing", "done"))
+            self.wait_for(processes, workdir, ("finishing", "done"))
             seconds = pace.report
         time.sleep(self._random.uniform(0, seconds))
-        process.kill()
-        process.wait(LIMIT)
+        victims = self._random.choice([*([each] for each in processes), processes])
+        phase = phase_of(workdir, processes[0].pid)
+        for process in victims:
+            process.kill()
+        for process in processes:
+            process.wait(LIMIT)
         self.check_resumed(told)
-        if process.returncode != -signal.SIGKILL:
-            assert process.returncode == 0, self._output.read_text()
+        if all(process.returncode != -signal.SIGKILL for process in victims):
+            assert all(process.returncode == 0 for process in processes), self._output.read_text()
             self.ended_first += 1
             return False
-        self.phases[phase_of(workdir, process.pid)] += 1
+        self.phases[phase] += 1
         check_whole(workdir)
         return True
 
@@ -119,27 +138,31 @@ class Storm:
             self.resumed.append(int(resumed[1]))
             self.undone += max(0, told - int(resumed[1]))
 
-    def wait_for(self, process: subprocess.Popen, workdir: Path, states: tuple[str, ...]) -> None:
-        """Waits until the process beats with one of these states, or ends."""
+    def wait_for(
+        self, processes: list[subprocess.Popen], workdir: Path, states: tuple[str, ...]
+    ) -> None:
+        """Waits until the first process beats with one of these states, or ends."""
 
         def beats() -> bool:
             beat = read_json(workdir / "heartbeat.json")
-            return beat.get("pid") == process.pid and beat["state"] in states
+            return beat.get("pid") == processes[0].pid and beat["state"] in states
 
-        self.wait_until(process, beats)
+        self.wait_until(processes, beats)
 
-    def wait_until(self, process: subprocess.Popen, holds: Callable[[], bool]) -> None:
-        """Waits until something holds, or the process ends."""
+    def wait_until(self, processes: list[subprocess.Popen], holds: Callable[[], bool]) -> None:
+        """Waits until something holds, or a process ends."""
         deadline = time.monotonic() + LIMIT
-        while process.poll() is None and not holds():
+        while all(process.poll() is None for process in processes) and not holds():
             if time.monotonic() > deadline:
-                process.kill()
+                for process in processes:
+                    process.kill()
                 raise AssertionError(f"no progress in {LIMIT} s: {self._output.read_text()}")
             time.sleep(0.02)
 
-    def finish(self, process: subprocess.Popen) -> None:
+    def finish(self, processes: list[subprocess.Popen]) -> None:
         """Lets a run end."""
-        assert process.wait(LIMIT) == 0, self._output.read_text()
+        for process in processes:
+            assert process.wait(LIMIT) == 0, self._output.read_text()
 
 
 def storm(
@@ -147,7 +170,7 @@ def storm(
     kills: int,
     generations: int,
     seed: int = 0,
-    flags: tuple[str, ...] = (),
+    processes: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Runs undisturbed twice, then once with kills; gives the figures, after comparing the ends.
@@ -157,13 +180,13 @@ def storm(
       kills: that hit a living process.
       generations: of the run.
       seed: of the moments.
-      flags: of the command, besides the storm's own.
+      processes: that share the run.
       say: takes lines of progress.
 
     Raises:
       AssertionError: with what differs.
     """
-    run = Storm(folder, generations, seed, flags)
+    run = Storm(folder, generations, seed, processes)
     run.run_undisturbed(folder / "first")  # compiles, so the second tells the pace
     pace = run.run_undisturbed(folder / "undisturbed")
     assert_same_end(folder / "first", folder / "undisturbed")
@@ -181,6 +204,7 @@ def storm(
     assert run.undone == 0, f"{run.undone} generations were told of and then lost"
     return {
         "kills": kills,
+        "processes": processes,
         "generations": generations,
         "starts": run.starts + 1,
         "ended before the kill": run.ended_first,
@@ -192,8 +216,15 @@ def storm(
     }
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def phase_of(workdir: Path, pid: int) -> str:
-    """What a process that was killed was doing, by what it left."""
+    """What the first process is doing, by what it leaves."""
     beat = read_json(workdir / "heartbeat.json")
     state = beat.get("state") if beat.get("pid") == pid else None
     if state == "running" and any(workdir.glob("checkpoints/*tmp*")):
@@ -269,6 +300,7 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, required=True, help="a folder that is not there")
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     if given.workdir.exists():
         parser.error(f"--workdir={given.workdir} is there already")
@@ -277,6 +309,7 @@ def main() -> None:
         given.kills,
         given.generations,
         given.seed,
+        given.processes,
         say=lambda x: print(x, flush=True),
     )
     print(json.dumps(figures, indent=2))

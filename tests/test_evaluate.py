@@ -1,7 +1,12 @@
 """An evaluation of a real run on the tiny model: its numbers, its parts, its mistakes."""
 
+import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +162,71 @@ def test_siblings_are_found_by_what_they_are(runs):
     assert not find_siblings(runs / "sa", None, (9, shape[1]), record["digests"])
     with pytest.raises(UserError, match=r"--siblings=.*nowhere.*has no config\.json"):
         find_siblings(runs / "sa", [str(runs / "nowhere")], shape, record["digests"])
+
+
+def evaluate(*flags: str) -> subprocess.CompletedProcess:
+    root = str(Path(__file__).parent.parent)
+    return subprocess.run(
+        [sys.executable, "-m", "jaxalign.evaluate", *flags],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+@pytest.mark.slow
+def test_a_bare_prompt_is_evaluated_as_in_its_run(runs, evaluation, tiny_folder, tmp_path):
+    own = runs / "sa"
+    flags = [
+        "--config=sa.py:embedded",
+        f"--config.model.path={tiny_folder}",
+        "--config.objective.formats=identity,reversed",
+        f"--prompt={own / 'soft_prompt.safetensors'}",
+    ]
+    done = evaluate(*flags, f"--workdir={own}")
+    assert done.returncode == 2 and "is a run, which has a prompt of its own" in done.stderr
+    done = evaluate(*flags, f"--workdir={tmp_path / 'bare'}", "--benchmark=none")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "bare" / "evaluation.json").read_text())
+    for name in ("tuned", "naive", "persona (best)"):
+        assert named(found, name)["loss"] == pytest.approx(named(evaluation, name)["loss"])
+    assert found["culturalbench"] is None
+    page = (tmp_path / "bare" / "report" / "index.html").read_text()
+    assert "Saudi Arabia: a soft prompt, put to the test" in page
+    # Both on one page.
+    both, out = f"--compare={own},{tmp_path / 'bare'}", tmp_path / "out"
+    assert evaluate(both).returncode == 2
+    done = evaluate(both, f"--output={out}")
+    assert done.returncode == 0, done.stderr
+    lines = list(csv.DictReader((out / "comparison.csv").read_text().splitlines()))
+    tuned = [float(x["value"]) for x in lines if (x["measure"], x["method"]) == ("loss", "tuned")]
+    assert tuned == pytest.approx([named(evaluation, "tuned")["loss"]] * 2)
+    assert "2 evaluated runs" in (out / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_for_several_countries_is_evaluated_for_each(tiny_folder, tmp_path):
+    from jaxalign.config import base
+
+    config = base("embedded")
+    config.country = "sa,us"
+    config.model.path = str(tiny_folder)
+    config.prompt.length, config.search.population, config.search.generations = 3, 6, 2
+    tune(config, tmp_path / "run")
+    done = evaluate(f"--workdir={tmp_path / 'run'}", "--benchmark=none")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    for code in ("SA", "US"):
+        (path,) = (tmp_path / "run" / "countries").glob(f"*{code}*/evaluation.json")
+        found = json.loads(path.read_text())
+        assert found["country"] == code
+        best = summary["countries"][code]["loss"]["best"]
+        assert named(found, "tuned")["loss"] == pytest.approx(best, abs=0.02)
+        assert (path.parent / "report" / "index.html").exists()
+        assert set(found["countries"]["codes"]) == {"SA", "US"}
+    page = (tmp_path / "run" / "evaluation" / "index.html").read_text()
+    assert "Saudi Arabia" in page and "United States" in page
 
 
 def test_mistakes_get_one_line(runs, tmp_path):

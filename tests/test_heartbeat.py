@@ -32,6 +32,13 @@ def test_a_folder_is_held_until_it_is_let_go(tmp_path):
     assert not is_held(folder)
 
 
+def test_a_bucket_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="mount the bucket"):
+        hold(Path("gs://runs/sa"), "--workdir")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_process_that_is_killed_lets_go(tmp_path):
     program = (
         "import pathlib, sys, time; from jaxalign.heartbeat import hold;"

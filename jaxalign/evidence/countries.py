@@ -1,4 +1,4 @@
-"""Several countries side by side: differences, order, and whose target a prompt fits.
+"""Several countries side by side: differences and order.
 
 G countries, C dimensions. Differences from a reference country and the order of countries need no
 constant C of the survey's formulas: it cancels.
@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxalign.evidence.statistics import Kendall, kendall_tau
-from jaxalign.survey import distance
 
 
 def differences(scores_GC: Float[np.ndarray, "G C"], reference: int) -> Float[np.ndarray, "G C"]:
@@ -22,16 +21,3 @@ def tau_by_dimension(
 ) -> list[Kendall]:
     """Whether the countries stand in the order of their targets: Kendall's tau-b, C of them."""
     return [kendall_tau(x_G, y_G) for x_G, y_G in zip(scores_GC.T, target_GC.T, strict=True)]
-
-
-def loss_matrix(
-    scores_GC: Float[np.ndarray, "G C"], target_GC: Float[np.ndarray, "G C"], norm: str
-) -> Float[np.ndarray, "G G"]:
-    """Loss of the prompt tuned for the row's country, scored against the column's target.
-
-    Args:
-      scores_GC: of each country's own prompt.
-      target_GC: of the same countries, in the same order.
-      norm: of `distance`.
-    """
-    return np.stack([np.asarray(distance(scores_GC, each_C, norm)) for each_C in target_GC], axis=1)

@@ -1,7 +1,8 @@
 """The whole evaluation of one tuned prompt: what evaluation.json holds."""
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ class Evidence:
     easy: Benchmark | None = None
     hard: Benchmark | None = None
     seed: int = 0
-    asker: Asker = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Makes what asks the model."""
-        asker = Asker(self.problem, self.config.evaluation.attention)
-        object.__setattr__(self, "asker", asker)
+    @functools.cached_property
+    def asker(self) -> Asker:
+        """What asks the model."""
+        return Asker(self.problem, self.config.evaluation.attention)
 
 
 def evaluate_prompt(

@@ -146,11 +146,9 @@ def evaluate(
     # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
     from jaxalign.report.evidence import print_evaluation, write_evaluation_report
 
-    files = [(str(workdir / "evaluation.json"), "all numbers")]
-    if (workdir / "summary.json").exists():
-        write_evaluation_report(workdir)
-        files.insert(0, (str(workdir / "report" / "index.html"), "the report"))
-    print_evaluation(evaluation, files)
+    write_evaluation_report(workdir)
+    page, numbers = workdir / "report" / "index.html", workdir / "evaluation.json"
+    print_evaluation(evaluation, [(str(page), "the report"), (str(numbers), "all numbers")])
     return evaluation
 
 

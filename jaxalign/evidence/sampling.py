@@ -33,11 +33,6 @@ def simulate_respondents(
     return np.sum(uniform_NQ[:, :, None] >= bounds_QA[None], axis=-1)
 
 
-def answer_shares(answers_NQ: Int[np.ndarray, "N Q"], options: int) -> Float[np.ndarray, "Q A"]:
-    """Share of the respondents who chose each of `options` options."""
-    return _chosen(answers_NQ, options).mean(axis=0)
-
-
 def index_standard_error(
     weights_CQ: Float[np.ndarray, "C Q"],
     values_QA: Float[np.ndarray, "Q A"],

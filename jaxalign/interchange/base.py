@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jaxalign.model import EMBEDDED, LlamaConfig, read_config, resolve
+from jaxalign.model import EMBEDDED, LlamaConfig, in_bucket, read_config, resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,7 +11,8 @@ class BaseModel:
     """A model without its weights.
 
     Attributes:
-      name: what other tools load it by: a hub id, or the path of a folder.
+      name: what other tools load it by: a hub id, or the path of a folder,
+        here or in a bucket.
       revision: of a hub id, or None.
       on_hub: whether the name is a hub id.
       config: its architecture.
@@ -34,4 +35,4 @@ def find_base(model: str, revision: str | None) -> BaseModel:
     local = model == EMBEDDED or Path(model).expanduser().is_dir()
     folder = resolve(model, revision, files=("config.json",))
     name = str(folder.resolve()) if local else model
-    return BaseModel(name, revision, not local, read_config(folder))
+    return BaseModel(name, revision, not local and not in_bucket(model), read_config(folder))

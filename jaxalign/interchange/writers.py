@@ -12,7 +12,7 @@ from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.embeds import ask, index_of, tensors_of
 from jaxalign.interchange.reading import ARRAY, TENSOR
 from jaxalign.interchange.tuned import TunedPrompt
-from jaxalign.model import read_embeddings, resolve, to_safetensors, weights_digest
+from jaxalign.model import on_disk, read_embeddings, resolve, to_safetensors, weights_digest
 from jaxalign.prompts import load_tokenizer
 from jaxalign.survey import instrument_digest
 
@@ -47,7 +47,8 @@ def prompt_embeds(base: BaseModel, run: TunedPrompt) -> Writer:
                 f"--format=prompt_embeds: the {name} changed since the run, so these would not be "
                 "the questions that it asked; put back what it had, or take another --format"
             )
-    questions = ask(run.instrument, load_tokenizer(folder), run.formats)
+    with on_disk(folder) as here:
+        questions = ask(run.instrument, load_tokenizer(here), run.formats)
     tokens = sorted({token for question in questions for token in question.tokens})
     rows = dict(zip(tokens, read_embeddings(folder, tokens), strict=True))
 

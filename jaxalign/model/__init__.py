@@ -7,6 +7,7 @@ from jaxalign.model.abstract import (
     random_model,
 )
 from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attention
+from jaxalign.model.buckets import in_bucket, on_disk
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
@@ -39,7 +40,9 @@ __all__ = [
     "check_attention",
     "cut_tree",
     "generate",
+    "in_bucket",
     "load_model",
+    "on_disk",
     "parameter_bytes",
     "parameter_count",
     "parse_config",

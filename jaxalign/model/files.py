@@ -2,27 +2,29 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.model.buckets import RangedTensors, in_bucket
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 NOTICE_KEY = "jaxalign_notice"
 
 
-def weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: epath.PathLike) -> list[epath.Path]:
     """List the weight files of a folder: `model.safetensors`, or the shards that its index names.
 
     Raises:
       UserError: naming the file that is missing or unreadable.
     """
-    folder = Path(folder)
+    folder = epath.Path(folder)
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     index = folder / INDEX
@@ -52,18 +54,22 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def open_files(paths: list[Path]) -> Iterator[list[Any]]:
+def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
     """Open safetensors files for reading parts of tensors; raises UserError on a damaged file."""
     with contextlib.ExitStack() as stack:
         handles = []
         for path in paths:
             try:
-                handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))
-            except (OSError, safetensors.SafetensorError) as error:
+                if in_bucket(path):
+                    handles.append(RangedTensors(path))
+                else:
+                    handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))
+            except (OSError, ValueError, safetensors.SafetensorError) as error:
                 reason = str(error).removeprefix("Error while deserializing header: ")
+                size = epath.Path(path).stat().length
                 raise UserError(
-                    f"{path}: is damaged or cut short ({reason}, {path.stat().st_size:,} bytes); "
-                    "copy or download it again"
+                    f"{path}: is damaged or cut short ({reason}, {size:,} bytes); copy or download "
+                    "it again"
                 ) from None
         yield handles
 

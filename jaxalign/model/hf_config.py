@@ -7,8 +7,9 @@ known to change nothing at inference, or refused by name. All faults of a file c
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from jaxalign.errors import UserError
 from jaxalign.model.hf_rope import RopeConfig, read_rope, rope_to_hf
@@ -182,9 +183,9 @@ def parse_config(raw: dict[str, Any], source: str) -> LlamaConfig:
     return dataclasses.replace(config, rope=rope)
 
 
-def read_config(folder: Path) -> LlamaConfig:
+def read_config(folder: epath.PathLike) -> LlamaConfig:
     """Read `folder`/config.json; raises UserError as `parse_config` does, or if unreadable."""
-    path = Path(folder) / "config.json"
+    path = epath.Path(folder) / "config.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

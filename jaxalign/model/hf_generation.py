@@ -1,22 +1,23 @@
 """The tokens that end an answer, as a model folder's JSON files name them."""
 
 import json
-from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from jaxalign.errors import UserError
 
 FILES = ("config.json", "generation_config.json")
 
 
-def read_stop_ids(folder: Path) -> set[int]:
+def read_stop_ids(folder: epath.PathLike) -> set[int]:
     """Give every `eos_token_id` of config.json and generation_config.json; either may have none.
 
     Raises:
       UserError: a file cannot be read, or the field is neither an id nor a list of ids.
     """
     stops: set[int] = set()
-    for path in (Path(folder) / name for name in FILES):
+    for path in (epath.Path(folder) / name for name in FILES):
         if not path.is_file():
             continue
         try:

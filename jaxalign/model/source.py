@@ -1,4 +1,4 @@
-"""Where a model comes from: the package, a folder, or the Hugging Face hub."""
+"""Where a model comes from: the package, a folder, a bucket, or the Hugging Face hub."""
 
 import hashlib
 import os
@@ -6,47 +6,55 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from etils import epath
+
 from jaxalign.errors import UserError
+from jaxalign.model.buckets import TEXTS, find_bucket_folder, in_bucket, read_ranges
 from jaxalign.model.files import weight_files
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 # Nothing that can hold code is fetched: no pickle, no Python.
-FETCHED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt")
+FETCHED = (*TEXTS, "*.safetensors")
 NOT_FETCHED = ("*/*", "consolidated*", "*.bin", "*.py")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WAYS_ON = (
-    "give a local folder, or a hub id with a token (HF_TOKEN in the environment, the model's "
-    "licence accepted on its hub page), or use the embedded model (--config=NAME:embedded)"
+    "give a local folder or one in a bucket (gs://…), or a hub id with a token (HF_TOKEN in the "
+    "environment, the model's licence accepted on its hub page), or use the embedded model "
+    "(--config=NAME:embedded)"
 )
 _HASHED_WHOLE = 64 * 2**20
 _SAMPLE = 2**16
 _SAMPLES = 256
 
 
-def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCHED) -> Path:
-    """Turn `model.path` into a folder on this machine, fetching from the hub only if needed.
+def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCHED) -> epath.Path:
+    """Turn `model.path` into a folder that can be read, fetching from the hub only if needed.
 
     Args:
-      path: `embedded`, an existing folder, or a hub id (`meta-llama/Meta-Llama-3-8B-Instruct`).
-        The token comes from HF_TOKEN; HF_HUB_OFFLINE=1 uses the local cache alone.
+      path: `embedded`, a folder that is here or in a bucket (`gs://BUCKET/FOLDER`, with gcsfs), or
+        a hub id (`meta-llama/Meta-Llama-3-8B-Instruct`). The hub's token comes from HF_TOKEN, and
+        HF_HUB_OFFLINE=1 uses its local cache alone.
       revision: branch, tag or commit of a hub id.
       files: patterns of the names that are fetched of a hub id.
 
     Raises:
       UserError: if there is no such model, with the three ways on.
     """
-    if path != EMBEDDED and not (path and Path(path).expanduser().is_dir()):
-        return _fetch(path, revision or None, files)
+    local = path == EMBEDDED or (path and Path(path).expanduser().is_dir())
+    if not local and not in_bucket(path):
+        return epath.Path(_fetch(path, revision or None, files))
     if revision:
         raise UserError(
             f"model.revision is {revision!r}, but model.path={path!r} is no hub id: leave it empty"
         )
+    if in_bucket(path):
+        return find_bucket_folder(path)
     if path != EMBEDDED:
-        return Path(path).expanduser()
+        return epath.Path(Path(path).expanduser())
     if not EMBEDDED_FOLDER.is_dir():
         raise UserError(f"{EMBEDDED_FOLDER}: the embedded model is missing; install jaxalign again")
-    return EMBEDDED_FOLDER
+    return epath.Path(EMBEDDED_FOLDER)
 
 
 def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
@@ -78,7 +86,7 @@ def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
     raise UserError(f"model.path={path!r} {reason}: {_WAYS_ON}")
 
 
-def weights_digest(folder: Path) -> str:
+def weights_digest(folder: epath.PathLike) -> str:
     """Give a SHA-256 that identifies a folder's weights, for the record of a run.
 
     It covers, for each weight file in order: name, size, and the bytes. Of files above 64 MiB it
@@ -91,16 +99,13 @@ def weights_digest(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for file in weight_files(folder):
-        size = file.stat().st_size
+        size = file.stat().length
         digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            if size <= _HASHED_WHOLE:
-                digest.update(stream.read())
-                continue
-            header = int.from_bytes(stream.read(8), "little")
-            digest.update(stream.read(min(header, size)))
-            last = size - _SAMPLE
-            for sample in range(_SAMPLES):
-                stream.seek(last * sample // (_SAMPLES - 1))
-                digest.update(stream.read(_SAMPLE))
+        spans = [(0, size)]
+        if size > _HASHED_WHOLE:
+            header = int.from_bytes(read_ranges(file, [(0, 8)])[0], "little")
+            places = [(size - _SAMPLE) * sample // (_SAMPLES - 1) for sample in range(_SAMPLES)]
+            spans = [(8, 8 + min(header, size)), *((at, at + _SAMPLE) for at in places)]
+        for part in read_ranges(file, spans):
+            digest.update(part)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from flax import nnx
 
 from jaxalign.errors import UserError
@@ -62,7 +63,7 @@ def source_keys(name: str, layers: int) -> list[str]:
 
 
 def load_model(
-    folder: Path, dtype: Any, sharding: Sharding | None = None
+    folder: epath.PathLike, dtype: Any, sharding: Sharding | None = None
 ) -> tuple[nnx.GraphDef, nnx.State, LlamaConfig]:
     """Read a model folder's config and weights, each weight straight to its device and type.
 
@@ -78,7 +79,6 @@ def load_model(
     Raises:
       UserError: naming the file and everything wrong in it.
     """
-    folder = Path(folder)
     dtype = as_dtype(dtype)
     config = read_config(folder)
     graphdef, abstract = abstract_model(config, dtype)
@@ -105,14 +105,14 @@ def load_model(
     return graphdef, with_leaves(abstract, leaves), config
 
 
-def read_embeddings(folder: Path, tokens: Sequence[int]) -> np.ndarray:
+def read_embeddings(folder: epath.PathLike, tokens: Sequence[int]) -> np.ndarray:
     """Read the embedding rows of N tokens, float32 [N, D], and nothing else of the weights.
 
     Raises:
       UserError: the files cannot be read, hold no embeddings, or have no such token.
     """
     key = TOP_KEYS["embedding"]
-    with open_files(weight_files(Path(folder))) as handles:
+    with open_files(weight_files(folder)) as handles:
         for handle in handles:
             if key in handle.keys():
                 table_VD = handle.get_slice(key)
@@ -247,7 +247,7 @@ def save_model(
     (folder / "config.json").write_text(text, encoding="utf-8")
 
 
-def read_notice(folder: Path) -> str | None:
+def read_notice(folder: epath.PathLike) -> str | None:
     """Give what every output of the model must say, from the metadata of its weights, or None."""
-    with open_files(weight_files(Path(folder))[:1]) as handles:
+    with open_files(weight_files(folder)[:1]) as handles:
         return (handles[0].metadata() or {}).get(NOTICE_KEY)

@@ -1,10 +1,9 @@
 """Countries side by side, against numpy and scipy written out."""
 
 import numpy as np
-import pytest
 from scipy import stats
 
-from jaxalign.evidence.countries import differences, loss_matrix, tau_by_dimension
+from jaxalign.evidence.countries import differences, tau_by_dimension
 
 RNG = np.random.default_rng(0)
 SCORES_GC, TARGET_GC = RNG.uniform(-50, 150, (2, 5, 6))
@@ -20,11 +19,3 @@ def test_differences_and_order_need_no_constant():
     for c, kendall in enumerate(found):
         expected = stats.kendalltau(SCORES_GC[:, c], TARGET_GC[:, c])
         assert kendall == (expected.statistic, expected.pvalue)
-
-
-@pytest.mark.parametrize(("norm", "order"), [("l1", 1), ("l2", 2)])
-def test_the_matrix_has_tuned_rows_and_scored_columns(norm, order):
-    matrix_GG = loss_matrix(SCORES_GC, TARGET_GC, norm)
-    for g, h in np.ndindex(5, 5):
-        expected = np.linalg.norm(SCORES_GC[g] - TARGET_GC[h], order)
-        assert matrix_GG[g, h] == pytest.approx(expected, rel=1e-5)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from jaxalign.evidence.sampling import (
-    answer_shares,
     bootstrap_respondent_pairs,
     bootstrap_respondents,
     index_standard_error,
@@ -28,6 +27,10 @@ TARGET_C = np.array([80.0, 20.0, 66.0, 30.0, 87.0, 24.0], np.float32)
 
 def scores(shares: Any) -> np.ndarray:
     return np.asarray(scores_from_means(SCORING, item_means(SCORING, shares)))
+
+
+def answer_shares(answers_NQ: np.ndarray, options: int) -> np.ndarray:
+    return np.mean(answers_NQ[..., None] == np.arange(options), axis=0)
 
 
 def scores_and_loss(shares: Any) -> np.ndarray:
