@@ -38,14 +38,18 @@ command -v "$1" >/dev/null || fail 2 "$1: no such command"
 [ -n "$remote" ] || workdir=$(workdir_of "$@")
 [ -z "${DRY_RUN:-}" ] || { quoted "$@" && exit; }
 
-stopped="" child=""
+stopped="" passed="" child=""
 stop() {
   SIGNALLED=1
   # `timeout` sends SIGTERM twice, and a run takes the second one as "at once". A second Ctrl-C is
   # meant that way.
-  [ "$1$stopped" != TERM1 ] || return 0
-  stopped=1
-  [ -z "$child" ] || kill -s "$1" "$child" 2>/dev/null || true
+  [ "$1" = INT ] || [ -z "$stopped" ] || return 0
+  stopped=$1
+  [ -z "$child" ] || pass_on
+}
+pass_on() {
+  passed=1
+  kill -s "$stopped" "$child" 2>/dev/null || true
 }
 trap 'stop TERM' TERM
 trap 'stop INT' INT
@@ -56,6 +60,7 @@ set -m
 in_background() {
   "$@" &
   child=$!
+  [ -z "$stopped" ] || [ -n "$passed" ] || pass_on # it came while there was no child
   await "$child" && status=0 || status=$?
   child=""
 }

@@ -6,19 +6,14 @@ so that a mesh of 1 x 8 can split it.
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-
-from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
-from jaxalign.model import parse_config, random_model, save_model
-from jaxalign.prompts import USUAL, load_texts, load_tokenizer
-from jaxalign.survey import load_instrument
+from compiled import collectives_of
+from eight_heads import save_eight_heads
 
 PROGRAM = r"""
 import dataclasses, json, sys
@@ -104,27 +99,10 @@ print(json.dumps(told))
 """
 
 
-EIGHT_HEADS = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 512,
-}
-
-
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("eight")
-    train_tokenizer(corpus([(load_instrument("vsm13"), USUAL)] * 8, load_texts()), folder, 600)
-    shape = EIGHT_HEADS | {"vocab_size": len(load_tokenizer(folder))}
-    config = parse_config(shape, "eight")
-    _, params = random_model(config, "float32", seed=0)
-    louder = jax.tree.map(lambda leaf: leaf * (8.0 if np.std(leaf) > 0 else 1.0), params)
-    save_model(folder, louder, config)
+    save_eight_heads(folder)
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path_factory.mktemp("scratch"))],
         capture_output=True,
@@ -168,65 +146,24 @@ def test_a_state_saved_on_one_mesh_comes_back_on_another(told):
 
 pytestmark = pytest.mark.slow  # five meshes are compiled for
 
-COLLECTIVE = re.compile(
-    r" (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(.*"
-)
-
-
-def collectives(program: str, devices: int = 8) -> list[tuple[str, str, set[frozenset[int]]]]:
-    """Kind, scope and groups of devices of every collective of a compiled program."""
-    found = []
-    for line in program.splitlines():
-        if match := COLLECTIVE.search(line):
-            scope = re.search(r'op_name="([^"]*)"', line)
-            found.append((match[1], scope[1] if scope else "", groups(line, devices)))
-    return found
-
-
-def groups(line: str, devices: int) -> set[frozenset[int]]:
-    """The groups of an instruction in any of the three ways that XLA writes them."""
-    if listed := re.search(r"replica_groups=\{(\{.*?\})\}", line):
-        return {
-            frozenset(map(int, one.split(","))) for one in re.findall(r"\{([\d,]+)\}", listed[1])
-        }
-    if iota := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", line):
-        shape, dims, turn = (
-            [int(size) for size in part.split(",")] if part else None for part in iota.groups()
-        )
-        numbers = np.arange(devices).reshape(dims)
-        numbers = numbers.transpose(turn) if turn else numbers
-        return {frozenset(row) for row in numbers.reshape(shape).tolist()}
-    axes = re.search(r"replica_groups=mesh\[([^\]]*)\](?:<=\[[^\]]*\])? \{([^}]*)\}", line)
-    assert axes, line
-    names, sizes = zip(
-        *(part.split("=") for part in axes[1].replace("'", "").split(",")), strict=True
-    )
-    over = [name.strip() for name in axes[2].replace("'", "").split(",")]
-    numbers = np.arange(devices).reshape([int(size) for size in sizes])
-    kept = [place for place, name in enumerate(names) if name.strip() not in over]
-    moved = [place for place, name in enumerate(names) if name.strip() in over]
-    width = int(np.prod([numbers.shape[place] for place in moved]))
-    rows = numbers.transpose(*kept, *moved).reshape(-1, width)
-    return {frozenset(row) for row in rows.tolist()}
-
 
 def test_the_forward_talks_along_the_model_axis_only(told):
     for each in told[1:]:
         population, model = each["shape"]
         rows = {frozenset(row) for row in np.arange(8).reshape(population, model).tolist()}
         forward = [
-            (kind, over)
-            for kind, scope, over in collectives(each["program"])
-            if "/evaluate/" in scope and "/while/" in scope
+            found
+            for found in collectives_of(each["program"], 8)
+            if "/evaluate/" in found.scope and "/while/" in found.scope
         ]
-        assert all(over == rows for _, over in forward), each["shape"]
+        assert all(found.groups == rows for found in forward), each["shape"]
         # Two sums in each of the two layers, and one for the options.
-        assert [kind for kind, _ in forward] == ["all-reduce"] * 5 * (model > 1)
+        assert [found.kind for found in forward] == ["all-reduce"] * 5 * (model > 1)
 
 
 def test_ask_and_tell_talk_to_nobody(told):
     for each in told[1:]:
-        scopes = [scope for _, scope, _ in collectives(each["program"])]
+        scopes = [found.scope for found in collectives_of(each["program"], 8)]
         assert scopes  # the redistribution, at least
         assert not [scope for scope in scopes if "/ask/" in scope or "/tell/" in scope]
 
@@ -234,7 +171,8 @@ def test_ask_and_tell_talk_to_nobody(told):
 def test_prompts_are_handed_out_once(told):
     for each in told[1:]:
         population, _ = each["shape"]
-        dealt = [over for kind, _, over in collectives(each["program"]) if kind == "all-to-all"]
+        found = collectives_of(each["program"], 8)
+        dealt = [each.groups for each in found if each.kind == "all-to-all"]
         assert len(dealt) == (population > 1)
         columns = {frozenset(row) for row in np.arange(8).reshape(each["shape"]).T.tolist()}
         assert all(over == columns for over in dealt)
