@@ -16,6 +16,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -43,8 +44,11 @@ class Pace:
 class Storm:
     """One run, its undisturbed twins beside it, and what the kills hit."""
 
-    def __init__(self, folder: Path, generations: int, seed: int, processes: int = 1):
-        self.folder, self.generations, self._processes = folder, generations, processes
+    def __init__(
+        self, folder: Path, generations: int, seed: int, processes: int = 1, cold: bool = False
+    ):
+        self.folder, self.generations = folder, generations
+        self._processes, self._cold = processes, cold
         self._random = random.Random(seed)
         self._output = folder / "output.txt"  # of the first process
         self.phases: collections.Counter[str] = collections.Counter()
@@ -54,6 +58,8 @@ class Storm:
 
     def begin(self, workdir: Path) -> list[subprocess.Popen]:
         """Starts the command, once for each process."""
+        if self._cold:
+            shutil.rmtree(self.folder / "compiled", ignore_errors=True)
         settings = {"search.generations": self.generations, "search.population": 8}
         command = [
             sys.executable,
@@ -62,8 +68,8 @@ class Storm:
         ]
         environment = {
             "JAX_PLATFORMS": "cpu",
-            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             **os.environ,
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
         }
@@ -116,15 +122,21 @@ class Storm:
             self.wait_for(processes, workdir, ("finishing", "done"))
             seconds = pace.report
         time.sleep(self._random.uniform(0, seconds))
+        states = [process.poll() for process in processes]
+        assert set(states) <= {None, 0}, self.said()  # nothing has died by itself
         victims = self._random.choice([*([each] for each in processes), processes])
         phase = phase_of(workdir, processes[0].pid)
         for process in victims:
             process.kill()
         for process in processes:
             process.wait(LIMIT)
+        for process in processes:
+            # Survivors end by themselves: told in one line, or by JAX's own service.
+            ended = process.returncode
+            assert process in victims or ended in (0, 1, -signal.SIGABRT), (ended, self.said())
         self.check_resumed(told)
         if all(process.returncode != -signal.SIGKILL for process in victims):
-            assert all(process.returncode == 0 for process in processes), self._output.read_text()
+            assert all(process.returncode == 0 for process in processes), self.said()
             self.ended_first += 1
             return False
         self.phases[phase] += 1
@@ -156,13 +168,17 @@ class Storm:
             if time.monotonic() > deadline:
                 for process in processes:
                     process.kill()
-                raise AssertionError(f"no progress in {LIMIT} s: {self._output.read_text()}")
+                raise AssertionError(f"no progress in {LIMIT} s: {self.said()}")
             time.sleep(0.02)
 
     def finish(self, processes: list[subprocess.Popen]) -> None:
         """Lets a run end."""
         for process in processes:
-            assert process.wait(LIMIT) == 0, self._output.read_text()
+            assert process.wait(LIMIT) == 0, self.said()
+
+    def said(self) -> str:
+        """What the processes have printed since the last start."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("output*.txt")))
 
 
 def storm(
@@ -171,6 +187,7 @@ def storm(
     generations: int,
     seed: int = 0,
     processes: int = 1,
+    cold: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Runs undisturbed twice, then once with kills; gives the figures, after comparing the ends.
@@ -181,12 +198,13 @@ def storm(
       generations: of the run.
       seed: of the moments.
       processes: that share the run.
+      cold: whether each start compiles anew.
       say: takes lines of progress.
 
     Raises:
       AssertionError: with what differs.
     """
-    run = Storm(folder, generations, seed, processes)
+    run = Storm(folder, generations, seed, processes, cold)
     run.run_undisturbed(folder / "first")  # compiles, so the second tells the pace
     pace = run.run_undisturbed(folder / "undisturbed")
     assert_same_end(folder / "first", folder / "undisturbed")
@@ -301,6 +319,7 @@ def main() -> None:
     parser.add_argument("--generations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--cold", action="store_true", help="compile anew at each start")
     given = parser.parse_args()
     if given.workdir.exists():
         parser.error(f"--workdir={given.workdir} is there already")
@@ -310,6 +329,7 @@ def main() -> None:
         given.generations,
         given.seed,
         given.processes,
+        given.cold,
         say=lambda x: print(x, flush=True),
     )
     print(json.dumps(figures, indent=2))

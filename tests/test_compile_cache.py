@@ -73,6 +73,7 @@ def test_another_process_compiles_nothing(kept):
     assert compile_with(folder) == (values, (programs, 0), "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 100, -1])
 def test_a_file_cut_short_costs_a_compilation_once(kept, size):
     folder, values, programs = kept
@@ -130,6 +131,7 @@ def test_without_a_folder_by_default_it_warns_and_goes_on():
     assert errors.count("\n") == 1 and errors.startswith("warning: compiled programs are not kept")
 
 
+@pytest.mark.slow
 def test_the_variable_of_jax_is_respected(tmp_path):
     named = tmp_path / "named"
     variable = {"JAX_COMPILATION_CACHE_DIR": str(named), "XDG_CACHE_HOME": str(tmp_path / "xdg")}

@@ -82,6 +82,7 @@ def distances_by_scipy(summary: dict, place: str) -> dict[str, float]:
     return distances
 
 
+@pytest.mark.slow
 def test_several_countries_and_a_benchmark(tiny_config, tmp_path, capsys):
     example = configure(tiny_config, "example_opinions")
     example.country = "sa,cn"

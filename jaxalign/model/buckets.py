@@ -1,6 +1,7 @@
 """Model folders in an object store: small files are copied, weights are read where they lie."""
 
 import contextlib
+import functools
 import itertools
 import json
 import math
@@ -17,7 +18,7 @@ from jaxalign.errors import UserError
 
 SCHEME = "gs://"
 TEXTS = ("*.json", "*.jinja", "tokenizer.model", "merges.txt")  # what belongs to a model's weights
-_REQUEST = 4 * 2**20  # bytes of one request, or of one row
+_REQUEST = 4 * 2**20  # bytes of one request
 _AT_ONCE = 32  # requests side by side
 _TYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
 
@@ -120,8 +121,8 @@ class RangedTensors:
 class RangedTensor:
     """A tensor in a file, of which any block can be read.
 
-    Rows are what is fetched: a block of columns costs the bytes of its whole rows, of which no more
-    than 128 MiB are held at a time.
+    Whole rows are what is fetched. The last ones stay in memory, so that blocks of columns of the
+    same rows, one after another, cost their bytes once.
     """
 
     def __init__(self, file: epath.PathLike, begin: int, entry: dict[str, Any]):
@@ -136,21 +137,30 @@ class RangedTensor:
         return str(self._entry["dtype"])
 
     def __getitem__(self, index: slice | tuple[slice, ...]) -> np.ndarray:
-        """Read a block, by slices without a step for the first dimensions or all."""
+        """Give a block, by slices without a step for the first dimensions or all; not to change."""
         rows, *columns = index if isinstance(index, tuple) else (index,)
         (count, *shape), dtype = self.get_shape(), np.dtype(_TYPES[self.get_dtype()])
         first, end, _ = rows.indices(count)
         width = math.prod(shape) * dtype.itemsize  # of a row, in bytes
-        step = max(1, _REQUEST // width)
-        blocks = []
-        for start in range(first, end, step * _AT_ONCE):
-            stop = min(start + step * _AT_ONCE, end)
-            edges = [*range(start, stop, step), stop]
-            spans = [
-                (self._begin + width * one, self._begin + width * other)
-                for one, other in itertools.pairwise(edges)
-            ]
-            read = b"".join(read_ranges(self._file, spans))
-            block = np.frombuffer(read, dtype).reshape(-1, *shape)
-            blocks.append(block[:, *columns].copy() if columns else block)
-        return np.concatenate(blocks)
+        start, stop = self._begin + width * first, self._begin + width * end
+        block = np.frombuffer(_fetch(str(self._file), start, stop), dtype).reshape(-1, *shape)
+        return block[:, *columns]
+
+
+@functools.lru_cache(maxsize=1)
+def _fetch(file: str, start: int, stop: int) -> bytearray:
+    """Bytes of a file; 128 MiB at most are on their way beside what has come."""
+    content = bytearray(stop - start)
+    for first in range(start, stop, _REQUEST * _AT_ONCE):
+        edges = [*range(first, min(first + _REQUEST * _AT_ONCE, stop), _REQUEST)]
+        edges.append(min(edges[-1] + _REQUEST, stop))
+        at = first - start
+        for part in read_ranges(file, list(itertools.pairwise(edges))):
+            content[at : at + len(part)] = part
+            at += len(part)
+    return content
+
+
+def let_go() -> None:
+    """Frees the rows that were read last."""
+    _fetch.cache_clear()

@@ -11,7 +11,7 @@ import safetensors.numpy
 from etils import epath
 
 from jaxalign.errors import UserError
-from jaxalign.model.buckets import RangedTensors, in_bucket
+from jaxalign.model.buckets import RangedTensors, in_bucket, let_go
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -71,6 +71,7 @@ def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
                     f"{path}: is damaged or cut short ({reason}, {size:,} bytes); copy or download "
                     "it again"
                 ) from None
+        stack.callback(let_go)
         yield handles
 
 

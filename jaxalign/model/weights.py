@@ -182,38 +182,39 @@ def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.A
     Devices with the same part share one copy on the host, and the next leaf waits until this one
     is on the devices: the host never holds more than one leaf's parts.
     """
-    held: dict[Any, np.ndarray] = {}
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        spans = tuple(where.indices(size) for where, size in zip(index, leaf.shape, strict=True))
-        if spans not in held:
-            held[spans] = _fill(slices, index, spans, leaf.dtype, stacked)
-        return held[spans]
-
-    array = jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+    indices = leaf.sharding.addressable_devices_indices_map(leaf.shape).values()
+    wanted = {_spans(index, leaf.shape): index for index in indices}
+    parts = {
+        spans: np.empty([stop - start for start, stop in spans], leaf.dtype)
+        for spans in sorted(wanted)
+    }
+    # For all devices at once, so that rows of which each takes some columns are read once.
+    if stacked:
+        for layer, source in enumerate(slices):
+            for spans, part in parts.items():
+                start, stop = spans[0]
+                if start <= layer < stop:
+                    part[layer - start] = source[wanted[spans][1:]]
+    else:
+        for first in range(0, leaf.shape[0], _ROWS):
+            for spans, part in parts.items():
+                start, stop = spans[0]
+                rows = slice(max(first, start), min(first + _ROWS, stop))
+                if rows.start < rows.stop:
+                    place = slice(rows.start - start, rows.stop - start)
+                    part[place] = slices[0][(rows, *wanted[spans][1:])]
+    array = jax.make_array_from_callback(
+        leaf.shape, leaf.sharding, lambda index: parts[_spans(index, leaf.shape)]
+    )
     jax.block_until_ready(array)
     gc.collect(0)  # JAX lets go of what it has copied when Python collects
     return array
 
 
-def _fill(
-    slices: list[Any],
-    index: tuple[slice, ...],
-    spans: tuple[tuple[int, int, int], ...],
-    dtype: np.dtype,
-    stacked: bool,
-) -> np.ndarray:
-    """One part, converted layer by layer, or a few rows at a time."""
-    filled = np.empty([len(range(*span)) for span in spans], dtype)
-    if stacked:
-        for layer, source in enumerate(slices[index[0]]):
-            filled[layer] = source[index[1:]]
-        return filled
-    start, stop, _ = spans[0]
-    for first in range(start, stop, _ROWS):
-        rows = slice(first, min(first + _ROWS, stop))
-        filled[rows.start - start : rows.stop - start] = slices[0][(rows, *index[1:])]
-    return filled
+def _spans(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """Where a part begins and ends in each dimension."""
+    ends = (where.indices(size) for where, size in zip(index, shape, strict=True))
+    return tuple((start, stop) for start, stop, _ in ends)
 
 
 def save_model(

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from eight_heads import save_eight_heads
 from small_models import CONFIG, numpy_model
 
 import jaxalign.model as jm
@@ -86,7 +87,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def run(store: Store, *command: str) -> subprocess.CompletedProcess:
+def run(store: Store, *command: str, **environment: str) -> subprocess.CompletedProcess:
     """In a process of its own, since gcsfs keeps the store that it saw first."""
     told = {
         "STORAGE_EMULATOR_HOST": store.address,
@@ -96,7 +97,7 @@ def run(store: Store, *command: str) -> subprocess.CompletedProcess:
     }
     return subprocess.run(
         [sys.executable, *command],
-        env=os.environ | told,
+        env=os.environ | told | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -205,7 +206,7 @@ def test_blocks_are_those_that_safetensors_gives(dtype, tmp_path, monkeypatch):
                     np.testing.assert_array_equal(one[asked], other[asked], strict=True)
 
 
-def test_only_the_rows_of_a_block_are_fetched(tmp_path, monkeypatch):
+def test_the_rows_of_a_block_are_fetched_and_those_of_its_neighbour_are_kept(tmp_path, monkeypatch):
     asked = []
 
     def read(file, spans, read=buckets.read_ranges):
@@ -216,8 +217,45 @@ def test_only_the_rows_of_a_block_are_fetched(tmp_path, monkeypatch):
     safetensors.numpy.save_file({"matrix": np.ones((1000, 50), np.float32)}, path)
     tensor = buckets.RangedTensors(path).get_slice("matrix")
     monkeypatch.setattr(buckets, "read_ranges", read)
-    assert tensor[300:310, 7:9].shape == (10, 2)
+    for column in range(0, 50, 2):
+        assert tensor[300:310, column : column + 2].shape == (10, 2)
     assert sum(stop - start for start, stop in asked) == 10 * 50 * 4
+    buckets.let_go()
+    assert tensor[300:310].shape == (10, 50)
+    assert sum(stop - start for start, stop in asked) == 2 * 10 * 50 * 4
+
+
+SHARDED = """
+import sys, jax, numpy as np, jaxalign.model as jm
+from jax.sharding import AxisType
+from jaxalign.mesh import make_mesh
+from jaxalign.model import buckets
+from jaxalign.model.abstract import named_leaves
+asked = []
+def read(file, spans, read=buckets.read_ranges):
+    asked.extend(spans)
+    return read(file, spans)
+buckets.read_ranges = read
+where = jm.sharding_over(make_mesh(2, 4))
+for path in sys.argv[1:]:
+    params = jm.load_model(jm.resolve(path), "float32", where)[1]
+    leaves = named_leaves(params)
+    down = leaves["block.down"][...]
+    assert down.addressable_shards[0].data.size == down.size // 4
+    print({name: np.asarray(leaf[...]).tobytes().hex()[:999] for name, leaf in leaves.items()})
+print(sum(stop - start for start, stop in asked))
+"""
+
+
+def test_devices_that_share_the_weights_cost_one_reading(tmp_path):
+    save_eight_heads(tmp_path / "eight")
+    paths = ["gs://models/eight", str(tmp_path / "eight")]
+    flags = "--xla_force_host_platform_device_count=8"
+    done = run(stored(tmp_path / "eight"), "-c", SHARDED, *paths, XLA_FLAGS=flags)
+    assert done.returncode == 0, done.stderr
+    ours, expected, read = done.stdout.splitlines()
+    assert ours == expected
+    assert int(read) <= (tmp_path / "eight" / "model.safetensors").stat().st_size
 
 
 @pytest.mark.slow
