@@ -6,8 +6,10 @@ not a checkpoint.
 """
 
 import contextlib
+import importlib.util
 import os
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
@@ -22,32 +24,51 @@ _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def is_wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether this process is one of several: by --distributed, under SLURM, or on a TPU pod."""
-    flags = {argument.lstrip("-") for argument in arguments if argument.startswith("-")}
-    for flag, answer in (
-        (f"no{FLAG}", False),
-        (f"{FLAG}=false", False),
-        (FLAG, True),
-        (f"{FLAG}=true", True),
-    ):
-        if flag in flags:
-            return answer
+    """Whether this process is one of several: by --distributed, under SLURM, or on a TPU slice."""
+    wanted = None
+    for argument in arguments:
+        name, _, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name in (FLAG, f"no{FLAG}"):
+            wanted = name == FLAG and value.lower() not in ("false", "f", "0")  # as absl reads it
+    if wanted is not None:
+        return wanted
     tasks = environment.get("SLURM_NTASKS", "1") if "SLURM_PROCID" in environment else "1"
-    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
-    return tasks not in ("", "1") or len(hosts) > 1
+    return tasks not in ("", "1") or _tpu_hosts(environment) > 1
+
+
+def _tpu_hosts(environment: Mapping[str, str]) -> int:
+    """How many hosts a TPU slice has: GKE tells by a variable, TPU VMs by their metadata server.
+
+    Where JAX looks too; 1 where there is no TPU.
+    """
+    if "TPU_WORKER_HOSTNAMES" in environment:
+        return len(environment["TPU_WORKER_HOSTNAMES"].split(","))
+    if "TPU_SKIP_MDS_QUERY" in environment or importlib.util.find_spec("libtpu") is None:
+        return 1
+    server = environment.get("GCE_METADATA_IP", "metadata.google.internal")
+    request = urllib.request.Request(
+        f"http://{server}/computeMetadata/v1/instance/attributes/worker-network-endpoints",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=2) as answer:
+            return len(answer.read().decode().split(","))
+    except OSError:
+        return 1
 
 
 def join(arguments: Sequence[str]) -> None:
     """Joins the other processes of this run, if there are any.
 
     Where to find them comes from JAX_COORDINATOR_ADDRESS (host:port of the first process),
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID, or else from SLURM, the TPU pod or MPI, as JAX finds it.
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID, or else from SLURM, the TPU slice or MPI, as JAX finds it.
     A process that has not been heard of for JAXALIGN_HEARTBEAT_SECONDS (100) ends all others.
     """
     if not is_wanted(arguments, os.environ):
         return
     # Accelerators do not look at it.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    heartbeat = int(os.environ.get(_HEARTBEAT, "100"))
     named = [os.environ.get(name) for name in _NAMED]
     address, processes, number = named if all(named) else (None, None, None)
     try:
@@ -55,13 +76,14 @@ def join(arguments: Sequence[str]) -> None:
             coordinator_address=address,
             num_processes=processes and int(processes),
             process_id=number and int(number),
-            heartbeat_timeout_seconds=int(os.environ.get(_HEARTBEAT, "100")),
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,  # one that fails waits for the others at its end
         )
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         print(
             f"error: --{FLAG}: cannot join the other processes ({reason}); set "
-            f"{', '.join(_NAMED)}, or start this under SLURM or on a TPU pod",
+            f"{', '.join(_NAMED)}, or start this under SLURM or on a TPU slice",
             file=sys.stderr,
             flush=True,
         )

@@ -18,7 +18,7 @@ _LOCK = ".lock"
 _TRIES, _PAUSE = 5, 0.05  # `is_held` takes the lock for microseconds; a start must not fail by that
 _BETWEEN = 1.0  # seconds between beats of one state
 # Seconds in which the next beat is due; while generations run, some of their lengths.
-_PATIENCE, _LEAST_PATIENCE, _GENERATIONS = 600.0, 60.0, 20
+_PATIENCE, _LEAST_PATIENCE, _GENERATIONS = 1800.0, 60.0, 20
 
 
 def hold(folder: Path, name: str) -> TextIO:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxalign.distributed import least
 from jaxalign.errors import UserError
 from jaxalign.memory import device_bytes
 
@@ -55,7 +56,7 @@ def choose_mesh(
     Raises:
       UserError: no such mesh can work, with the arithmetic.
     """
-    devices, memory = jax.device_count(), device_bytes(jax.local_devices()[0])
+    devices, memory = jax.device_count(), least(device_bytes(jax.local_devices()[0]))
     population, model = choose_shape(asked, devices, candidates, split, weight_bytes, memory)
     if jax.process_count() > 1 and population * model != devices:
         raise UserError(

@@ -57,7 +57,7 @@ flags.DEFINE_bool(
     distributed.FLAG,
     None,
     "Whether this is one of several processes of one run; left out, it is under SLURM and on a TPU "
-    "pod. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
+    "slice. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
 )
 
 
@@ -173,7 +173,7 @@ def tune(
                 workdir,
                 checkpoints,
                 stop,
-                Profile(profile, path / "profile"),
+                Profile(profile if distributed.is_first() else None, path / "profile"),
                 problem.notice,
             )
             generation = int(state.metrics.generation)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -165,13 +166,14 @@ class Workdir:
         return records
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Adds one line; it survives the death of the process."""
+        """Adds one line; it survives the death of the process and of the machine."""
         if not is_first():
             return
         assert self._metrics is not None
         try:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
+            os.fsync(self._metrics.fileno())
             for curves in self._curves:
                 curves.draw(record)
         except OSError as error:

@@ -70,7 +70,8 @@ value_of() {
   printf '%s\n' "$value"
 }
 
-# workdir_of ARGUMENT…: the run's folder; without one nobody could tell whether it is done.
+# workdir_of ARGUMENT…: the run's folder; without one nobody could tell whether it is done. A leading
+# ~ stays, since the run may be on another machine: `at_home` is what a run makes of it.
 workdir_of() {
   local workdir
   workdir=$(value_of workdir "$@")
@@ -78,12 +79,14 @@ workdir_of() {
   printf '%s\n' "$workdir"
 }
 
+at_home() { printf '%s\n' "${1/#"~/"/$HOME/}"; }
+
 # is_done WORKDIR: its summary.json tells of as many generations as its config.json asks for. That
 # the file is there would not do: a run that is being lengthened has the old one.
 is_done() {
   local python=python3
   [ ! -x "$ROOT/.venv/bin/python" ] || python=$ROOT/.venv/bin/python
-  "$python" - "$1" 2>/dev/null <<'EOP'
+  "$python" - "$(at_home "$1")" 2>/dev/null <<'EOP'
 import json, pathlib, sys
 summary, record = (
     json.loads((pathlib.Path(sys.argv[1]) / name).read_text(encoding="utf-8"))
@@ -95,8 +98,10 @@ EOP
 
 # generations_in WORKDIR: how many metrics.jsonl tells of.
 generations_in() {
-  if [ -f "$1/metrics.jsonl" ]; then
-    wc -l <"$1/metrics.jsonl"
+  local metrics
+  metrics=$(at_home "$1")/metrics.jsonl
+  if [ -f "$metrics" ]; then
+    wc -l <"$metrics"
   else
     echo 0
   fi
@@ -125,7 +130,8 @@ pack() {
     for name in $SECRETS; do
       [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
     done >"$folder/launch/.secrets"
-    tar -czf "$1" -C "$ROOT" --exclude=./.git --exclude=./.venv --exclude=./runs . \
+    tar -czf "$1" -C "$ROOT" --exclude=./.git --exclude=./.venv --exclude=./runs \
+      --exclude='.*_cache' --exclude=.hypothesis --exclude=__pycache__ . \
       -C "$folder" ./launch/.secrets
   )
   rm -rf "$folder"

@@ -66,7 +66,10 @@ if [ -n "$host" ]; then
     upload
   fi
 fi
-there nvidia-smi --list-gpus || fail 2 "no NVIDIA driver answers there: nvidia-smi has to work"
+there nvidia-smi --list-gpus || {
+  [ $? != 255 ] || fail 1 "$host: ssh cannot reach it"
+  fail 2 "no NVIDIA driver answers there: nvidia-smi has to work"
+}
 there "$worker" install cuda
 # shellcheck disable=SC2086
 there ${gpus:+env CUDA_VISIBLE_DEVICES=$gpus} "$worker" start "$@"

@@ -111,6 +111,8 @@ require_machine() {
       ;;
   esac
   [ "$state" = READY ] || [ -n "$DRY_RUN" ] || describe
+  [ -z "$DRY_RUN" ] ||
+    say "tpu_vm.sh: if $name has several hosts, --mount is needed and --distributed is added below"
   [ "$hosts" -le 1 ] || [ -n "$share" ] ||
     fail 2 "$name has $hosts hosts, which need a common folder: give --mount=…"
 }

@@ -1,12 +1,15 @@
 """Several real processes on one run: the same search, one writer, and ends that lose nothing."""
 
 import contextlib
+import http.server
+import importlib.util
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -32,10 +35,38 @@ SLURM = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
         ([], {"SLURM_NTASKS": "2"}, False),  # salloc's shell, outside of any step
         ([], {"TPU_WORKER_HOSTNAMES": "10.0.0.1,10.0.0.2"}, True),
         ([], {"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        (["--distributed=True"], {}, True),
+        (["--distributed=1"], {}, True),
+        (["--distributed=F"], SLURM, False),
+        (["--distributed", "--nodistributed"], {}, False),
+        (["distributed"], {}, False),
     ],
 )
 def test_when_a_process_is_one_of_several(arguments, environment, wanted):
     assert is_wanted(arguments, environment) is wanted
+
+
+@pytest.mark.parametrize(
+    ("workers", "wanted"), [("a:0:10.0.0.1,a:1:10.0.0.2", True), ("10.0.0.1", False), (None, False)]
+)
+def test_a_tpu_vm_asks_its_metadata_server(workers, wanted, monkeypatch):
+    class Metadata(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked = self.path.endswith("/attributes/worker-network-endpoints")
+            google = self.headers["Metadata-Flavor"] == "Google"
+            self.send_response(200 if workers and asked and google else 404)
+            self.end_headers()
+            self.wfile.write((workers or "").encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Metadata) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        environment = {"GCE_METADATA_IP": f"127.0.0.1:{server.server_port}"}
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "libtpu" or None)
+        assert is_wanted([], environment) is wanted
+    assert is_wanted([], environment | {"TPU_SKIP_MDS_QUERY": "1"}) is False
 
 
 def test_a_process_that_finds_no_others_says_how_to_tell_it():

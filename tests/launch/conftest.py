@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # does what it says, as far as the scripts can see.
 TRAIN = r"""
 [ "$1" = -m ] || exec PYTHON "$@"
-workdir=$(value_of workdir "$@")
+workdir=$(at_home "$(value_of workdir "$@")")
 mkdir -p "$workdir"
 step=$(sed -n 1p "$workdir/steps")
 sed -i 1d "$workdir/steps"

@@ -142,3 +142,10 @@ def test_a_real_run_is_seen_to_be_done(tmp_path, tiny_folder):
     )
     assert ended.returncode == 0, ended.stderr
     assert (workdir / "summary.json").exists()
+
+
+def test_a_workdir_in_the_home_is_seen_to_be_done(checkout, steps):
+    workdir = steps("crash", "done", "one-too-many")
+    home = str(checkout.root / workdir.parent)
+    status, _ = checkout.call("watch.sh", *RUN[:3], f"--workdir=~/{workdir.name}", HOME=home)
+    assert status == 0 and (workdir / "steps").read_text() == "one-too-many\n"
