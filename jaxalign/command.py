@@ -12,6 +12,7 @@ from ml_collections import config_flags
 
 import jaxalign
 from jaxalign import compile_cache
+from jaxalign.distributed import leave
 from jaxalign.errors import UserError
 from jaxalign.memory import is_out_of_memory
 
@@ -101,7 +102,7 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
 def _tell(mistake: str) -> NoReturn:
     """Ends the process with one line."""
     print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
-    sys.exit(USER_ERROR)
+    leave(USER_ERROR)
 
 
 def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:

@@ -9,8 +9,10 @@ import contextlib
 import importlib.util
 import os
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -19,6 +21,7 @@ from jax.experimental import multihost_utils
 from jaxalign.memory import is_out_of_memory
 
 FLAG = "distributed"
+_FAREWELL = 10.0  # seconds
 _HEARTBEAT = "JAXALIGN_HEARTBEAT_SECONDS"
 _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -123,6 +126,19 @@ def wait_for_all(name: str) -> Iterator[None]:
     yield
     if several():
         multihost_utils.sync_global_devices(name)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process with a status, soon.
+
+    At its exit JAX waits for the other processes, which may have made the same mistake, or may wait
+    for this one themselves.
+    """
+    if jax.distributed.is_initialized():
+        timer = threading.Timer(_FAREWELL, os._exit, [status])
+        timer.daemon = True
+        timer.start()
+    sys.exit(status)
 
 
 @contextlib.contextmanager

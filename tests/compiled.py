@@ -13,7 +13,7 @@ _COLLECTIVE = re.compile(
     r" = (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 )
 _ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
-_CALL = re.compile(r"(?:calls|to_apply|body|condition)=%([\w.-]+)")
+_CALL = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%[\w.-]+)")
 _DOT = re.compile(r"%([\w.-]+) = .* dot\(%([\w.-]+), .*lhs_contracting_dims=\{([\d,]*)\}")
 
 
@@ -39,7 +39,11 @@ class Collective:
     def sent(self) -> float:
         """Bytes that each device sends in all, around a ring."""
         size = max(map(len, self.groups))
-        shares = {"all-reduce": 2 * (size - 1) / size, "reduce-scatter": size - 1.0}
+        shares = {
+            "all-reduce": 2 * (size - 1) / size,
+            "reduce-scatter": size - 1.0,
+            "collective-permute": 1.0,
+        }
         return self.times * self.result * shares.get(self.kind, (size - 1) / size)
 
 
@@ -59,7 +63,10 @@ def collectives_of(program: str, devices: int) -> list[Collective]:
 
 
 def matrix_flop(program: str) -> int:
-    """Multiplications and additions of a program's matrix products on one device."""
+    """Multiplications and additions of a program's matrix products on one device.
+
+    A loop of unknown length counts once.
+    """
     shapes: dict[str, list[int]] = {}
     dots = []
     for line, times in _lines(program):
@@ -89,7 +96,7 @@ def _lines(program: str) -> Iterator[tuple[str, int]]:
     for caller, lines in bodies.items():
         for line in lines:
             trips = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
-            for called in _CALL.findall(line):
+            for called in re.findall(r"%([\w.-]+)", " ".join(_CALL.findall(line))):
                 callers[called].append((caller, int(trips[1]) if trips else 1))
 
     @functools.cache
@@ -102,7 +109,11 @@ def _lines(program: str) -> Iterator[tuple[str, int]]:
 
 
 def _groups(line: str, devices: int) -> set[frozenset[int]]:
-    """The groups of an instruction in any of the three ways that XLA writes them."""
+    """The groups of an instruction in any of the ways that XLA writes them."""
+    if pairs := re.search(r"source_target_pairs=\{(\{.*?\})\}", line):
+        return {
+            frozenset(map(int, one.split(","))) for one in re.findall(r"\{([\d,]+)\}", pairs[1])
+        }
     if listed := re.search(r"replica_groups=\{(\{.*?\})\}", line):
         return {
             frozenset(map(int, one.split(","))) for one in re.findall(r"\{([\d,]+)\}", listed[1])

@@ -6,16 +6,12 @@ import tempfile
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
+from random_models import TINY, save_random
 
 from jaxalign.config import base
-from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
-from jaxalign.model import parse_config, random_model, save_model
 from jaxalign.problem import Problem, load_problem
-from jaxalign.prompts import USUAL, load_texts, load_tokenizer
 from jaxalign.shapes import SHAPES
-from jaxalign.survey import load_instrument
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -40,27 +36,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
 
 
-TINY = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 512,
-}
-
-
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of 2 layers with a real tokenizer; weights large enough for varied answers."""
     folder = tmp_path_factory.mktemp("tiny")
-    train_tokenizer(corpus([(load_instrument("vsm13"), USUAL)] * 8, load_texts()), folder, 600)
-    config = parse_config(TINY | {"vocab_size": len(load_tokenizer(folder))}, "tiny")
-    _, params = random_model(config, "float32", seed=0)
-    louder = jax.tree.map(lambda leaf: leaf * (8.0 if np.std(leaf) > 0 else 1.0), params)
-    save_model(folder, louder, config)
+    save_random(folder, TINY)
     return folder
 
 

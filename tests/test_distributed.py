@@ -87,24 +87,34 @@ HEARTBEAT = 15  # seconds
 
 
 class Job:
-    """So many processes of one device each on one workdir."""
+    """So many processes of one device each on one workdir; the last one may have another model."""
 
-    def __init__(self, processes: int, model: Path, workdir: Path):
+    def __init__(
+        self,
+        processes: int,
+        model: Path,
+        workdir: Path,
+        *flags: str,
+        generations: int = GENERATIONS,
+        last_model: Path | None = None,
+    ):
         self.workdir = workdir
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         command = [
             *(sys.executable, "-m", "jaxalign.train", "--config=sa.py:embedded"),
-            *(f"--workdir={workdir}", f"--config.model.path={model}"),
+            *(f"--workdir={workdir}", "--config.search.strategy=jDE"),
             *("--config.prompt.length=3", "--config.search.population=8"),
-            *(f"--config.search.generations={GENERATIONS}", "--config.evaluation.chunk=2"),
+            *(f"--config.search.generations={generations}", "--config.evaluation.chunk=2"),
             *["--distributed"] * (processes > 1),
+            *flags,
         ]
+        models = [model] * (processes - 1) + [last_model or model]
         root = str(Path(__file__).parent.parent)
         self.processes = [
             subprocess.Popen(
-                command,
+                [*command, f"--config.model.path={models[number]}"],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -160,17 +170,31 @@ class Job:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_folder, tmp_path_factory) -> Job:
-    return Job(2, tiny_folder, tmp_path_factory.mktemp("two") / "run").finish()
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    return Job(2, tiny_folder, workdir, "--profile=1:2").finish()
 
 
 @pytest.mark.slow
-def test_two_processes_search_like_one(tiny_folder, tmp_path, undisturbed):
-    one = Job(1, tiny_folder, tmp_path / "run").finish()
+def test_two_and_four_processes_search_like_one(tiny_folder, tmp_path, undisturbed):
+    one = Job(1, tiny_folder, tmp_path / "one").finish()
+    four = Job(4, tiny_folder, tmp_path / "four").finish()
     for name in ("best_loss", "generation_best", "generation_mean"):
-        ours, theirs = ([record[name] for record in job.records()] for job in (undisturbed, one))
-        assert len(ours) == GENERATIONS + 1
-        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+        expected = [record[name] for record in one.records()]
+        assert len(expected) == GENERATIONS + 1
+        for job in (undisturbed, four):
+            found = [record[name] for record in job.records()]
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert (undisturbed.workdir / "report" / "index.html").exists()
+    assert len(list(undisturbed.workdir.glob("profile/**/*.xplane.pb"))) == 1  # the first one's
+
+
+@pytest.mark.slow
+def test_a_mistake_on_one_ends_all(tiny_folder, tmp_path):
+    begun = time.monotonic()
+    job = Job(2, tiny_folder, tmp_path / "run", last_model=tmp_path / "nothing")
+    (code, _, _), (code_of_last, _, err) = job.wait()
+    assert code_of_last == 2 and "is not a folder" in err
+    assert code != 0 and time.monotonic() - begun < 60 + 3 * HEARTBEAT
 
 
 @pytest.mark.slow
@@ -189,16 +213,17 @@ def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_pat
 
 @pytest.mark.slow
 def test_sigterm_to_one_of_four_stops_all_and_two_go_on(tiny_folder, tmp_path, undisturbed):
-    job = Job(4, tiny_folder, tmp_path / "run")
+    job = Job(4, tiny_folder, tmp_path / "run", generations=60)
     job.reach(1)
     job.processes[2].send_signal(signal.SIGTERM)
     ends = job.wait()
     assert [code for code, _, _ in ends] == [0] * 4, ends
     stopped = [out for _, out, _ in ends if "stopped by SIGTERM after generation" in out]
     reached = len(job.records()) - 1
-    if reached < GENERATIONS:
-        assert len(stopped) == 1  # the first process tells, for all
-        assert f"after generation {reached}," in stopped[0]
-    two = Job(2, tiny_folder, tmp_path / "run").finish()
+    assert reached < 60 and len(stopped) == 1  # the first process tells, for all
+    assert f"after generation {reached}," in stopped[0]
+    assert not (job.workdir / "summary.json").exists()
+    two = Job(2, tiny_folder, tmp_path / "run", generations=60).finish()
     ours, theirs = ([record["best_loss"] for record in j.records()] for j in (two, undisturbed))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert len(ours) == 61
+    np.testing.assert_allclose(ours[: len(theirs)], theirs, rtol=1e-4)

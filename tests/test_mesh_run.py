@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from eight_heads import save_eight_heads
+from random_models import EIGHT_HEADS, save_random
 
 SETTINGS = {
     "prompt.length": 3,
@@ -21,7 +21,7 @@ SETTINGS = {
 
 @pytest.mark.slow
 def test_8_bits_and_a_polish_end_alike_on_a_mesh(tmp_path):
-    save_eight_heads(tmp_path / "model")
+    save_random(tmp_path / "model", EIGHT_HEADS)
     found = []
     for population, model in ((1, 1), (2, 2)):
         workdir = tmp_path / f"{population}x{model}"

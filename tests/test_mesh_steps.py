@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compiled import collectives_of
-from eight_heads import save_eight_heads
+from random_models import EIGHT_HEADS, save_random
+
+pytestmark = pytest.mark.slow  # seven meshes are compiled for
 
 PROGRAM = r"""
 import dataclasses, json, sys
@@ -34,7 +36,7 @@ config.model.path = folder
 config.prompt.length = 8
 config.search.population = 22  # not a multiple of 8: the last round of cards is not full
 config.evaluation.chunk = 2
-SHAPES = [(1, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
+SHAPES = [(1, 1), (2, 1), (2, 2), (8, 1), (4, 2), (2, 4), (1, 8)]
 
 
 def host(tree):
@@ -102,7 +104,7 @@ print(json.dumps(told))
 @pytest.fixture(scope="module")
 def told(tmp_path_factory) -> list[dict]:
     folder = tmp_path_factory.mktemp("eight")
-    save_eight_heads(folder)
+    save_random(folder, EIGHT_HEADS)
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path_factory.mktemp("scratch"))],
         capture_output=True,
@@ -144,16 +146,14 @@ def test_a_state_saved_on_one_mesh_comes_back_on_another(told):
         assert all(each["restored"]) and len(each["restored"]) > 10
 
 
-pytestmark = pytest.mark.slow  # five meshes are compiled for
-
-
 def test_the_forward_talks_along_the_model_axis_only(told):
     for each in told[1:]:
         population, model = each["shape"]
-        rows = {frozenset(row) for row in np.arange(8).reshape(population, model).tolist()}
+        devices = population * model
+        rows = {frozenset(row) for row in np.arange(devices).reshape(population, model).tolist()}
         forward = [
             found
-            for found in collectives_of(each["program"], 8)
+            for found in collectives_of(each["program"], devices)
             if "/evaluate/" in found.scope and "/while/" in found.scope
         ]
         assert all(found.groups == rows for found in forward), each["shape"]
@@ -163,7 +163,8 @@ def test_the_forward_talks_along_the_model_axis_only(told):
 
 def test_ask_and_tell_talk_to_nobody(told):
     for each in told[1:]:
-        scopes = [found.scope for found in collectives_of(each["program"], 8)]
+        devices = np.prod(each["shape"])
+        scopes = [found.scope for found in collectives_of(each["program"], devices)]
         assert scopes  # the redistribution, at least
         assert not [scope for scope in scopes if "/ask/" in scope or "/tell/" in scope]
 
@@ -171,8 +172,9 @@ def test_ask_and_tell_talk_to_nobody(told):
 def test_prompts_are_handed_out_once(told):
     for each in told[1:]:
         population, _ = each["shape"]
-        found = collectives_of(each["program"], 8)
-        dealt = [each.groups for each in found if each.kind == "all-to-all"]
+        devices = np.prod(each["shape"])
+        found = collectives_of(each["program"], devices)
+        dealt = [one.groups for one in found if one.kind == "all-to-all"]
         assert len(dealt) == (population > 1)
-        columns = {frozenset(row) for row in np.arange(8).reshape(each["shape"]).T.tolist()}
+        columns = {frozenset(row) for row in np.arange(devices).reshape(each["shape"]).T.tolist()}
         assert all(over == columns for over in dealt)

@@ -2,10 +2,10 @@
 
     python tests/weak_scaling.py [--devices=1,2,4] [--model=8] [--population=8]
 
-The model of eight_heads.py on forced host devices, with so many candidates for each group of
-devices that holds it. Nothing is run. One JSON line for each number of devices, all of it per
-device and generation: operations of the matrix products, and bytes sent within the forward pass and
-around it, both as counted and as the formulas have them.
+The model with eight heads of random_models.py on forced host devices, with so many candidates for
+each group of devices that holds it. Nothing is run. One JSON line for each number of devices, all
+of it per device and generation: operations of the matrix products, and bytes sent within the
+forward pass and around it, both as counted and as the formulas have them.
 """
 
 import argparse
@@ -83,10 +83,10 @@ def main() -> None:
     numbers = [int(number) for number in given.devices.split(",")]
     flags = f"--xla_force_host_platform_device_count={max(numbers)}"
     os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    from eight_heads import save_eight_heads
+    from random_models import EIGHT_HEADS, save_random
 
     with tempfile.TemporaryDirectory() as folder:
-        save_eight_heads(Path(folder))
+        save_random(Path(folder), EIGHT_HEADS)
         for devices in numbers:
             if devices % given.model == 0:
                 told = count(Path(folder), devices, given.model, given.population)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from eight_heads import save_eight_heads
+from random_models import EIGHT_HEADS, save_random
 from small_models import CONFIG, numpy_model
 
 import jaxalign.model as jm
@@ -248,7 +248,7 @@ print(sum(stop - start for start, stop in asked))
 
 
 def test_devices_that_share_the_weights_cost_one_reading(tmp_path):
-    save_eight_heads(tmp_path / "eight")
+    save_random(tmp_path / "eight", EIGHT_HEADS)
     paths = ["gs://models/eight", str(tmp_path / "eight")]
     flags = "--xla_force_host_platform_device_count=8"
     done = run(stored(tmp_path / "eight"), "-c", SHARDED, *paths, XLA_FLAGS=flags)
