@@ -34,10 +34,10 @@ def _baselines(evaluation: dict[str, Any]) -> str:
     unclear = [row for row in compared if row["difference"]["interval"][1] >= 0]
     if not unclear:
         return f"{sentence}; asked of the same 50 simulated respondents it stays below each."
-    names = ", ".join(row["name"] for row in unclear)
+    names = "; ".join(row["name"] for row in unclear)
     return (
-        f"{sentence}; over 50 simulated respondents the 95 % interval of the difference includes 0 "
-        f"for {names}."
+        f"{sentence}; over 50 simulated respondents the 95% interval of the difference is not "
+        f"wholly below 0 for {len(unclear)} of them: {names}."
     )
 
 
