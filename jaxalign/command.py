@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 import jaxalign
 from jaxalign import compile_cache
-from jaxalign.distributed import leave
+from jaxalign.distributed import leave_soon
 from jaxalign.errors import UserError
 from jaxalign.memory import is_out_of_memory
 
@@ -92,17 +92,22 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
         _tell(str(error))
     except RuntimeError as error:
         if not is_out_of_memory(error):
+            leave_soon(1)
             raise
         _tell(
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
         )
+    except Exception:
+        leave_soon(1)
+        raise
 
 
 def _tell(mistake: str) -> NoReturn:
     """Ends the process with one line."""
     print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
-    leave(USER_ERROR)
+    leave_soon(USER_ERROR)
+    sys.exit(USER_ERROR)
 
 
 def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:

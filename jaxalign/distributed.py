@@ -6,13 +6,13 @@ not a checkpoint.
 """
 
 import contextlib
+import http.client
 import importlib.util
 import os
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NoReturn
 
 import jax
 import numpy as np
@@ -21,7 +21,8 @@ from jax.experimental import multihost_utils
 from jaxalign.memory import is_out_of_memory
 
 FLAG = "distributed"
-_FAREWELL = 10.0  # seconds
+_FAREWELL = 10.0  # seconds in which processes that fail alike end alike
+_REPORT = 3600  # seconds that the others wait at their end while the first writes its report
 _HEARTBEAT = "JAXALIGN_HEARTBEAT_SECONDS"
 _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -42,10 +43,12 @@ def is_wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 def _tpu_hosts(environment: Mapping[str, str]) -> int:
     """How many hosts a TPU slice has: GKE tells by a variable, TPU VMs by their metadata server.
 
-    Where JAX looks too; 1 where there is no TPU.
+    1 where there is no TPU.
     """
-    if "TPU_WORKER_HOSTNAMES" in environment:
-        return len(environment["TPU_WORKER_HOSTNAMES"].split(","))
+    slices = int(environment.get("MEGASCALE_NUM_SLICES") or 1)
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):
+        if name in environment:
+            return slices * len(environment[name].split(","))
     if "TPU_SKIP_MDS_QUERY" in environment or importlib.util.find_spec("libtpu") is None:
         return 1
     server = environment.get("GCE_METADATA_IP", "metadata.google.internal")
@@ -55,8 +58,8 @@ def _tpu_hosts(environment: Mapping[str, str]) -> int:
     )
     try:
         with urllib.request.urlopen(request, timeout=2) as answer:
-            return len(answer.read().decode().split(","))
-    except OSError:
+            return slices * len(answer.read().decode().split(","))
+    except (OSError, http.client.HTTPException):
         return 1
 
 
@@ -71,7 +74,6 @@ def join(arguments: Sequence[str]) -> None:
         return
     # Accelerators do not look at it.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    heartbeat = int(os.environ.get(_HEARTBEAT, "100"))
     named = [os.environ.get(name) for name in _NAMED]
     address, processes, number = named if all(named) else (None, None, None)
     try:
@@ -79,8 +81,8 @@ def join(arguments: Sequence[str]) -> None:
             coordinator_address=address,
             num_processes=processes and int(processes),
             process_id=number and int(number),
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,  # one that fails waits for the others at its end
+            heartbeat_timeout_seconds=int(os.environ.get(_HEARTBEAT, "100")),
+            shutdown_timeout_seconds=_REPORT,
         )
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -128,17 +130,16 @@ def wait_for_all(name: str) -> Iterator[None]:
         multihost_utils.sync_global_devices(name)
 
 
-def leave(status: int) -> NoReturn:
-    """Ends this process with a status, soon.
+def leave_soon(status: int) -> None:
+    """Lets a process that has failed end with a status, in seconds.
 
-    At its exit JAX waits for the other processes, which may have made the same mistake, or may wait
-    for this one themselves.
+    At its exit JAX waits for the other processes, which may have failed alike, or may wait for this
+    one themselves.
     """
     if jax.distributed.is_initialized():
         timer = threading.Timer(_FAREWELL, os._exit, [status])
         timer.daemon = True
         timer.start()
-    sys.exit(status)
 
 
 @contextlib.contextmanager

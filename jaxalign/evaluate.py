@@ -19,11 +19,14 @@ from jaxalign.config import from_plain, to_plain, validate
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
 from jaxalign.interchange import read_soft_prompt
+from jaxalign.report.files import check_local
 
 _CONFIG = command.define_config()
 flags.adopt_module_key_flags(command)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
-_PROMPT = flags.DEFINE_string("prompt", None, "A soft prompt to evaluate in place of a run's own.")
+_PROMPT = flags.DEFINE_string(
+    "prompt", None, "A soft prompt without a run; then --workdir is written to."
+)
 _BENCHMARK = flags.DEFINE_string(
     "benchmark", None, "CulturalBench: a file or folder, REPO@COMMIT, `fixture`, or `none`."
 )
@@ -45,6 +48,7 @@ def main(typed: list[str]) -> None:
         from jaxalign.report.evidence import write_comparison_report
 
         output = _path(_OUTPUT.value)
+        check_local(output, "--output")
         write_comparison_report([_path(each) for each in _COMPARE.value], output)
         print(f"wrote {output / 'index.html'}")
         return
@@ -53,10 +57,11 @@ def main(typed: list[str]) -> None:
     again = f"python -m jaxalign.evaluate {shlex.join(typed)}"
     options = Options(_BENCHMARK.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
     workdir = _path(_WORKDIR.value)
+    check_local(workdir, "--workdir")
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")
-        if (workdir / "summary.json").exists():
+        if (workdir / "config.json").exists():
             raise UserError(
                 f"--workdir={workdir} is a run, which has a prompt of its own: give --prompt "
                 "another folder to write to"

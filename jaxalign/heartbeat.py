@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from jaxalign.errors import UserError
-from jaxalign.report.files import write_file, write_json
+from jaxalign.report.files import check_local, write_file, write_json
 
 NAME = "heartbeat.json"
 FINAL = ("done", "stopped", "failed")  # states that a process leaves behind
@@ -31,11 +31,7 @@ def hold(folder: Path, name: str) -> TextIO:
     Raises:
       UserError: the folder cannot be made or written, or another process holds it.
     """
-    if any(part.endswith(":") for part in folder.parts[:1]):  # what is left of gs://
-        raise UserError(
-            f"{name}={folder} must be a folder of this machine: mount the bucket, and give the "
-            "folder where it is mounted"
-        )
+    check_local(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK).open("w")

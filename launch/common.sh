@@ -131,7 +131,7 @@ pack() {
       [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
     done >"$folder/launch/.secrets"
     tar -czf "$1" -C "$ROOT" --exclude=./.git --exclude=./.venv --exclude=./runs \
-      --exclude='.*_cache' --exclude=.hypothesis --exclude=__pycache__ . \
+      --exclude='./.*_cache' --exclude=./.hypothesis --exclude=__pycache__ . \
       -C "$folder" ./launch/.secrets
   )
   rm -rf "$folder"

@@ -67,7 +67,7 @@ if [ -n "$host" ]; then
   fi
 fi
 there nvidia-smi --list-gpus || {
-  [ $? != 255 ] || fail 1 "$host: ssh cannot reach it"
+  [ $? != 255 ] || [ -z "$host" ] || fail 1 "$host: ssh cannot reach it"
   fail 2 "no NVIDIA driver answers there: nvidia-smi has to work"
 }
 there "$worker" install cuda

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 _COLLECTIVE = re.compile(
-    r" = (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    r" = (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\("
 )
 _ARRAY = re.compile(r"\b(?:pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _CALL = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=(\{[^}]*\}|%[\w.-]+)")
@@ -110,11 +110,8 @@ def _lines(program: str) -> Iterator[tuple[str, int]]:
 
 def _groups(line: str, devices: int) -> set[frozenset[int]]:
     """The groups of an instruction in any of the ways that XLA writes them."""
-    if pairs := re.search(r"source_target_pairs=\{(\{.*?\})\}", line):
-        return {
-            frozenset(map(int, one.split(","))) for one in re.findall(r"\{([\d,]+)\}", pairs[1])
-        }
-    if listed := re.search(r"replica_groups=\{(\{.*?\})\}", line):
+    listed = re.search(r"(?:replica_groups|source_target_pairs)=\{(\{.*?\})\}", line)
+    if listed:
         return {
             frozenset(map(int, one.split(","))) for one in re.findall(r"\{([\d,]+)\}", listed[1])
         }

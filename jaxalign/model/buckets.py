@@ -42,6 +42,8 @@ def find_bucket_folder(path: str) -> epath.Path:
             f"model.path={path!r} needs gcsfs: pip install 'jaxalign[gcs]', or mount the bucket"
         ) from None
     except Exception as error:  # gcsfs, aiohttp and google.auth each have their own
+        if _may_pass(error):
+            raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"model.path={path!r} cannot be read ({reason}); `gcloud auth application-default "
@@ -50,6 +52,14 @@ def find_bucket_folder(path: str) -> epath.Path:
     if not found:
         raise UserError(f"model.path={path!r} holds no config.json: give the folder that does")
     return folder
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether an error is of the network, so that a later try may do; the user cannot mend it."""
+    import aiohttp  # which gcsfs brings
+
+    of_network = (ConnectionError, TimeoutError, aiohttp.ClientConnectionError)
+    return isinstance(error, of_network) or str(getattr(error, "code", "")).startswith("5")
 
 
 @contextlib.contextmanager
@@ -99,9 +109,12 @@ class RangedTensors:
         if not 2 <= length <= size - 8:
             raise ValueError("its header does not fit")
         header = json.loads(read_ranges(file, [(8, self._begin)])[0])
-        self._metadata, self._file = header.pop("__metadata__", None), file
-        self._entries: dict[str, Any] = header
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        try:
+            self._metadata, self._file = header.pop("__metadata__", None), file
+            self._entries: dict[str, Any] = header
+            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError("its header is no table of tensors") from error
         if self._begin + end != size:
             raise ValueError(f"its header asks for {self._begin + end:,} bytes")
 

@@ -59,12 +59,14 @@ def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
     with contextlib.ExitStack() as stack:
         handles = []
         for path in paths:
+            # That a bucket cannot be reached says nothing about its files.
+            faults = (ValueError,) if in_bucket(path) else (OSError, safetensors.SafetensorError)
             try:
                 if in_bucket(path):
                     handles.append(RangedTensors(path))
                 else:
                     handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))
-            except (OSError, ValueError, safetensors.SafetensorError) as error:
+            except faults as error:
                 reason = str(error).removeprefix("Error while deserializing header: ")
                 size = epath.Path(path).stat().length
                 raise UserError(

@@ -35,6 +35,15 @@ class Front:
     values: tuple[tuple[float, ...], ...]
 
 
+def check_local(folder: Path, name: str) -> None:
+    """Raises UserError, naming the flag, for a bucket's address, of which a path is made easily."""
+    if folder.parts[:1] in (("gs:",), ("s3:",)):
+        raise UserError(
+            f"{name}={folder} must be a folder of this machine: mount the bucket, and give the "
+            "folder where it is mounted"
+        )
+
+
 def read_run(
     workdir: Path, needed: Sequence[str] = ("country", "loss", "scores", "target")
 ) -> RunFiles:
