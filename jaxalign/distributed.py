@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import importlib.util
 import os
+import re
 import sys
 import threading
 import urllib.request
@@ -24,6 +25,7 @@ FLAG = "distributed"
 _FAREWELL = 10.0  # seconds in which processes that fail alike end alike
 _REPORT = 3600  # seconds that the others wait at their end while the first writes its report
 _HEARTBEAT = "JAXALIGN_HEARTBEAT_SECONDS"
+_STATUS = re.compile("(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED): ")
 _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
@@ -150,8 +152,10 @@ def a_death_is_told() -> Iterator[None]:
     """
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if not several() or is_out_of_memory(error):
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        # Some calls of JAX make a ValueError of a collective that has failed.
+        failed = isinstance(error, jax.errors.JaxRuntimeError) or _STATUS.match(str(error))
+        if not failed or not several() or is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:200]
         print(
