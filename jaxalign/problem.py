@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -80,7 +81,7 @@ class Problem:
     instrument: Instrument
     scoring: Scoring | ShareScoring
     targets: tuple[Target, ...]
-    folder: epath.Path
+    folder: Path | epath.Path
     notice: str | None
     graphdef: Any
     weights: Any

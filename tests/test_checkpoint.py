@@ -149,7 +149,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how)
     with caplog.at_level(logging.WARNING, logger="jaxalign.checkpoint"):
         state = restore(folder)
     assert int(state.metrics.generation) == 1
-    assert len(caplog.records) == 1 and f"{folder}/2 cannot be read" in caplog.text
+    # asyncio, too, may log what Orbax has left behind of the failed reading.
+    (told,) = (each for each in caplog.records if each.name == "jaxalign.checkpoint")
+    assert f"{folder}/2 cannot be read" in told.message
     assert 2 not in kept(folder)  # so that generation 2 can be saved again
     checkpoints = Checkpoints(folder, 1, 0)
     checkpoints.save(2, make_state(2, 0.5))

@@ -28,7 +28,9 @@ _SAMPLE = 2**16
 _SAMPLES = 256
 
 
-def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCHED) -> epath.Path:
+def resolve(
+    path: str, revision: str | None = None, files: Sequence[str] = FETCHED
+) -> Path | epath.Path:
     """Turn `model.path` into a folder that can be read, fetching from the hub only if needed.
 
     Args:
@@ -43,7 +45,7 @@ def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCH
     """
     local = path == EMBEDDED or (path and Path(path).expanduser().is_dir())
     if not local and not in_bucket(path):
-        return epath.Path(_fetch(path, revision or None, files))
+        return _fetch(path, revision or None, files)
     if revision:
         raise UserError(
             f"model.revision is {revision!r}, but model.path={path!r} is no hub id: leave it empty"
@@ -51,10 +53,10 @@ def resolve(path: str, revision: str | None = None, files: Sequence[str] = FETCH
     if in_bucket(path):
         return find_bucket_folder(path)
     if path != EMBEDDED:
-        return epath.Path(Path(path).expanduser())
+        return Path(path).expanduser()
     if not EMBEDDED_FOLDER.is_dir():
         raise UserError(f"{EMBEDDED_FOLDER}: the embedded model is missing; install jaxalign again")
-    return epath.Path(EMBEDDED_FOLDER)
+    return EMBEDDED_FOLDER
 
 
 def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
