@@ -5,7 +5,7 @@
 Moments are drawn anew for each kill: anywhere in the start-up, a few generations into the search,
 or anywhere in the report. The last fifth of the kills may fall into the report. A kill may also hit
 a run that is done and is being told again. Of several processes one is killed, or all at once;
-those that are left end by themselves before the next start.
+those that are left end by themselves before the next start. While they load, it is all at once.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 TIMINGS = ("seconds", "tokens_per_second")
+LOADING = "importing and loading"
 LIMIT = 1800  # seconds that nothing in here takes
 SAME_BYTES = ("*.safetensors", "report/*.png", "report/*.svg", "report/*.csv")
 
@@ -124,8 +125,10 @@ class Storm:
         time.sleep(self._random.uniform(0, seconds))
         states = [process.poll() for process in processes]
         assert set(states) <= {None, 0}, self.said()  # nothing has died by itself
-        victims = self._random.choice([*([each] for each in processes), processes])
         phase = phase_of(workdir, processes[0].pid)
+        victims = self._random.choice([*([each] for each in processes), processes])
+        if phase == LOADING:  # one that finds no others waits for minutes that they may come
+            victims = processes
         for process in victims:
             process.kill()
         for process in processes:
@@ -248,7 +251,7 @@ def phase_of(workdir: Path, pid: int) -> str:
     if state == "running" and any(workdir.glob("checkpoints/*tmp*")):
         return "writing a checkpoint"
     return {
-        None: "importing and loading",
+        None: LOADING,
         "starting": "compiling and restoring",
         "running": "searching",
         "finishing": "reporting",
