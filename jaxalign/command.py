@@ -90,17 +90,14 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
         sys.exit(0 if helped else end.code)
     except UserError as error:
         _tell(str(error))
-    except RuntimeError as error:
+    except Exception as error:
         if not is_out_of_memory(error):
             leave_soon(1)
-            raise
+            raise  # a fault of ours, told in full
         _tell(
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
         )
-    except Exception:
-        leave_soon(1)
-        raise
 
 
 def _tell(mistake: str) -> NoReturn:
