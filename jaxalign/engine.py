@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
 
-from jaxalign.beginning import NAIVE, Beginning, begin
-from jaxalign.distributed import least
+from jaxalign.devices.distributed import least
+from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
+from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.evolve import Evolution, Metrics, RunState
 from jaxalign.fitness import choose_chunk, evaluate
-from jaxalign.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
-from jaxalign.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 from jaxalign.problem import Problem
+from jaxalign.run.initialization import NAIVE, Beginning, begin
 
 _FRONT = 16  # members of a Pareto front, where several objectives are weighted
 

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxalign import command
+from jaxalign import cli
 from jaxalign.config import from_plain, to_plain, validate
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
+from jaxalign.files import check_local
 from jaxalign.interchange import read_soft_prompt
-from jaxalign.report.files import check_local
 
-_CONFIG = command.define_config()
-flags.adopt_module_key_flags(command)
+_CONFIG = cli.define_config()
+flags.adopt_module_key_flags(cli)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 _PROMPT = flags.DEFINE_string(
     "prompt", None, "A soft prompt without a run; then --workdir is written to."
@@ -88,4 +88,4 @@ def _path(typed: str) -> Path:
 
 if __name__ == "__main__":
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    command.run(main, needs_config=False)
+    cli.run(main, needs_config=False)

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from jaxalign.front import Front, empty_front, merge
 from jaxalign.objective import Evaluation, Task
 from jaxalign.search import Space, Strategy
+from jaxalign.search.pareto import Front, empty_front, merge
 
 Evaluate = Callable[[Any, Task, jax.Array, jax.Array, jax.Array], Evaluation]
 

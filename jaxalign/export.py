@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from jaxalign import command
+from jaxalign import cli
 from jaxalign.errors import UserError
 from jaxalign.interchange import WRITERS, export
 from jaxalign.report import print_header
@@ -23,7 +23,7 @@ from jaxalign.report.numbers import format_loss
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a finished run.")
 _FORMAT = flags.DEFINE_enum("format", "peft", list(WRITERS), "What to write.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder to write; it may hold an earlier export.")
-flags.adopt_module_key_flags(command)
+flags.adopt_module_key_flags(cli)
 
 
 def main(_: list[str]) -> None:
@@ -43,4 +43,4 @@ def main(_: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    command.run(main)
+    cli.run(main)

@@ -15,7 +15,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxalign.mesh import POPULATION, everywhere
+from jaxalign.devices.mesh import POPULATION, everywhere
 from jaxalign.model import AUTO, Shared
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 

@@ -14,9 +14,9 @@ from etils import epath
 from ml_collections import config_dict
 
 from jaxalign.config import ALL, country_names, format_names
+from jaxalign.devices.mesh import choose_mesh, copy_everywhere
 from jaxalign.errors import UserError
 from jaxalign.fitness import evaluate
-from jaxalign.mesh import choose_mesh, copy_everywhere
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxalign.errors import UserError
-from jaxalign.heartbeat import FINAL, NAME, is_held
 from jaxalign.report import print_runs
 from jaxalign.report.progress import RATE_WINDOW
+from jaxalign.run.heartbeat import FINAL, NAME, is_held
 
 _TAIL = 2**20  # bytes of metrics.jsonl that are read: many generations, even of many countries
 

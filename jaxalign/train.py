@@ -22,32 +22,32 @@ from absl import flags
 from ml_collections import config_dict
 from rich.console import Console
 
-from jaxalign import distributed
+from jaxalign.devices import distributed
 
 if __name__ == "__main__":  # before the imports below, some of which touch the devices
     distributed.join(sys.argv[1:])
 
-from jaxalign import command
-from jaxalign.beginning import begin, file_digests
-from jaxalign.checkpoint import Checkpoints
+from jaxalign import cli
 from jaxalign.config import country_names, to_plain, validate
-from jaxalign.curves import WandB, import_wandb
+from jaxalign.devices.mesh import shape_of
+from jaxalign.devices.profiling import Profile, parse_bounds
 from jaxalign.engine import Engine, build_engine, keep_settings, resolve_settings
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
-from jaxalign.mesh import shape_of
-from jaxalign.outcome import finish, tell_before
+from jaxalign.files import write_json
 from jaxalign.problem import load_problem
-from jaxalign.profiling import Profile, parse_bounds
-from jaxalign.record import check_same_run, make_record, make_run_record, warn_of_changes
 from jaxalign.report import Progress
-from jaxalign.report.files import write_json
-from jaxalign.startup import StartUp
-from jaxalign.stopping import StopRequest
-from jaxalign.workdir import Workdir
+from jaxalign.run.checkpoint import Checkpoints
+from jaxalign.run.finish import finish, tell_before
+from jaxalign.run.initialization import begin, file_digests
+from jaxalign.run.provenance import check_same_run, make_record, make_run_record, warn_of_changes
+from jaxalign.run.startup import StartUp
+from jaxalign.run.stopping import StopRequest
+from jaxalign.run.trackers import WandB, import_wandb
+from jaxalign.run.workdir import Workdir
 
-_CONFIG = command.define_config()
-flags.adopt_module_key_flags(command)
+_CONFIG = cli.define_config()
+flags.adopt_module_key_flags(cli)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
 _PROFILE = flags.DEFINE_string(
     "profile", None, "START:STOP, the generations whose steps are traced, to WORKDIR/profile."
@@ -69,7 +69,7 @@ def main(typed: list[str]) -> None:
     model = Path(config.model.path).name.lower()
     default = f"runs/{'-'.join(country_names(config.country)).lower()}-{model}"
     path = Path(os.path.expanduser(_WORKDIR.value or config.workdir or default))
-    arguments = command.without_flag(typed, "workdir")
+    arguments = cli.without_flag(typed, "workdir")
     again = shlex.join(["-m", "jaxalign.train", *arguments, f"--workdir={path}"])
     profile = parse_bounds(_PROFILE.value, config.search.generations)
     if _WANDB.value:
@@ -256,4 +256,4 @@ def search(
 
 if __name__ == "__main__":
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    command.run(main)
+    cli.run(main)

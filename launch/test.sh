@@ -2,7 +2,7 @@
 # Every check that CI runs: format, lint, shell scripts, import contract, types, tests.
 #
 #   ./launch/test.sh [--dry-run] [pytest args]
-#   ./launch/test.sh -m 'not slow' -x tests/report
+#   ./launch/test.sh -m 'not slow' -x tests/unit/report
 #
 # Makes or renews .venv first, as local.sh does, with the test extra. PYTHON names another Python.
 # --dry-run, as the first flag, prints what would be run.
@@ -32,7 +32,7 @@ if [ ! -x "$VENV/skypilot/bin/sky" ]; then
   run "$VENV_PYTHON" -m venv --clear "$VENV/skypilot"
   run "$VENV/skypilot/bin/pip" install --quiet --disable-pip-version-check skypilot==0.14.1
 fi
-check ../skypilot/bin/python tests/launch/check_skypilot.py launch/skypilot.yaml
+check ../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
 check lint-imports --no-logo
 check mypy
 # Two workers: a test keeps about one core busy, and a worker may take 5 GB.

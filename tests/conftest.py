@@ -11,7 +11,7 @@ from random_models import TINY, save_random
 
 from jaxalign.config import base
 from jaxalign.problem import Problem, load_problem
-from jaxalign.shapes import SHAPES
+from jaxalign.run.random_weights import SHAPES
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

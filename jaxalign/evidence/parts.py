@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxalign.report.files import write_json
+from jaxalign.files import write_json
 
 
 class Parts:

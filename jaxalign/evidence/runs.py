@@ -13,11 +13,11 @@ from jaxalign.config import EMBEDDED, from_plain, to_plain
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
+from jaxalign.files import read_run, write_json
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.problem import load_problem
-from jaxalign.record import make_run_record
 from jaxalign.report import print_header
-from jaxalign.report.files import read_run, write_json
+from jaxalign.run.provenance import make_run_record
 from jaxalign.survey import Instrument, load_benchmarks, load_instrument
 
 _SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package

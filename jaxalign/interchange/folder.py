@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.report.files import check_local
+from jaxalign.files import check_local
 
 MARKER = "jaxalign_export.json"  # the SHA-256 of every other file, by name
 

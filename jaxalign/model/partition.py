@@ -10,7 +10,7 @@ of Megatron-LM (Shoeybi et al. 2019, arXiv 1909.08053, section 3).
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxalign.mesh import MODEL
+from jaxalign.devices.mesh import MODEL
 from jaxalign.model.abstract import Sharding
 from jaxalign.model.hf_config import LlamaConfig
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jaxalign.files import RunFiles, read_run, write_file
 from jaxalign.report.countries_plot import FEW, plot_countries
-from jaxalign.report.files import RunFiles, read_run, write_file
 from jaxalign.report.numbers import MISSING, baseline_name, format_loss
 from jaxalign.report.parts import country_name, fill, inline_svg, share
 

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxalign.report.files import write_file
+from jaxalign.files import write_file
 
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, MUTED, PALE, GRID = "#1F2328", "#6B7280", "#A9AFB9", "#D8DBE0"

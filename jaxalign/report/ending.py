@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxalign.files import read_run
 from jaxalign.report.answers import read_answers
-from jaxalign.report.files import read_run
 from jaxalign.report.numbers import (
     baseline_name,
     format_loss,

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jaxalign.files import Front
 from jaxalign.report import drawing
 from jaxalign.report.drawing import BLUE, GREEN, GRID, INK, ORANGE, PALE
-from jaxalign.report.files import Front
 from jaxalign.report.numbers import format_loss
 
 _UNITS = {  # what an objective counts

@@ -6,10 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jaxalign.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report import plots
 from jaxalign.report.answers import answers_csv, answers_table, read_answers
 from jaxalign.report.answers_plot import MOST, plot_answers
-from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report.front_plot import explain_front, plot_front
 from jaxalign.report.meaning import explain
 from jaxalign.report.numbers import baseline_name, distance, format_score, score_digits

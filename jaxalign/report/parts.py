@@ -8,8 +8,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from jaxalign.files import RunFiles
 from jaxalign.report import drawing
-from jaxalign.report.files import RunFiles
 from jaxalign.report.numbers import baseline_name, format_loss, format_seconds, loss_unit
 
 # What decides a result, as dotted keys of the config; a page shows the rest folded away.

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jaxalign.files import write_file
 from jaxalign.report.comparison.statistics import Quartiles, Reach, Summary
-from jaxalign.report.files import write_file
 from jaxalign.report.numbers import MISSING, format_loss
 
 _SUMMARY_COLUMNS = (

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from jaxalign.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report import plots
 from jaxalign.report.evidence.across import write_countries
 from jaxalign.report.evidence.answers import write_answers
@@ -16,7 +17,6 @@ from jaxalign.report.evidence.respondents import write_respondents
 from jaxalign.report.evidence.robustness import write_robustness
 from jaxalign.report.evidence.schema import FILE, read_evaluation
 from jaxalign.report.evidence.section import Section, drawn, figure, html_table, render
-from jaxalign.report.files import Front, RunFiles, read_front, read_run, write_file
 from jaxalign.report.front_plot import explain_front, plot_front
 from jaxalign.report.meaning import explain
 from jaxalign.report.numbers import baseline_name, format_decimals, format_seconds

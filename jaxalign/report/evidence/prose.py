@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from jaxalign.report.files import RunFiles
+from jaxalign.files import RunFiles
 from jaxalign.report.parts import country_name, flatten
 
 _PAPER = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
-from jaxalign.report.files import read_json
+from jaxalign.files import read_json
 
 FILE = "evaluation.json"
 VERSION = 1

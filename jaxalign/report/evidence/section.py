@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxalign.report.files import write_file
+from jaxalign.files import write_file
 from jaxalign.report.parts import inline_svg, substitute
 
 

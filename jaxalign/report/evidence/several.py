@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.files import write_file
 from jaxalign.report.evidence.culturalbench import LEVELS
 from jaxalign.report.evidence.schema import FILE, read_evaluation
 from jaxalign.report.evidence.section import cell, html_table, render, write_rows
-from jaxalign.report.files import write_file
 from jaxalign.report.numbers import MISSING, format_interval, format_loss, format_percent
 from jaxalign.report.parts import country_name, frame
 

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from jaxalign.report.files import write_file
+from jaxalign.files import write_file
 from jaxalign.report.throughput.rows import losses_in_words
 
 POPULATION, CHUNK = "search.population", "evaluation.chunk"

@@ -1,0 +1,131 @@
+"""Times generations of a search and their parts, and prints the figures.
+
+    python -m jaxalign.benchmark --config=NAME[:VARIANT] [--model=SHAPE] [--repeats=N]
+        [--peer=transformers] [--sweep=KEY=VALUE,VALUE … …] [--trace] [--output=DIR]
+        [--config.KEY=VALUE …]
+
+Throughput needs no download: --model=llama3-8b gives the embedded model's questions to random
+weights of Llama-3-8B's shape.
+
+    python -m jaxalign.benchmark --config=sa.py:embedded --model=llama3-8b
+        --config.model.dtype=bfloat16 --config.search.population=64
+
+--peer=transformers times the same population beside it on the same weights, as one would write it
+in torch, and checks that both give the same losses. --sweep=population=16,64,256 measures one
+setting after the other; several of them make a grid.
+
+The last lines printed are JSON, one a setting; --output keeps them as DIR/benchmark.json, and of a
+sweep as DIR/benchmark.jsonl with a table (benchmark.csv) and a plot (scaling.png, scaling.svg).
+What each figure counts is told in jaxalign/benchmark/measure.py.
+"""
+
+import datetime
+import json
+import logging
+import os
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from jaxalign import cli
+from jaxalign.benchmark import Point, make_points, measure_points
+from jaxalign.benchmark.peer import NAME
+from jaxalign.config import EMBEDDED
+from jaxalign.errors import UserError
+from jaxalign.files import write_file
+from jaxalign.report import print_header
+from jaxalign.report.throughput import (
+    plot_scaling,
+    point_line,
+    print_points,
+    rows,
+    write_points_csv,
+)
+from jaxalign.run.random_weights import SHAPES
+
+_CONFIG = cli.define_config()
+_MODEL = flags.DEFINE_enum(
+    "model",
+    None,
+    [EMBEDDED, *SHAPES],
+    "The embedded model, or random weights of a shape; the config's own model if left out.",
+)
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Generations to time.", lower_bound=1)
+_PEER = flags.DEFINE_enum("peer", None, [NAME], "What to time beside it; needs torch.")
+_SWEEP = flags.DEFINE_multi_string("sweep", [], "KEY=VALUE,VALUE; several make a grid.")
+_TRACE = flags.DEFINE_bool("trace", False, "Write a profile to OUTPUT/trace.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the files.")
+
+
+def main(typed: list[str]) -> None:
+    """The command; `typed` are its arguments. Ends with 1 where the peer's losses differ."""
+    config, output = _CONFIG.value, _OUTPUT.value
+    if _MODEL.value == EMBEDDED:
+        config.model.path = EMBEDDED
+    if _TRACE.value and output is None:
+        raise UserError("--trace: there is no folder to write it to; give --output=DIR")
+    points = make_points(config, _SWEEP.value)
+    folder = Path(os.path.expanduser(output)) if output else None
+    done = _measure(points, shlex.join(["python", "-m", "jaxalign.benchmark", *typed]), folder)
+    lines = [json.dumps(figures, allow_nan=False) for figures in done]
+    if _SWEEP.value:
+        print_points(done)
+    else:
+        print_header(rows(done[0]), done[0]["notice"])
+    print("\n".join(lines), flush=True)
+    if folder and _SWEEP.value:
+        write_points_csv(done, folder / "benchmark.csv")
+        measured = [figures for figures in done if "error" not in figures]
+        if measured:
+            title = f"{measured[0]['model']} on {measured[0]['hardware']}"
+            plot_scaling(measured, title, measured[0]["notice"], folder / "scaling")
+    if any(figures.get("peer", {}).get("losses", {}).get("equal") is False for figures in done):
+        sys.exit(1)
+
+
+def _measure(points: list[Point], typed: str, folder: Path | None) -> list[dict[str, Any]]:
+    """All settings' figures, each written and told of as soon as it is there."""
+    name = "benchmark.jsonl" if _SWEEP.value else "benchmark.json"
+    done: list[dict[str, Any]] = []
+    with _scratch(folder) as scratch:
+        measured = measure_points(
+            points,
+            _REPEATS.value,
+            Path(scratch),
+            shape=_MODEL.value if _MODEL.value in SHAPES else None,
+            with_peer=_PEER.value is not None,
+            trace=folder / "trace" if folder and _TRACE.value else None,
+        )
+        for figures in measured:
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            about = {"command": typed, "date": now, "load": os.getloadavg()[0]}
+            done.append(about | figures)
+            if _SWEEP.value:
+                print(point_line(len(done), len(points), done[-1]), flush=True)
+            if folder:
+                lines = "".join(json.dumps(each, allow_nan=False) + "\n" for each in done)
+                write_file(folder / name, lines.encode())
+    return done
+
+
+def _scratch(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
+    """A folder for the checkpoints, inside --output where there is one: its disk is meant."""
+    if folder is None:
+        return tempfile.TemporaryDirectory()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(dir=folder)
+    except OSError as error:
+        raise UserError(
+            f"--output={folder}: cannot write there ({error.strerror}); give another"
+        ) from error
+
+
+if __name__ == "__main__":
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)  # its caches and profiles tell of themselves
+    cli.run(main)

@@ -1,0 +1,170 @@
+"""The figures of one setting: its generation's parts, timed beside a product that sets the ceiling.
+
+Everything is measured in one process, in rounds that take each part in turn, so that other load on
+the machine falls on all of them; the figures are medians over the rounds. The letters are those of
+the whole package: P candidates, L prompt rows, T trie tokens.
+"""
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from jaxalign.benchmark.ceiling import Ceiling
+from jaxalign.benchmark.clock import Stopwatch, timed
+from jaxalign.benchmark.compiling import STEP, compile_seconds, empty_cache, step_from_cache
+from jaxalign.benchmark.counts import counted_flop, linear_parameters
+from jaxalign.benchmark.duel import duel
+from jaxalign.benchmark.parts import Parts, peak_bytes
+from jaxalign.benchmark.peer import Peer
+from jaxalign.benchmark.trace import write_trace
+from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
+from jaxalign.model import parameter_bytes, parameter_count
+from jaxalign.model.cost import candidate_flop, shared_flop
+from jaxalign.problem import Problem
+
+
+def measure(
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    repeats: int,
+    folder: Path,
+    peer: Peer | None = None,
+    trace: Path | None = None,
+) -> dict[str, Any]:
+    """Times generations and their parts.
+
+    In `seconds`, a generation is `evaluate` + `ask_tell` + `rest`. The rest is a difference of
+    medians, so noise can make it negative. Beside a generation, a run has `checkpoint`, one save
+    until it is durable, which it overlaps with the next generation, and `host`: calling the step,
+    fetching its metrics, and writing and showing them. `overhead_share` is ask and tell, checkpoint
+    and host as a share of the generation.
+
+    `share_of_ceiling` is tokens per second × `flop_per_token` ÷ the rate of a large square product
+    of the same type and precision, and `flop_per_token` is 2 × `linear_parameters`. Attention is
+    not counted in it, so long tries leave a share below what the device does; and the rows that the
+    last layer passes over are not subtracted, which flatters a model of few layers.
+    `share_by_operations` counts both, by the formulas of `jaxalign.model.cost`, which
+    `flop_per_candidate` holds beside XLA's count for one candidate alone.
+
+    Args:
+      config: validated.
+      problem: what is asked of which model.
+      repeats: rounds to time, after one that warms up.
+      folder: where checkpoints may be written; on the disk whose speed matters. Made if missing.
+      peer: timed on the same population, in turns; None for no such thing.
+      trace: folder for a profile; None for none.
+
+    Returns:
+      Plain values, as JSON holds them. Times are in seconds, memory in bytes, and null is what the
+      platform does not tell.
+
+    Raises:
+      UserError: the settings do not fit each other, or the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded_peak = peak_bytes()
+    with empty_cache(folder / "cache"):
+        settings, choosing = timed(resolve_settings, config, problem)
+        with compile_seconds() as compiled:
+            engine, building = timed(build_engine, config, problem, settings)
+        cached = step_from_cache(problem, engine)
+    watch, ceiling = Stopwatch(), Ceiling(jnp.dtype(config.model.dtype))
+    beside: dict[str, Any] = {}
+    with Parts(config, problem, engine, folder) as parts:
+        for number in range(1 + repeats):
+            parts.run(number, watch)
+            with watch("product"):
+                ceiling()
+        if trace is not None:
+            files = write_trace(parts, trace, first=1 + repeats)
+            beside["trace"] = [str(path) for path in files]
+        if peer is not None:
+            beside["peer"] = duel(peer, config, problem, parts, repeats)
+        resumes = parts.resumes()
+    seconds = watch.medians()
+    rate = ceiling.flop / seconds.pop("product")
+    weights_bytes = parameter_bytes(problem.weights)
+    return {
+        **_sizes(config, problem, engine),
+        "repeats": repeats,
+        "seconds": seconds
+        | {"rest": seconds["generation"] - seconds["evaluate"] - seconds["ask_tell"]},
+        "generation_seconds": watch.taken["generation"][1:],
+        "overhead_share": (seconds["ask_tell"] + seconds["checkpoint"] + seconds["host"])
+        / seconds["generation"],
+        **_rates(config, problem, engine, seconds["generation"], rate),
+        "ceiling": {"rows": ceiling.rows, "flop_per_second": rate},
+        "memory": {
+            "weights": weights_bytes,
+            "working": engine.working_bytes,
+            "predicted": weights_bytes + engine.working_bytes,
+            "peak": parts.peak,
+            "peak_after_loading": loaded_peak,
+            "process": _resident_peak(),
+        },
+        "compile_seconds": {
+            "step": compiled.get(STEP),
+            "step_from_cache": cached,
+            "engine": building,
+            "chunk": choosing,
+        },
+        "resume_identical": resumes,
+        **beside,
+    }
+
+
+def _sizes(config: config_dict.ConfigDict, problem: Problem, engine: Engine) -> dict[str, Any]:
+    """What was measured."""
+    trie = problem.questions.trie
+    return {
+        "dtype": config.model.dtype,
+        "parameters": parameter_count(problem.weights),
+        "attention": make_objective(config, engine.chunk).attention,
+        "population": config.search.population,
+        "candidates": engine.candidates,
+        "prompt_length": config.prompt.length,
+        "trie_tokens": trie.size,
+        "questions": len(trie.answer_nodes_Q),
+        "chunk": engine.chunk,
+        "tokens": engine.candidates * engine.tokens_each,
+        "saving": trie.saving(config.prompt.length),
+    }
+
+
+def _rates(
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    engine: Engine,
+    seconds: float,
+    ceiling: float,
+) -> dict[str, Any]:
+    """What a generation's seconds come to, for the user and for the device."""
+    length = config.prompt.length
+    model, task = problem.model_config, problem.task
+    attention = make_objective(config, engine.chunk).attention
+    flop = candidate_flop(model, length, task.tree, len(task.answer_nodes_Q))
+    shared = shared_flop(model, task.tree)
+    tokens_per_second = engine.candidates * engine.tokens_each / seconds
+    flop_per_token = 2 * linear_parameters(problem.weights)
+    return {
+        "candidates_per_second": engine.candidates / seconds,
+        "tokens_per_second": tokens_per_second,
+        "flop_per_token": flop_per_token,
+        "share_of_ceiling": tokens_per_second * flop_per_token / ceiling,
+        "flop_per_candidate": {
+            "formula": flop,
+            "shared": shared,
+            "xla": counted_flop(model, config.model.dtype, task, length, attention),
+        },
+        "share_by_operations": (engine.candidates * flop + shared) / seconds / ceiling,
+    }
+
+
+def _resident_peak() -> int:
+    """The most of the host's memory that the process has had, all of it and not just arrays."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,122 @@
+"""Measures settings one after the other, sharing what they have in common."""
+
+import gc
+import importlib.metadata
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import config_dict
+
+from jaxalign.benchmark.measure import measure
+from jaxalign.benchmark.peer import PACKAGES, Peer, check_objective, find_device
+from jaxalign.benchmark.sweep import Point
+from jaxalign.config import flatten, to_plain
+from jaxalign.errors import UserError
+from jaxalign.model import NO_QUANTIZATION
+from jaxalign.problem import Problem, check_devices, load_problem
+from jaxalign.run.provenance import PACKAGES as OURS
+from jaxalign.run.provenance import describe_device
+from jaxalign.run.random_weights import with_random_weights
+
+_LOG = logging.getLogger(__name__)
+# What settings may differ in without another problem: see `load_problem`.
+_SHARED = ("prompt.", "search.", "evaluation.", "checkpoint.")
+
+
+def measure_points(
+    points: Sequence[Point],
+    repeats: int,
+    folder: Path,
+    shape: str | None = None,
+    with_peer: bool = False,
+    trace: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Gives each setting's figures as soon as they are there.
+
+    A setting of a sweep that cannot be run does not take the others with it: its figures are its
+    `error` alone. A single setting's error is raised.
+
+    Args:
+      points: of `make_points`.
+      repeats: rounds of each.
+      folder: for what has to be written while measuring.
+      shape: a key of `SHAPES` for random weights; None for the config's own model.
+      with_peer: whether transformers is timed too, beside settings that are not quantised.
+      trace: folder for profiles, one below it for each of several settings; None for none.
+
+    Yields:
+      What `measure` returns, with `swept`, `model`, `notice`, `hardware` and `versions`.
+
+    Raises:
+      UserError: from any part, for a single setting.
+    """
+    if with_peer:
+        find_device()
+        for point in [point for point in points if not _is_quantized(point)] or points:
+            check_objective(point.config)
+    # `problem` and `peer` are bound here alone, so that one model's memory is free before another's
+    # is taken.
+    problem: Problem | None = None
+    peer: Peer | None = None
+    loaded: dict[str, Any] = {}
+    for number, point in enumerate(points):
+        about: dict[str, Any] = {
+            "swept": point.swept,
+            "hardware": describe_device(),
+            "versions": _versions(peer),
+        }
+        try:
+            wanted = _of_the_problem(point.config)
+            if problem is None or wanted != loaded:
+                problem = peer = None
+                gc.collect()  # torch's modules and our closures point at each other
+                problem = load_problem(point.config)
+                if shape:
+                    problem = with_random_weights(point.config, problem, shape)
+                if with_peer and problem.mesh is not None:
+                    raise UserError(
+                        "--peer=transformers runs on one device: give "
+                        "--config.mesh.population=1 --config.mesh.model=1"
+                    )
+                peer = Peer(problem) if with_peer and not _is_quantized(point) else None
+                loaded = wanted
+            check_devices(point.config, problem.mesh)
+            longest = int(problem.questions.trie.positions_T.max()) + 1
+            problem.model_config.check_positions(point.config.prompt.length + longest)
+            about |= {
+                "model": shape or point.config.model.path,
+                "notice": problem.notice,
+                "versions": _versions(peer),
+            }
+            own_trace = trace and (trace / str(number) if len(points) > 1 else trace)
+            own_folder = folder / str(number)
+            figures = measure(point.config, problem, repeats, own_folder, peer, own_trace)
+        except Exception as error:  # whatever a kernel, a device or its memory raises
+            if len(points) == 1:
+                raise
+            first = str(error).strip().partition("\n")[0]
+            reason = first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
+            _LOG.warning("%s: not measured: %s", describe(point.swept), reason)
+            figures = {"error": reason}
+        yield about | figures
+
+
+def describe(swept: dict[str, Any]) -> str:
+    """A setting in words, such as `population=16 chunk=4`."""
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items())
+
+
+def _is_quantized(point: Point) -> bool:
+    return point.config.model.quantization != NO_QUANTIZATION
+
+
+def _of_the_problem(config: config_dict.ConfigDict) -> dict[str, Any]:
+    flat = flatten(to_plain(config))
+    return {key: value for key, value in flat.items() if not key.startswith(_SHARED)}
+
+
+def _versions(peer: Peer | None) -> dict[str, str]:
+    names = dict.fromkeys((*OURS, *(PACKAGES if peer else ())))
+    return {name: importlib.metadata.version(name) for name in names}

@@ -1,0 +1,157 @@
+"""What every command shares: where configs are found, how flags are read, how a mistake is told."""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from absl import app, flags
+from ml_collections import config_flags
+
+import jaxalign
+from jaxalign.devices import compile_cache
+from jaxalign.devices.distributed import leave_soon
+from jaxalign.devices.memory import is_out_of_memory
+from jaxalign.errors import UserError
+
+USER_ERROR = 2
+_HELP = ("help", "helpshort", "helpfull")
+_COMPILE_CACHE = flags.DEFINE_string(
+    "compile_cache",
+    None,
+    "Folder where compiled programs are kept for later runs; empty to compile each time. Left out, "
+    "it is that of JAX_COMPILATION_CACHE_DIR, or jaxalign/xla in the user's cache.",
+)
+
+
+def config_folder() -> Path:
+    """configs/ as installed in the package, or at the top of a checkout."""
+    package = Path(jaxalign.__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def find_config(name: str) -> str:
+    """The path of `NAME[:VARIANT]`, from the current folder or configs/, with its variant.
+
+    Raises:
+      UserError: there is no such file; the message lists the packaged ones.
+    """
+    path, colon, variant = name.partition(":")
+    for candidate in (Path(path), config_folder() / path):
+        if candidate.is_file():
+            return f"{candidate.resolve()}{colon}{variant}"
+    known = ", ".join(sorted(file.name for file in config_folder().glob("*.py")))
+    raise UserError(f"--config={name}: no such file here or in the package, which has {known}")
+
+
+def without_flag(arguments: Sequence[str], name: str) -> list[str]:
+    """The arguments without `--name=value`, `--name value` and their forms with one dash."""
+    left, skip = [], False
+    for argument in arguments:
+        bare = argument.lstrip("-")
+        if not skip and not (argument.startswith("-") and bare.partition("=")[0] == name):
+            left.append(argument)
+        skip = argument.startswith("-") and bare == name
+    return left
+
+
+@functools.cache  # so that one process may import several commands
+def define_config() -> flags.FlagHolder:
+    """Defines --config; the flag's value is a locked, type-checked ConfigDict."""
+    return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
+
+
+def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
+    """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
+
+    Before `main` the compilation cache is set up, as --compile_cache says.
+
+    A `UserError` and every fault in flags or config become one line on standard error and exit
+    code 2.
+
+    Args:
+      main: the command.
+      needs_config: whether --config may not be left out; only where there is such a flag.
+    """
+    typed = sys.argv[1:]
+
+    def start(_: list[str]) -> None:
+        compile_cache.use(_COMPILE_CACHE.value)
+        main(typed)
+
+    try:
+        app.run(start, flags_parser=functools.partial(_parse, needs_config))
+    except SystemExit as end:
+        # absl ends --help with 1; asking is no mistake.
+        helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
+        sys.exit(0 if helped else end.code)
+    except UserError as error:
+        _tell(str(error))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            leave_soon(1)
+            raise  # a fault of ours, told in full
+        _tell(
+            "out of memory: give a smaller --config.evaluation.chunk, search.population or "
+            f"prompt.length ({error})"
+        )
+
+
+def _tell(mistake: str) -> NoReturn:
+    """Ends the process with one line."""
+    print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
+    leave_soon(USER_ERROR)
+    sys.exit(USER_ERROR)
+
+
+def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
+    argv = list(argv)
+    configured = "config" in flags.FLAGS  # a command on a workdir needs none
+    for index, argument in enumerate(argv):
+        if match := re.match(r"^--?config(?:=(.*))?$", argument):
+            if match[1] is not None:
+                argv[index] = f"--config={find_config(match[1])}"
+            elif index + 1 < len(argv):
+                argv[index : index + 2] = [f"--config={find_config(argv[index + 1])}"]
+            break
+    else:
+        asked = any(argument.lstrip("-") in _HELP for argument in argv)
+        if configured and needs_config and not asked:
+            raise UserError("--config=NAME[:VARIANT] is missing, such as --config=sa.py:embedded")
+    # config_flags looks for overrides in sys.argv.
+    sys.argv = argv
+    try:
+        left = flags.FLAGS(argv)
+        if configured and flags.FLAGS.config is not None:  # --help has none
+            flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_first_line(error)) from error
+    if len(left) > 1:
+        raise UserError(f"unexpected argument {left[1]!r}; flags are written --name=value")
+    return left
+
+
+def _first_line(error: Exception) -> str:
+    """What was wrong, without the quoting that nested exceptions add."""
+    text = str(error)
+    if typo := re.search(r"Did you mean (\S+) instead of (\S+)\?", text):
+        return f"config has no key {typo[2]}; did you mean {typo[1]}?"
+    if isinstance(error, AttributeError) and isinstance(error.__context__, KeyError):
+        return f"config has no key {error.__context__.args[0]}"  # none is like it
+    for told, meant in _MEANT.items():
+        text = re.sub(told, meant, text)
+    text = " ".join(text.split()) or type(error).__name__
+    if isinstance(error, flags.Error):
+        return text
+    return f"--config: {text}; configs/template.py shows what a config looks like"
+
+
+_MEANT = {
+    r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
+    r"could not convert string to float: .*": "must be a number",
+}

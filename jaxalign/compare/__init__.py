@@ -1,0 +1,1 @@
+"""Search methods beside each other: methods × countries × seeds."""

@@ -1,0 +1,264 @@
+"""A comparison of search methods at equal evaluations: runs what is missing, tells of all."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import config_dict
+
+from jaxalign.compare.methods import with_method
+from jaxalign.compare.trials import Trials
+from jaxalign.config import flatten, to_plain, validate
+from jaxalign.engine import ask_naive, resolve_settings
+from jaxalign.errors import UserError
+from jaxalign.files import write_file, write_json
+from jaxalign.model import NO_QUANTIZATION
+from jaxalign.problem import Problem, check_strategy, load_problem
+from jaxalign.report import print_header
+from jaxalign.report.comparison import (
+    Run,
+    append_run,
+    plot_curves,
+    plot_finals,
+    print_comparison,
+    read_runs,
+    render_markdown,
+    summarise,
+    write_summary_csv,
+)
+from jaxalign.report.numbers import format_loss
+from jaxalign.run.heartbeat import hold
+from jaxalign.run.initialization import file_digests
+from jaxalign.run.provenance import describe_device
+from jaxalign.run.random_weights import with_random_weights
+from jaxalign.search import is_ours
+
+
+def compare(
+    config: config_dict.ConfigDict,
+    methods: dict[str, dict[str, Any]],
+    seeds: range,
+    evaluations: int,
+    folder: Path,
+    shape: str | None = None,
+) -> None:
+    """Runs what is missing of a comparison, then writes its tables and plots.
+
+    Args:
+      config: what all methods share; every country of it is searched for by itself.
+      methods: label to config keys, as `load_methods` gives them.
+      seeds: of each method and country.
+      evaluations: of each search, never exceeded.
+      folder: of histories.csv and what is made of it.
+      shape: of a model with random weights to search on; None for the config's own.
+
+    Raises:
+      UserError: whatever the user can put right.
+    """
+    validate(config)
+    if config.objective.readout == "sampled":
+        raise UserError(
+            "objective.readout=sampled: a comparison keeps the lowest loss that a method saw, "
+            "which is luck here; give expected or greedy"
+        )
+    if config.model.quantization != NO_QUANTIZATION:
+        raise UserError(
+            f"model.quantization={config.model.quantization!r}: methods are compared in full "
+            "precision, which gradients need; leave it `none`"
+        )
+    configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
+    for label, each in configs.items():
+        try:
+            validate(each)
+            check_strategy(each)
+        except UserError as error:
+            raise UserError(f"--methods: {label}: {error}") from error
+        if methods[label].get("outside") == "gradient" and each.objective.readout != "expected":
+            raise UserError(
+                f"objective.readout={each.objective.readout}: {label!r} of --methods descends on "
+                "expected answers, another loss; give expected, or other --methods"
+            )
+    problem = load_problem(config)
+    if shape:
+        problem = with_random_weights(config, problem, shape)
+    task, naive = ask_naive(config, problem)
+    problem = dataclasses.replace(problem, task=task)
+    if not (np.isfinite(naive.loss_GP) & (naive.loss_GP > 0)).all():
+        raise UserError(
+            "objective.terms: a comparison counts in parts of the naive loss, which has to be "
+            "finite and above 0; give `survey` a weight"
+        )
+    chunk = resolve_settings(config, problem)["chunk"]
+    todo = len(methods) * len(problem.targets) * len(seeds)
+    rows = {
+        "model": shape or config.model.path,
+        "device": describe_device(),
+        "countries": ", ".join(target.country for target in problem.targets),
+        "searches": f"{todo}, of {evaluations:,} evaluations each",
+        "methods": ", ".join(methods),
+        "folder": str(folder),
+    }
+    with hold(folder, "--output"):
+        _check_same(
+            folder / "comparison.json", config, problem, configs, methods, evaluations, shape
+        )
+        histories = folder / "histories.csv"
+        done = {run.name for run in read_runs(histories)}
+        print_header(rows, problem.notice)
+        number = 0
+        for label, keys in methods.items():
+            trials = Trials(keys.get("outside"), evaluations, chunk)
+            for country, own in _each_country(problem):
+                for seed in seeds:
+                    number += 1
+                    if (label, country, seed) in done:
+                        continue
+                    settings = configs[label].copy_and_resolve_references()
+                    settings.seed = seed
+                    naive_loss = float(naive.loss_GP[_place(problem, country), 0])
+                    begun = time.perf_counter()
+                    run = _run(label, keys, trials, settings, own, naive_loss)
+                    append_run(histories, run)
+                    print(
+                        f"{number}/{todo}  {_in_words(run)}  ({time.perf_counter() - begun:.0f} s)",
+                        flush=True,
+                    )
+        _write(folder, read_runs(histories), evaluations, problem.notice)
+
+
+def _run(
+    label: str,
+    keys: dict[str, Any],
+    trials: Trials,
+    settings: config_dict.ConfigDict,
+    problem: Problem,
+    naive_loss: float,
+) -> Run:
+    """One search, for the problem's only country."""
+    trial = trials.run(settings, problem)
+    return Run(
+        method=label,
+        kind=_kind(keys, settings),
+        country=problem.targets[0].code,
+        seed=settings.seed,
+        naive_loss=naive_loss,
+        initial_loss=trial.initial,
+        forward_equivalents=trial.history[-1][0],
+        points=tuple(trial.history),
+    )
+
+
+def _in_words(run: Run) -> str:
+    losses = (run.naive_loss, run.initial_loss, run.points[-1][1])
+    naive, first, last = map(format_loss, losses)
+    return (
+        f"{run.method}, {run.country}, seed {run.seed}: {naive} naive, {first} at first, "
+        f"{last} at last"
+    )
+
+
+def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
+    """The problem with one of its countries at a time."""
+    for place, target in enumerate(problem.targets):
+        one = slice(place, place + 1)
+        task = problem.task._replace(
+            target_GC=problem.task.target_GC[one], asked_GB=problem.task.asked_GB[one]
+        )
+        yield target.code, dataclasses.replace(problem, targets=(target,), task=task)
+
+
+def _place(problem: Problem, country: str) -> int:
+    return [target.code for target in problem.targets].index(country)
+
+
+def _kind(keys: dict[str, Any], config: config_dict.ConfigDict) -> str:
+    if "outside" in keys:
+        return "gradient" if keys["outside"] == "gradient" else "outside"
+    return "ours" if is_ours(config.search.strategy) else "evosax"
+
+
+def _check_same(
+    path: Path,
+    config: config_dict.ConfigDict,
+    problem: Problem,
+    configs: dict[str, config_dict.ConfigDict],
+    methods: dict[str, dict[str, Any]],
+    evaluations: int,
+    shape: str | None,
+) -> None:
+    """Refuses to add to a comparison of other settings or files; notes new methods."""
+    shared = {
+        key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
+    }
+    if shape:  # its weights are drawn from the seed
+        shared["model"] = {"path": shape, "dtype": config.model.dtype, "seed": config.seed}
+    digests = problem.digests()
+    record = {
+        "evaluations": evaluations,
+        "config": shared,
+        "digests": {name: digests[name] for name in ("weights", "architecture", "survey")},
+        "targets": {target.code: target.scores for target in problem.targets},
+        "methods": methods,
+        "files": {label: file_digests(each) for label, each in configs.items()},
+    }
+    record = json.loads(json.dumps(record))
+    if path.exists():
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            changed = _changes(old, record)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{path}: cannot be read ({reason}); give another --output") from error
+        if changed:
+            raise UserError(
+                f"--output={path.parent} holds a comparison of other settings: "
+                f"{'; '.join(changed)}; give another --output"
+            )
+        for kind in _BY_LABEL:
+            record[kind] = old.get(kind, {}) | record[kind]
+    write_json(path, record)
+
+
+# Parts of comparison.json to which another method or country may add, and what is said of a change.
+_BY_LABEL = {
+    "targets": "the target of {} changed",
+    "methods": "the keys of {!r} changed",
+    "files": "a file of {!r} changed",
+}
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What makes two contents of comparison.json two comparisons."""
+    evaluations = old["evaluations"]
+    changes = [f"--evaluations was {evaluations}"] if evaluations != new["evaluations"] else []
+    then, now = flatten(old["config"]), flatten(new["config"])
+    changes += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
+    before = old.get("digests", {})
+    changes += [
+        f"the {name} changed"
+        for name, digest in new["digests"].items()
+        if before.get(name, digest) != digest
+    ]
+    for kind, words in _BY_LABEL.items():
+        before = old.get(kind, {})
+        changes += [
+            words.format(label)
+            for label, value in new[kind].items()
+            if before.get(label, value) != value
+        ]
+    return changes
+
+
+def _write(folder: Path, runs: list[Run], evaluations: int, notice: str | None) -> None:
+    summaries = summarise(runs, evaluations)
+    write_summary_csv(folder / "summary.csv", summaries)
+    write_file(folder / "table.md", render_markdown(summaries, evaluations).encode())
+    title = f"Best loss after {evaluations:,} evaluations"
+    plot_finals(runs, evaluations, title, notice, folder / "finals")
+    plot_curves(runs, evaluations, "Best loss over evaluations", notice, folder / "curves")
+    print_comparison(summaries, evaluations)
+    print(f"\n{folder}: histories.csv, summary.csv, table.md, finals.png, curves.png (and .svg)")

@@ -1,0 +1,92 @@
+"""What is compared with what: labels, and the config keys that make each method."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ml_collections import config_dict
+
+from jaxalign.cli import config_folder
+from jaxalign.errors import UserError
+
+OUTSIDE = ("scipy", "cma", "gradient")
+_PACKAGED = "all"
+_FIXED = ("search.generations", "search.polish")  # follow from the evaluations; no search has it
+
+
+def load_methods(given: str) -> dict[str, dict[str, Any]]:
+    """Label to config keys, in order.
+
+    Args:
+      given: `all` for the packaged methods, some of their labels with commas between, or the path
+        of a YAML file of the same form.
+
+    Raises:
+      UserError: no such method or file, or a file of another form.
+    """
+    path = Path(os.path.expanduser(given))
+    if path.suffix in (".yaml", ".yml"):
+        return _read(path)
+    methods = _read(config_folder() / "methods.yaml")
+    if given == _PACKAGED:
+        return methods
+    labels = [label.strip() for label in given.split(",") if label.strip()]
+    unknown = [label for label in labels if label not in methods]
+    if unknown or not labels:
+        raise UserError(
+            f"--methods={given}: no method {unknown[0] if unknown else ''!r}; give {_PACKAGED}, a "
+            f".yaml file, or some of: {', '.join(methods)}"
+        )
+    return {label: methods[label] for label in labels}
+
+
+def with_method(
+    config: config_dict.ConfigDict, label: str, keys: dict[str, Any]
+) -> config_dict.ConfigDict:
+    """A copy of the config with a method's keys set; another strategy has its own numbers.
+
+    Raises:
+      UserError: a key is unknown or not a method's to set, or a value is of another type.
+    """
+    config = config.copy_and_resolve_references()
+    if "search.strategy" in keys:
+        config.search.strategy_params = config_dict.ConfigDict()
+    for key, value in keys.items():
+        if key == "outside":
+            continue
+        if not key.startswith(("search.", "prompt.")) or key in _FIXED:
+            raise UserError(
+                f"--methods: {label}: {key}: is the same for all methods; a method may set "
+                f"outside, and keys of search and prompt but {' and '.join(_FIXED)}"
+            )
+        try:
+            if key == "search.strategy_params":
+                config.search.strategy_params = config_dict.ConfigDict(value)
+            else:
+                config.update_from_flattened_dict({key: value})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"--methods: {label}: {key}={value!r}: {reason}") from error
+    return config
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        methods = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UserError(f"--methods={path}: cannot be read ({reason})") from error
+    if not isinstance(methods, dict) or not methods:
+        raise UserError(f"--methods={path}: must map labels to config keys")
+    for label, keys in methods.items():
+        if not str(label).strip() or not str(label).isprintable():
+            raise UserError(f"--methods={path}: label {label!r} must be one line of text")
+        if not isinstance(keys, dict) or not all(isinstance(key, str) for key in keys):
+            raise UserError(f"--methods={path}: {label!r} must map config keys to values")
+        if keys.get("outside", OUTSIDE[0]) not in OUTSIDE:
+            raise UserError(
+                f"--methods={path}: {label!r}: outside={keys['outside']!r} must be "
+                f"{' or '.join(OUTSIDE)}"
+            )
+    return {str(label): keys for label, keys in methods.items()}

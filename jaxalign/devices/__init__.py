@@ -1,0 +1,1 @@
+"""Accelerators: mesh, processes, memory, compiled programs and traces."""

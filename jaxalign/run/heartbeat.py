@@ -1,0 +1,118 @@
+"""Signs of life: who holds a folder, and a small file that says how far its run is."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TextIO
+
+from jaxalign.errors import UserError
+from jaxalign.files import check_local, write_file, write_json
+
+NAME = "heartbeat.json"
+FINAL = ("done", "stopped", "failed")  # states that a process leaves behind
+_LOCK = ".lock"
+_TRIES, _PAUSE = 5, 0.05  # `is_held` takes the lock for microseconds; a start must not fail by that
+_BETWEEN = 1.0  # seconds between beats of one state
+# Seconds in which the next beat is due; while generations run, some of their lengths.
+_PATIENCE, _LEAST_PATIENCE, _GENERATIONS = 1800.0, 60.0, 20
+
+
+def hold(folder: Path, name: str) -> TextIO:
+    """Makes a folder and holds it for this process alone, until the file given back is closed.
+
+    Args:
+      folder: with its parents.
+      name: of the flag that named it, for messages.
+
+    Raises:
+      UserError: the folder cannot be made or written, or another process holds it.
+    """
+    check_local(folder, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK).open("w")
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    raise
+                time.sleep(_PAUSE)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(f"{name}={folder}: another run is using it; give another") from None
+    except OSError as error:
+        raise UserError(
+            f"{name}={folder}: cannot write there ({error.strerror}); give another"
+        ) from error
+    return lock
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder; one on another machine is seen where locks reach."""
+    with contextlib.suppress(OSError), (folder / _LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in (errno.EAGAIN, errno.EACCES)
+    return False
+
+
+class Heartbeat:
+    """Keeps heartbeat.json in a workdir, written whole or not at all.
+
+    It holds `state` (starting, running, finishing, done, stopped by request, failed with an error),
+    `generation` and `generations`, `time` in seconds since 1970, `patience` in seconds, and `pid`
+    and `host` of the process. A run that gives no new beat within its patience is stuck or dead.
+
+    Args:
+      folder: the workdir.
+      generations: the last generation's number.
+    """
+
+    def __init__(self, folder: Path, generations: int):
+        self._path = folder / NAME
+        self._generations = generations
+        self._before = self._path.read_bytes() if self._path.exists() else None
+        self._state, self._last = "", 0.0
+
+    def beat(self, state: str, generation: int | None, seconds: float | None = None) -> None:
+        """Writes the file, at most once a second while the state is the same.
+
+        Args:
+          state: of the run.
+          generation: the last one that is done, None where that is not known yet.
+          seconds: that it took.
+
+        Raises:
+          UserError: the file cannot be written.
+        """
+        now = time.monotonic()
+        if state == self._state and now - self._last < _BETWEEN:
+            return
+        self._state, self._last = state, now
+        patience = max(_LEAST_PATIENCE, _GENERATIONS * seconds) if seconds else _PATIENCE
+        content = {
+            "state": state,
+            "generation": generation,
+            "generations": self._generations,
+            "time": round(time.time(), 3),
+            "patience": round(patience, 1),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+        }
+        write_json(self._path, content)
+
+    def fail(self, generation: int | None) -> None:
+        """Tells of an error; one before the first generation leaves the file as it was found."""
+        if self._state != "starting":
+            self.beat("failed", generation)
+        elif self._before is None:
+            self._path.unlink()
+        else:
+            write_file(self._path, self._before)

@@ -1,0 +1,47 @@
+"""Stopping by request: SIGTERM and SIGINT end a run after a checkpoint."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+from jaxalign.devices import distributed
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopRequest:
+    """Turns the first SIGTERM or SIGINT into a flag; a second one interrupts at once.
+
+    Used as a context manager around work that looks at `received` where it can stop.
+    """
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        """Takes over both signals; of several processes JAX passes SIGTERM on to all by itself."""
+        for number in () if distributed.several() else SIGNALS:
+            self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Gives both signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def at(self, generation: int) -> bool:
+        """Whether to stop at this generation; of several processes all stop at the same one."""
+        if distributed.several() and not self.received and distributed.all_stop_at(generation):
+            self.received = "SIGTERM"
+        return self.received is not None
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name

@@ -1,0 +1,135 @@
+"""Where a run is watched: TensorBoard, and Weights & Biases for who asks for it."""
+
+import importlib
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from jaxalign.errors import UserError
+from jaxalign.files import write_file
+
+if TYPE_CHECKING:
+    from jaxalign.report.ending import Ending
+
+WANDB_ID = "wandb_run_id"  # in a workdir: of the run that a restart goes on with
+
+
+class Curves(Protocol):
+    """What shows the records of a run while it goes on, and its result at the end."""
+
+    def draw(self, record: Mapping[str, Any]) -> None:
+        """Adds a line of metrics.jsonl."""
+
+    def show(self, ending: "Ending") -> None:
+        """Adds the plots and texts of a finished run."""
+
+    def close(self, failed: bool) -> None:
+        """Lets go; `failed` says that an error ended the run."""
+
+
+class TensorBoard:
+    """Event files, drawn anew at each start: those of a killed run lack what it had not flushed.
+
+    Args:
+      folder: emptied.
+      notice: shown with the curves.
+    """
+
+    def __init__(self, folder: Path, notice: str | None):
+        # Loaded here, since it loads torch where there is one, which takes over a second.
+        from tensorboardX import SummaryWriter
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder), write_to_disk=True, flush_secs=10)
+        if notice:
+            self._writer.add_text("notice", notice)
+
+    def draw(self, record: Mapping[str, Any]) -> None:
+        """Adds each number of a record as a point."""
+        for name, value in numbers(record):
+            self._writer.add_scalar(name, value, record["generation"])
+
+    def show(self, ending: "Ending") -> None:
+        """Adds plots as images and texts as Markdown."""
+        from matplotlib.image import imread
+
+        for name, path in ending.plots.items():
+            self._writer.add_image(name, imread(path), ending.generation, dataformats="HWC")
+        for name, text in ending.texts.items():
+            self._writer.add_text(name, text, ending.generation)
+
+    def close(self, failed: bool) -> None:
+        """Writes what is left."""
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases, which a restart of the same workdir goes on with.
+
+    Args:
+      project: of the user's account.
+      workdir: where its files and the run's id are kept.
+      config: shown with it, nested and plain.
+
+    Raises:
+      UserError: the service or the account refuses.
+    """
+
+    def __init__(self, project: str, workdir: Path, config: Mapping[str, Any]):
+        self._package = package = import_wandb()
+        kept = workdir / WANDB_ID
+        if not kept.exists():
+            write_file(kept, secrets.token_hex(4).encode())
+        try:
+            self._run = package.init(
+                project=project,
+                id=kept.read_text().strip(),
+                name=workdir.resolve().name,
+                config=dict(config),
+                dir=str(workdir),
+                resume="allow",
+                settings=package.Settings(console="off"),  # the terminal is the progress bar's
+            )
+        except package.Error as error:
+            raise UserError(
+                f"--wandb={project}: {error} (WANDB_MODE=offline keeps it all in the workdir)"
+            ) from error
+
+    def draw(self, record: Mapping[str, Any]) -> None:
+        """Logs a record, unless an earlier start did."""
+        if record["generation"] >= self._run.starting_step:
+            self._run.log(dict(numbers(record)), step=record["generation"])
+
+    def show(self, ending: "Ending") -> None:
+        """Logs the plots; the run's summary takes the losses and scores."""
+        self._run.log({name: self._package.Image(str(path)) for name, path in ending.plots.items()})
+        self._run.summary.update(dict(numbers(ending.summary)))
+
+    def close(self, failed: bool) -> None:
+        """Waits until all of it has been sent."""
+        self._run.finish(exit_code=int(failed))
+
+
+def import_wandb() -> Any:
+    """The package.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module("wandb")
+    except ImportError:
+        raise UserError(
+            "--wandb: wandb is not installed; install jaxalign[wandb], or leave the flag out"
+        ) from None
+
+
+def numbers(record: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, float]]:
+    """Names and values of a record's numbers; what lies deeper is named with slashes."""
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from numbers(value, f"{place}{name}/")
+        elif isinstance(value, (int, float)) and name != "generation":
+            yield place + name, value

@@ -1,0 +1,196 @@
+"""A run's folder: held by one process, which beats there, and metrics that grow by whole lines."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import jax
+
+from jaxalign.devices.distributed import is_first
+from jaxalign.errors import UserError
+from jaxalign.files import write_file
+from jaxalign.run.heartbeat import Heartbeat, hold
+from jaxalign.run.trackers import Curves, TensorBoard
+
+_LOG = logging.getLogger(__name__)
+
+
+COPIES = 4  # of the state on disk: the latest two, the best, and the one being written
+
+
+class Workdir:
+    """Holds a run's folder for this process alone, or for the first of several that share a run.
+
+    The others read, and write nothing.
+
+    Args:
+      path: made if it is missing.
+
+    Raises:
+      UserError: the folder cannot be made or written, or another process holds it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = hold(path, "--workdir") if is_first() else None
+        self._metrics: TextIO | None = None
+        self._curves: list[Curves] = []
+        self._heartbeat: Heartbeat | None = None
+        self._generation: int | None = None
+
+    def __enter__(self) -> "Workdir":
+        """Gives itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Lets others have the folder."""
+        if self._heartbeat and error:
+            with contextlib.suppress(UserError):  # the disk may be what is at fault
+                self._heartbeat.fail(self._generation)
+        if self._metrics:
+            self._metrics.close()
+        for curves in self._curves:
+            curves.close(failed=error is not None)
+        if self._lock:
+            self._lock.close()
+
+    def begin(self, generations: int) -> None:
+        """Tells supervisors that a run up to this generation starts, and is not refused so far."""
+        if not is_first():
+            return
+        for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        self._heartbeat = Heartbeat(self.path, generations)
+        self._heartbeat.beat("starting", None)
+
+    def tell(self, state: str) -> None:
+        """Tells supervisors of a new state of the run: one of those that `Heartbeat` lists."""
+        if self._heartbeat:
+            self._heartbeat.beat(state, self._generation)
+
+    def add_curves(self, curves: Curves) -> None:
+        """Shows the records there too."""
+        self._curves.append(curves)
+
+    def show_ending(self) -> None:
+        """Adds plots and texts of the finished run, whose report is written, to the curves."""
+        if not is_first():
+            return
+        # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
+        from jaxalign.report.ending import read_ending
+
+        ending = read_ending(self.path)
+        for curves in self._curves:
+            curves.show(ending)
+
+    def require_space(self, abstract_state: Any) -> None:
+        """Raises UserError unless the disk has room for the checkpoints kept at one time."""
+        leaves = jax.tree.leaves(abstract_state)
+        needed = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise UserError(
+                f"workdir={self.path}: the checkpoints need about {needed / 2**20:.1f} MiB and the "
+                f"disk has {free / 2**20:.1f} MiB left; free space or give another --workdir"
+            )
+
+    def has_generations(self) -> bool:
+        """Whether a run got so far here that something would be lost: a checkpoint or a metric."""
+        metrics = self.path / "metrics.jsonl"
+        if metrics.exists() and metrics.stat().st_size:
+            return True
+        return any(folder.name.isdigit() for folder in self.path.glob("checkpoints/*"))
+
+    def read_record(self) -> dict[str, Any] | None:
+        """config.json of an earlier start of this run, or None.
+
+        Raises:
+          UserError: it is there and cannot be read.
+        """
+        path = self.path / "config.json"
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); give another --workdir") from error
+
+    def rewind_metrics(
+        self,
+        last: dict[str, Any] | None,
+        notice: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Opens metrics.jsonl for a run that goes on after a generation; None starts it anew.
+
+        Later lines are of generations that will be run again.
+
+        Args:
+          last: the record of that generation, as its checkpoint has it, without timings. It is
+            written here if the run was cut off before it came to that.
+          notice: shown with the curves.
+
+        Returns:
+          The records kept.
+        """
+        path = self.path / "metrics.jsonl"
+        records: list[dict[str, Any]] = []
+        if last is not None:
+            number = last["generation"]
+            found = _whole_records(path)
+            records = [record for record in found if record["generation"] < number]
+            if len(records) < number:
+                _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
+            records += [record for record in found if record["generation"] == number][:1] or [last]
+        if not is_first():
+            return records
+        lines = [json.dumps(record, allow_nan=False) for record in records]
+        write_file(path, "".join(f"{line}\n" for line in lines).encode())
+        self._metrics = path.open("a", encoding="utf-8")
+        self.add_curves(TensorBoard(self.path / "tensorboard", notice))
+        for record in records:
+            for curves in self._curves:
+                curves.draw(record)
+        if records:
+            self._generation = records[-1]["generation"]
+            self.tell("running")
+        return records
+
+    def append_metrics(self, record: dict[str, Any]) -> None:
+        """Adds one line; it survives the death of the process and of the machine."""
+        if not is_first():
+            return
+        assert self._metrics is not None
+        try:
+            self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
+            for curves in self._curves:
+                curves.draw(record)
+        except OSError as error:
+            raise UserError(
+                f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"
+            ) from error
+        self._generation = record["generation"]
+        if self._heartbeat:
+            self._heartbeat.beat("running", self._generation, record["seconds"])
+
+
+def _whole_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl that can be read; a kill or a full disk may have cut the last."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and "generation" in record:
+                records.append(record)
+    return records

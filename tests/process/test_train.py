@@ -1,0 +1,366 @@
+"""The command, in real processes: resumed, killed, stopped, and given what it must refuse."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.numpy
+
+from jaxalign.status import describe
+
+ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
+
+
+def command(folder: Path, workdir: Path, *flags: str) -> list[str]:
+    settings = {
+        "model.path": folder,
+        "prompt.length": 3,
+        "search.strategy": "DifferentialEvolution",  # its generations do not depend on their number
+        "search.population": 6,
+        "evaluation.chunk": 3,
+        "objective.formats": "identity",
+        "search.generations": 12,
+    }
+    return [
+        sys.executable,
+        *("-m", "jaxalign.train", "--config=sa.py:embedded", f"--workdir={workdir}"),
+        *(f"--config.{key}={value}" for key, value in settings.items()),
+        *flags,
+    ]
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+    )
+
+
+def begin(*arguments) -> subprocess.Popen:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command(*arguments), stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
+    )
+
+
+def records(workdir: Path) -> list[dict]:
+    """metrics.jsonl without its timings."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    timings = ("seconds", "tokens_per_second")
+    return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
+
+
+def ending(workdir: Path) -> tuple[bytes, dict, list[dict]]:
+    """All that a run ends with, apart from timings and its own path."""
+    summary = json.loads((workdir / "summary.json").read_text())
+    for key in ("seconds", "tokens_per_second"):
+        del summary[key]
+    return (workdir / "soft_prompt.safetensors").read_bytes(), summary, records(workdir)
+
+
+def wait_for_generation(process: subprocess.Popen, workdir: Path, generation: int) -> None:
+    path = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        if path.exists() and len(path.read_text().splitlines()) > generation:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("the run made no progress")
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_folder, tmp_path_factory) -> Path:
+    """A run that nothing interrupts."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    result = run(tiny_folder, workdir)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "generation 12/12" in result.stdout and "Saudi Arabia" in result.stdout
+    return workdir
+
+
+def test_what_a_run_leaves(whole, tiny_folder):
+    summary = json.loads((whole / "summary.json").read_text())
+    lines = records(whole)
+    assert [line["generation"] for line in lines] == list(range(13))
+    assert lines[-1]["evaluations"] == summary["evaluations"] == 6 * 13
+    assert lines[-1]["best_loss"] == summary["loss"]["best"] < lines[0]["generation_mean"]
+    distance = sum(abs(summary["scores"][k] - v) for k, v in summary["target"].items())
+    assert distance == pytest.approx(summary["loss"]["best"], rel=1e-5)
+    naive = sum(abs(summary["naive_scores"][k] - v) for k, v in summary["target"].items())
+    assert naive == pytest.approx(summary["loss"]["naive"], rel=1e-5)
+    assert summary["loss"]["constant"] == 126.0
+    prompt = safetensors.numpy.load_file(whole / "soft_prompt.safetensors")
+    assert {k: (v.shape, v.dtype.name) for k, v in prompt.items()} == {
+        "prompt_embeddings": ((3, 32), "float32")
+    }
+    record = json.loads((whole / "config.json").read_text())
+    assert record["config"]["model"]["path"] == str(tiny_folder)
+    assert (
+        record["versions"]["jax"] and record["device"] and len(record["digests"]["weights"]) == 64
+    )
+    assert "--config=sa.py:embedded" in record["command"]
+    for name in ("index.html", "scores.csv", "convergence.png", "radar.svg"):
+        assert (whole / "report" / name).stat().st_size > 0
+    kept = {int(p.name) for p in (whole / "checkpoints").iterdir() if p.name.isdigit()}
+    assert {11, 12} <= kept and len(kept) <= 4  # the latest two, the best, and 0 as every 100th
+    beat = json.loads((whole / "heartbeat.json").read_text())
+    assert (beat["state"], beat["generation"], beat["generations"]) == ("done", 12, 12)
+    (events,) = (whole / "tensorboard").iterdir()
+    assert b"report/radar" in events.read_bytes()
+    told = describe(whole, time.time())
+    assert told["best_loss"] == summary["loss"]["best"]
+    assert told["naive_loss"] == pytest.approx(summary["loss"]["naive"], rel=1e-6)
+
+
+def test_the_prompt_gives_its_loss_in_torch(whole, tiny_folder, tiny_problem):
+    """The file, put before everything else in transformers, gives the scores that we claim."""
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModelForCausalLM
+
+    from jaxalign.prompts import encode, question_text, render_chat
+
+    prompt = safetensors.numpy.load_file(whole / "soft_prompt.safetensors")["prompt_embeddings"]
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder, dtype=torch.float32).eval()
+    tokenizer, means = tiny_problem.tokenizer, {}
+    for item, ids in zip(
+        tiny_problem.instrument.items, tiny_problem.questions.answer_ids_QA, strict=True
+    ):
+        text = render_chat(tokenizer, question_text(tiny_problem.instrument, item))
+        rows = model.get_input_embeddings()(torch.tensor(encode(tokenizer, text)))
+        with torch.no_grad():
+            inputs = torch.cat([torch.tensor(prompt), rows])[None]
+            logits = model(inputs_embeds=inputs).logits[0, -1, torch.tensor(ids)]
+        means[item.id] = float(logits.double().softmax(0) @ torch.arange(1.0, 6.0).double())
+    scores = json.loads((whole / "summary.json").read_text())["scores"]
+    pdi = 35 * (means["m07"] - means["m02"]) + 25 * (means["m20"] - means["m23"]) + 50
+    ivr = 35 * (means["m12"] - means["m11"]) + 40 * (means["m17"] - means["m16"]) + 50
+    assert scores["PDI"] == pytest.approx(pdi, abs=2e-3)
+    assert scores["IVR"] == pytest.approx(ivr, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path):
+    before = ending(whole)
+    again = run(tiny_folder, whole)
+    assert again.returncode == 0 and "after generation 12" in again.stdout
+    assert ending(whole) == before
+
+    short = tmp_path / "short"
+    profiled = run(tiny_folder, short, "--config.search.generations=5", "--profile=2:4")
+    assert profiled.returncode == 0 and profiled.stderr == ""
+    assert len(list(short.glob("profile/**/*.xplane.pb"))) == 1
+    longer = run(tiny_folder, short)
+    assert longer.returncode == 0 and "after generation 5" in longer.stdout
+    assert ending(short) == before
+    shorter = run(tiny_folder, short, "--config.search.generations=5")
+    assert_refused(shorter, "search.generations=5", "generation 12")
+
+
+@pytest.mark.parametrize("moments", [(0, 3, 3), (2, 7)])
+def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder, tmp_path, moments):
+    workdir = tmp_path / "killed"
+    for moment in moments:
+        process = begin(tiny_folder, workdir)
+        told = len(records(workdir)) - 1 if (workdir / "metrics.jsonl").exists() else -1
+        wait_for_generation(process, workdir, max(moment, told + 1))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert describe(workdir, time.time())["state"] == "dead"
+    told = records(workdir)[-1]["generation"]
+    last = run(tiny_folder, workdir)
+    assert last.returncode == 0, last.stderr
+    resumed = int(last.stdout.split("after generation ")[1].split()[0])
+    assert resumed >= told
+    assert ending(workdir) == ending(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, number):
+    workdir = tmp_path / "stopped"
+    process = begin(tiny_folder, workdir)
+    wait_for_generation(process, workdir, 2)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 0 and errors == ""
+    name = signal.Signals(number).name
+    assert f"stopped by {name} after generation" in output
+    last = int(output.split("after generation ")[1].split(",")[0])
+    assert last < 12 and len(records(workdir)) == last + 1
+    assert not (workdir / "summary.json").exists()
+    assert describe(workdir, time.time())["state"] == "stopped"
+    again = output.rstrip().splitlines()[-1].strip()
+    assert "-m jaxalign.train --config=sa.py:embedded" in again
+    result = subprocess.run(
+        again, shell=True, capture_output=True, text=True, env=ENVIRONMENT, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert ending(workdir) == ending(whole)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back(whole, tiny_folder, tmp_path):
+    workdir = tmp_path / "damaged"
+    assert run(tiny_folder, workdir, "--config.search.generations=8").returncode == 0
+    for file in (workdir / "checkpoints" / "8").rglob("*"):
+        if file.is_file() and file.stat().st_size > 100:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    result = run(tiny_folder, workdir)
+    assert result.returncode == 0
+    warnings = result.stderr.strip().splitlines()
+    assert len(warnings) == 1 and "checkpoints/8 cannot be read" in warnings[0]
+    assert "after generation 7" in result.stdout
+    assert ending(workdir) == ending(whole)
+
+
+def test_another_run_is_not_overwritten(whole, tiny_folder):
+    before = {path: path.read_bytes() for path in whole.glob("*.*")}
+    result = run(tiny_folder, whole, "--config.seed=3", "--config.objective.norm=l2")
+    assert_refused(result, "seed was 0, now 3", "objective.norm was 'l1', now 'l2'", "--workdir")
+    result = run(tiny_folder, whole, "--config.evaluation.chunk=2")
+    assert_refused(result, "evaluation.chunk was 3, now 2")
+    assert before == {path: path.read_bytes() for path in whole.glob("*.*")}
+
+
+def test_a_workdir_in_use_is_refused(tiny_folder, tmp_path):
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert_refused(run(tiny_folder, tmp_path), str(tmp_path), "another run")
+
+
+def assert_refused(result: subprocess.CompletedProcess, *words: str) -> None:
+    """One clear line on standard error, exit code 2, no traceback."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def invoke(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "jaxalign.train", *arguments],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=cwd,
+        timeout=100,
+    )
+
+
+EMBEDDED = "--config=sa.py:embedded"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["--config", "sa.py:embedded"]),
+        (["--config=nowhere.py"], ["nowhere.py", "sa.py", "template.py"]),
+        (["--config=sa.py:embeded"], ["embeded", ":embedded"]),
+        ([EMBEDDED, "--config.search.populaton=8"], ["populaton", "population"]),
+        ([EMBEDDED, "--config.search.population=many"], ["search.population", "many"]),
+        ([EMBEDDED, "--config.search.population=3"], ["search.population=3", "4"]),
+        ([EMBEDDED, "--config.country=XX"], ["XX", "SA", "US"]),
+        ([EMBEDDED, "--config.country="], ["country", "SA"]),
+        ([EMBEDDED, "--config.survey.targets=best"], ["best", "hofstede2010", "newer"]),
+        ([EMBEDDED, "--config.survey.instrument=no.yaml"], ["no.yaml", "vsm13"]),
+        ([EMBEDDED, "--config.survey.constant=(1,2)"], ["survey.constant", "PDI"]),
+        ([EMBEDDED, "--config.search.strategy=DE"], ["DE", "DifferentialEvolution"]),
+        (
+            [
+                EMBEDDED,
+                "--config.search.strategy=DifferentialEvolution",
+                "--config.search.strategy_params={'F': 0.5}",
+            ],
+            ["search.strategy_params.F", "differential_weight"],
+        ),
+        ([EMBEDDED, "--config.objective.readout=guess"], ["objective.readout", "expected"]),
+        ([EMBEDDED, "--config.prompt.length=4000"], ["4", "2048"]),
+        (
+            ["--config=sa.py", "--config.model.path=./nowhere"],
+            ["nowhere", "local folder", "hub id", "HF_TOKEN", ":embedded"],
+        ),
+        ([EMBEDDED, "--config.model.path=/etc"], ["/etc"]),
+        ([EMBEDDED, "--workdir=/proc/nothing"], ["/proc/nothing", "--workdir"]),
+        ([EMBEDDED, "surplus"], ["surplus"]),
+        ([EMBEDDED, "--profile=5"], ["--profile=5", "START:STOP"]),
+    ],
+    ids=lambda value: value[-1][:40] if isinstance(value, list) and value else "nothing",
+)
+def test_mistakes_are_told_in_one_line(arguments, words, tmp_path):
+    result = invoke(*arguments, cwd=tmp_path)
+    assert_refused(result, *words)
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_a_broken_config_file(tmp_path):
+    (tmp_path / "mine.py").write_text("def get_config(variant=''):\n    return 1 +\n")
+    assert_refused(invoke("--config=mine.py", cwd=tmp_path), "mine.py", "invalid syntax")
+
+
+def test_a_truncated_model(tiny_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    result = invoke(EMBEDDED, f"--config.model.path={folder}", cwd=tmp_path)
+    assert_refused(result, "model.safetensors")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_is_no_mistake(tmp_path):
+    result = invoke("--help", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--config" in result.stdout and "--workdir" in result.stdout
+
+
+def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_path):
+    workdir = tmp_path / "unknown"
+    shutil.copytree(whole, workdir)
+    (workdir / "config.json").unlink()
+    assert_refused(run(tiny_folder, workdir, "--config.seed=9"), "config.json", "--workdir")
+
+
+def test_another_chat_template_is_another_run(whole, tiny_folder, tmp_path):
+    folder, workdir = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(tiny_folder, folder)
+    shutil.copytree(whole, workdir)
+    template = folder / "chat_template.jinja"
+    template.write_text("Dear model: " + template.read_text())
+    assert_refused(run(folder, workdir), "the questions changed")
+
+
+def test_a_cut_line_of_metrics_is_written_again(whole, tiny_folder, tmp_path):
+    workdir = tmp_path / "cut"
+    shutil.copytree(whole, workdir)
+    metrics = workdir / "metrics.jsonl"
+    metrics.write_text(metrics.read_text()[:-30])
+    result = run(tiny_folder, workdir)
+    assert result.returncode == 0 and result.stderr == ""
+    assert ending(workdir) == ending(whole)
+
+
+@pytest.mark.slow
+def test_a_chunk_above_the_population_and_a_workdir_with_a_space(tiny_folder, tmp_path):
+    workdir = tmp_path / "with space"
+    flags = ("--config.evaluation.chunk=100", "--config.search.generations=2")
+    for _ in range(2):
+        result = run(tiny_folder, workdir, *flags)
+        assert result.returncode == 0, result.stderr
+    record = json.loads((workdir / "config.json").read_text())
+    assert record["resolved"]["chunk"] == 6
+
+
+def test_a_flag_is_left_out_in_every_form():
+    from jaxalign.cli import without_flag
+
+    given = ["--a=1", "--workdir", "x y", "-workdir=z", "--workdir=w", "--b", "workdir"]
+    assert without_flag(given, "workdir") == ["--a=1", "--b", "workdir"]
