@@ -2,24 +2,49 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import config_dict
 
 from jaxalign.devices.distributed import least
 from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.evolve import Evolution, Metrics, RunState
-from jaxalign.fitness import choose_chunk, evaluate
-from jaxalign.objective import Evaluation, Objective, Task, measure_answers
+from jaxalign.fitness import Evaluator, Execution, choose_chunk
+from jaxalign.objective import Evaluation, Task, measure_answers
 from jaxalign.problem import Problem
-from jaxalign.run.initialization import NAIVE, Beginning, begin
+from jaxalign.search import Draw, SearchPlan, draw_key
+from jaxalign.settings import EvaluationSettings
 
-_FRONT = 16  # members of a Pareto front, where several objectives are weighted
+_PARETO = 16  # members of the Pareto front, kept where several terms are weighted
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """What a run chooses once and keeps; config.json has it as `resolved`.
+
+    Attributes:
+      chunk: candidates evaluated at a time; another one would round differently.
+      spread: of the first population.
+      mesh: devices along its two axes.
+    """
+
+    chunk: int
+    spread: float
+    mesh: tuple[int, int]
+
+    @classmethod
+    def of(cls, plan: SearchPlan, execution: Execution) -> "Resolved":
+        """Return what a run with this plan keeps."""
+        return cls(execution.chunk, plan.spread, shape_of(execution.mesh))
+
+    @classmethod
+    def read(cls, resolved: Mapping[str, Any]) -> "Resolved":
+        """Return what a config.json holds; the first versions had no mesh."""
+        return cls(resolved["chunk"], resolved["spread"], tuple(resolved.get("mesh", (1, 1))))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,26 +52,24 @@ class Engine:
     """The compiled steps of a search.
 
     Attributes:
+      plan: the space, strategy and first population.
       evolution: what was compiled.
-      beginning: its space and first population.
-      task: what is asked, the naive answers included.
-      tokens_each: through the model for one candidate, L + T.
-      candidates: evaluated in one generation, E = G × P.
+      task: what is asked and wanted, the naive answers included.
+      tokens_each: tokens through the model for one candidate, L + T.
       chunk: candidates evaluated at a time, on each device of the population axis.
       working_bytes: temporaries and outputs of one generation.
       abstract_state: shapes and types of the state, for restoring one.
-      compile_start: compiles what makes the state and metrics of generation 0; a run that goes on
-        does without.
+      compile_start: compiles what makes the state and metrics of generation 0; a resumed run does
+        without.
       step: makes the next state and its metrics; donates the state it is given.
-      naive: what the model answers without a soft prompt, on the host; full_naive: the same before
-        its weights were quantised, or None.
+      naive: what the model answers without a soft prompt, on the host.
+      full_naive: the same before its weights were quantised, or None.
     """
 
+    plan: SearchPlan
     evolution: Evolution
-    beginning: Beginning
     task: Task
     tokens_each: int
-    candidates: int
     chunk: int
     working_bytes: int
     abstract_state: RunState
@@ -56,68 +79,65 @@ class Engine:
     full_naive: Evaluation | None
 
     @property
+    def unquantised(self) -> Evaluation:
+        """The naive evaluation by the model as its files have it."""
+        return self.naive if self.full_naive is None else self.full_naive
+
+    @property
     def naive_loss(self) -> float:
-        """What the model is worth without a soft prompt and unquantised, a mean over countries."""
-        naive = self.naive if self.full_naive is None else self.full_naive
-        return float(jnp.mean(naive.loss_GP[:, 0]))
+        """Loss without a soft prompt and unquantised, a mean over countries."""
+        return float(jnp.mean(self.unquantised.loss_GP[:, 0]))
 
 
-def resolve_settings(config: config_dict.ConfigDict, problem: Problem) -> dict[str, Any]:
-    """Chooses what a run keeps for good: the chunk, and the spread of its first population.
-
-    A run that goes on takes these from its record: another chunk would round differently.
-    """
-    beginning = begin(config, problem)
-    candidates, chunk = beginning.vectors_E.shape[0], config.evaluation.chunk
-    mesh = shape_of(problem.mesh)
-    budget = least(chunk_budget(jax.local_devices()[0]))
-    if not chunk:
-        chunk = CPU_CHUNK
-        if budget is not None:
-            prompts_ELD = jax.jit(beginning.space.prompts)(beginning.vectors_E)
-            chunk = find_chunk(config, problem, prompts_ELD, budget)
-    return {
-        "chunk": min(chunk, -(-candidates // mesh[0])),
-        "spread": beginning.spread,
-        "mesh": list(mesh),
-    }
-
-
-def keep_settings(
-    config: config_dict.ConfigDict, problem: Problem, old: dict[str, Any]
-) -> dict[str, Any]:
-    """The settings of a run that goes on; on another mesh with a chunk that suits that."""
-    if old.get("mesh", [1, 1]) == list(shape_of(problem.mesh)):
-        return old
-    return resolve_settings(config, problem) | {"spread": old["spread"]}
-
-
-def find_chunk(
-    config: config_dict.ConfigDict, problem: Problem, prompts_ELD: jax.Array, budget: int
-) -> int:
-    """The largest chunk that fits: by the analysis of what is compiled, and then by trying.
+def choose_execution(
+    settings: EvaluationSettings, problem: Problem, plan: SearchPlan, kept: Resolved | None = None
+) -> Execution:
+    """Return how a run evaluates: with its chunk so far, the configured one, or one that fits.
 
     Args:
-      config: of the run.
+      settings: of the run; a chunk of 0 leaves the choice open.
       problem: what is asked of which model.
-      prompts_ELD: of one generation.
-      budget: bytes there are for temporaries.
+      plan: of the search.
+      kept: what a resumed run has kept; its chunk counts unless the mesh is another one.
     """
-    arguments = (problem.weights, problem.task, prompts_ELD, jax.random.key(0))
-    devices, _ = shape_of(problem.mesh)
+    devices, _ = mesh_shape = shape_of(problem.mesh)
+    execution = Execution(settings.chunk, settings.attention, problem.mesh)
+    if kept and kept.mesh == mesh_shape:
+        return dataclasses.replace(execution, chunk=kept.chunk)
+    chunk = settings.chunk
+    if not chunk:
+        chunk, budget = CPU_CHUNK, least(chunk_budget(jax.local_devices()[0]))
+        if budget is not None:
+            prompts_ELD = jax.jit(plan.space.prompts)(plan.vectors_E)
+            chunk = find_chunk(problem, execution, prompts_ELD, budget)
+    return dataclasses.replace(execution, chunk=min(chunk, -(-plan.candidates // devices)))
+
+
+def find_chunk(problem: Problem, execution: Execution, prompts_ELD: jax.Array, budget: int) -> int:
+    """Return the largest chunk that fits, by the analysis of what is compiled and then by trying.
+
+    Args:
+      problem: what is asked of which model.
+      execution: of the run; its chunk is not used.
+      prompts_ELD: of one generation.
+      budget: bytes available for temporaries.
+    """
+    arguments = (problem.weights, problem.task, prompts_ELD)
+    key = jax.random.key(0)
+    devices, _ = shape_of(execution.mesh)
 
     @functools.cache  # the choice may ask twice
     def compiled(chunk: int) -> Any:
-        objective = make_objective(config, chunk)
-        function = functools.partial(evaluate, problem.graphdef, objective, mesh=problem.mesh)
-        return jax.jit(function).lower(*arguments, jnp.int32(chunk)).compile()
+        evaluator = problem.evaluator(dataclasses.replace(execution, chunk=chunk))
+        return jax.jit(evaluator).lower(*arguments, key=key, count=jnp.int32(chunk)).compile()
 
     def bytes_of(chunk: int) -> int:
         return compiled(chunk).memory_analysis().temp_size_in_bytes
 
     def runs(chunk: int) -> bool:
         try:
-            jax.block_until_ready(compiled(chunk)(*arguments, jnp.int32(chunk * devices)))
+            count = jnp.int32(chunk * devices)
+            jax.block_until_ready(compiled(chunk)(*arguments, key=key, count=count))
         except jax.errors.JaxRuntimeError as error:
             if is_out_of_memory(error):
                 return False
@@ -131,90 +151,82 @@ def find_chunk(
 
 
 def build_engine(
-    config: config_dict.ConfigDict,
-    problem: Problem,
-    settings: dict[str, Any],
-    begins: bool = False,
+    problem: Problem, plan: SearchPlan, execution: Execution, *, starts: bool = False
 ) -> Engine:
-    """Compiles one generation, and what the model is without a prompt, side by side.
+    """Compile one generation, and evaluate the model without a prompt, side by side.
 
     Args:
-      config: of the run.
       problem: what is asked of which model.
-      settings: as `resolve_settings` gives them.
-      begins: whether a start is sure to be wanted, to be compiled beside the others.
+      plan: the space, strategy and first population.
+      execution: how candidates are evaluated.
+      starts: whether the start is sure to be wanted, to be compiled beside the others.
     """
-    beginning = begin(config, problem, settings["spread"])
-    evolution = make_evolution(config, problem, beginning, settings["chunk"])
-    mesh, weights, vectors_E = problem.mesh, problem.weights, beginning.vectors_E
+    evolution = make_evolution(problem, plan, execution)
+    mesh, weights = problem.mesh, problem.weights
     space, params, key = copy_everywhere(
-        mesh, (beginning.space, beginning.strategy.params, jax.random.key(config.seed))
+        mesh, (plan.space, plan.strategy.params, jax.random.key(plan.seed))
     )
-    # The naive answers are still to come; what stands for them has their shape.
-    begun = (weights, problem.task, space, params, vectors_E, key)
-    layout = _layout(mesh, evolution, begun)
-    start = jax.jit(evolution.start, out_shardings=layout).lower(*begun)
+    # The naive answers are not known yet; zeros of their shape are in the task.
+    arguments = (weights, problem.task, space, params, plan.vectors_E, key)
+    shardings = _shardings(mesh, evolution, arguments)
+    start = jax.jit(evolution.start, out_shardings=shardings).lower(*arguments)
     abstract_state = start.out_info[0]
-    step = jax.jit(evolution.step, donate_argnums=3, out_shardings=layout)
+    step = jax.jit(evolution.step, donate_argnums=3, out_shardings=shardings)
     compiled, (task, naive), *started = in_parallel(
         step.lower(weights, problem.task, space, abstract_state).compile,
-        functools.partial(ask_naive, config, problem),
-        *[start.compile] * begins,
+        functools.partial(ask_naive, problem, execution.attention, plan.seed),
+        *[start.compile] * starts,
     )
     full_naive = None
     if problem.full_naive_QA is not None:
-        full_naive = _measure_naive(
-            config, task, copy_everywhere(mesh, jnp.asarray(problem.full_naive_QA)[None])
-        )
-    begun = (weights, task, space, params, vectors_E, key)
+        full_naive_QA = copy_everywhere(mesh, jnp.asarray(problem.full_naive_QA))
+        full_naive = _measure_naive(problem, task, full_naive_QA)
+    arguments = (weights, task, space, params, plan.vectors_E, key)
     analysis = compiled.memory_analysis()
-    candidates = vectors_E.shape[0]
     return Engine(
-        beginning=beginning,
+        plan=plan,
         evolution=evolution,
         task=task,
-        tokens_each=config.prompt.length + problem.questions.trie.size,
-        candidates=candidates,
-        chunk=settings["chunk"],
+        tokens_each=abstract_state.best_prompt_GLD.shape[1] + problem.questions.trie.size,
+        chunk=execution.chunk,
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(started[0] if started else start.compile(), *begun),
+        compile_start=lambda: functools.partial(
+            started[0] if started else start.compile(), *arguments
+        ),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
         full_naive=full_naive,
     )
 
 
-def _layout(mesh: jax.sharding.Mesh | None, evolution: Evolution, begun: tuple) -> Any:
+def _shardings(mesh: jax.sharding.Mesh | None, evolution: Evolution, arguments: tuple) -> Any:
     """Shardings of a state and its metrics: coordinates are split, all else is on every device."""
     if mesh is None:
         return None
-    state, _ = jax.eval_shape(evolution.start, *begun)
+    state, _ = jax.eval_shape(evolution.start, *arguments)
     (coordinates,) = evolution.strategy.shape
     split = along_coordinates(mesh, state.strategy, coordinates)
     copied = jax.tree.map(lambda _: everywhere(mesh), state)
     return dataclasses.replace(copied, strategy=split), everywhere(mesh)
 
 
-def make_evolution(
-    config: config_dict.ConfigDict, problem: Problem, beginning: Beginning, chunk: int
-) -> Evolution:
-    """The search that a config describes, to be compiled."""
-    objective = make_objective(config, chunk)
-    noisy = objective.readout == "sampled"
-    weighted = tuple(problem.task.terms.index(name) for name, _ in objective.weights)
+def make_evolution(problem: Problem, plan: SearchPlan, execution: Execution) -> Evolution:
+    """Return the pure steps of a search, to be compiled."""
+    objective = problem.objective
+    weighted = tuple(problem.task.goal.terms.index(name) for name, _ in objective.weights)
     return Evolution(
-        strategy=beginning.strategy,
-        evaluate=functools.partial(evaluate, problem.graphdef, objective, mesh=problem.mesh),
-        migrants=config.search.migrants,
-        reevaluate=config.objective.reevaluate if noisy else 0,
-        front=_FRONT if len(weighted) > 1 and not noisy else 0,  # luck would fill it
+        strategy=plan.strategy,
+        evaluate=problem.evaluator(execution),
+        migrants=plan.migrants,
+        reevaluate=plan.reevaluate,
+        front=_PARETO if len(weighted) > 1 and not objective.is_noisy else 0,  # luck would fill it
         objectives=weighted,
     )
 
 
 def in_parallel(*functions: Callable[[], Any]) -> list[Any]:
-    """Calls functions that compile, at once: XLA lets go of Python's lock meanwhile.
+    """Call functions that compile, at once: XLA releases Python's lock meanwhile.
 
     On a GPU one after the other: XLA chooses kernels by timing them, and would time two at once.
     """
@@ -223,36 +235,20 @@ def in_parallel(*functions: Callable[[], Any]) -> list[Any]:
         return [call.result() for call in [pool.submit(function) for function in functions]]
 
 
-def ask_naive(config: config_dict.ConfigDict, problem: Problem) -> tuple[Task, Evaluation]:
-    """The task with the naive answers in it, and what the model is worth without a soft prompt."""
-    objective = make_objective(config, 1)
+def ask_naive(problem: Problem, attention: str, seed: int) -> tuple[Task, Evaluation]:
+    """Return the task with the naive answers in it, and the evaluation without a soft prompt."""
     copy = functools.partial(copy_everywhere, problem.mesh)
     no_rows = copy(jnp.zeros((1, 0, problem.model_config.width)))
-    key = jax.random.fold_in(jax.random.key(config.seed), NAIVE)
     alone = jax.jit(
-        functools.partial(evaluate, problem.graphdef, objective),
+        Evaluator(problem.graphdef, problem.objective, Execution(1, attention)),
         out_shardings=everywhere(problem.mesh),
     )
-    answers_PQA = alone(problem.weights, problem.task, no_rows, copy(key)).answers_PQA
-    task = problem.task._replace(naive_QA=answers_PQA[0])
-    return task, _measure_naive(config, task, answers_PQA)
+    key = copy(draw_key(seed, Draw.NAIVE))
+    naive_QA = alone(problem.weights, problem.task, no_rows, key=key).answers_PQA[0]
+    task = problem.task.with_goal(naive_QA=naive_QA)
+    return task, _measure_naive(problem, task, naive_QA)
 
 
-def _measure_naive(
-    config: config_dict.ConfigDict, task: Task, answers_PQA: jax.Array
-) -> Evaluation:
-    measure = jax.jit(functools.partial(measure_answers, make_objective(config, 1)))
-    return jax.device_get(measure(task, jnp.zeros((1, 0, 1)), answers_PQA))
-
-
-def make_objective(config: config_dict.ConfigDict, chunk: int) -> Objective:
-    """The config's objective, for a chunk."""
-    terms = config.objective.terms
-    return Objective(
-        readout=config.objective.readout,
-        respondents=config.objective.respondents,
-        norm=config.objective.norm,
-        weights=tuple((name, float(terms[name])) for name in sorted(terms) if terms[name]),
-        chunk=chunk,
-        attention=config.evaluation.attention,
-    )
+def _measure_naive(problem: Problem, task: Task, naive_QA: jax.Array) -> Evaluation:
+    measure = jax.jit(functools.partial(measure_answers, problem.objective))
+    return jax.device_get(measure(task.goal, jnp.zeros((1, 0, 1)), naive_QA[None]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import flags
 
 from jaxalign import cli
-from jaxalign.config import from_plain, to_plain, validate
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
 from jaxalign.files import check_local
@@ -66,9 +66,8 @@ def main(typed: list[str]) -> None:
                 f"--workdir={workdir} is a run, which has a prompt of its own: give --prompt "
                 "another folder to write to"
             )
-        validate(_CONFIG.value)
-        config = from_plain(to_plain(_CONFIG.value))
-        evaluate(config, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)
+        settings = freeze(_CONFIG.value)
+        evaluate(settings, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)
         return
     folders = sorted(workdir.glob("countries/*/summary.json"))
     if not folders:

@@ -17,7 +17,7 @@ from jaxalign.objective import Evaluation, Task
 from jaxalign.search import Space, Strategy
 from jaxalign.search.pareto import Front, empty_front, merge
 
-Evaluate = Callable[[Any, Task, jax.Array, jax.Array, jax.Array], Evaluation]
+Evaluate = Callable[..., Evaluation]  # called as `jaxalign.fitness.Evaluator`
 
 
 @struct.dataclass
@@ -33,7 +33,7 @@ class Metrics:
       accepted_G: members replaced by the country's own candidates; -1 for a strategy that keeps no
         population.
       prompt_norm_G: mean Euclidean norm of the best prompt's rows.
-      terms_GO: the objectives of the best prompt, in the order of `Task.terms`.
+      terms_GO: the objectives of the best prompt, in the order of `Goal.terms`.
     """
 
     generation: Int[Array, ""]
@@ -80,7 +80,7 @@ class Evolution:
       reevaluate: every so many generations the members are evaluated anew instead of candidates,
         for a loss that is noisy; 0 for never.
       front: members of the Pareto front; 0 for none.
-      objectives: which of `Task.terms` the front is over.
+      objectives: which of `Goal.terms` the front is over.
     """
 
     strategy: Strategy
@@ -113,7 +113,7 @@ class Evolution:
         vectors_E = self._confine(space, self._asked(vectors_E))
         prompts_ELD = self._prompts(space, vectors_E)
         everyone = jnp.int32(vectors_E.shape[0])
-        result = self.evaluate(weights, task, prompts_ELD, evaluate_key, everyone)
+        result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=everyone)
         countries, candidates = result.loss_GP.shape
         chosen_GP = jnp.broadcast_to(jnp.arange(candidates), (1, candidates))
         if countries > 1:
@@ -130,7 +130,7 @@ class Evolution:
             strategy=inner,
             params=params,
             best_prompt_GLD=jnp.broadcast_to(prompts_ELD[0], (countries, *prompts_ELD.shape[1:])),
-            best_scores_GC=jnp.broadcast_to(result.scores_PC[0], jnp.shape(task.target_GC)),
+            best_scores_GC=jnp.broadcast_to(result.scores_PC[0], jnp.shape(task.goal.target_GC)),
             front=self._no_front(prompts_ELD[0], countries),
             metrics=Metrics(
                 generation=jnp.int32(-1),
@@ -172,7 +172,7 @@ class Evolution:
         prompts_ELD = self._prompts(space, vectors_E)
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
-            result = self.evaluate(weights, task, prompts_ELD, evaluate_key, count)
+            result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=count)
         loss_GP = jax.vmap(lambda loss_E, g: loss_E.reshape(-1, countries)[:, g])(
             result.loss_GP, jnp.arange(countries)
         )

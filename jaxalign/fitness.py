@@ -4,7 +4,7 @@ For P candidates of L rows and a trie of T tokens the work is P × (L + T) token
 and attention over P × (L + T)² pairs; memory grows with the chunk, not with P.
 """
 
-import functools
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,69 +17,171 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxalign.devices.mesh import POPULATION, everywhere
 from jaxalign.model import AUTO, Shared
-from jaxalign.objective import Evaluation, Objective, Task, measure_answers
+from jaxalign.objective import Evaluation, Layout, Objective, Task, measure_answers
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How an evaluation is computed; results depend on it only by rounding.
+
+    Attributes:
+      chunk: candidates evaluated at a time, on each device of the mesh's population axis.
+      attention: implementation, by name; see `jaxalign.model.attend`.
+      mesh: devices that share the candidates; None to have each device take all.
+    """
+
+    chunk: int = 1
+    attention: str = AUTO
+    mesh: jax.sharding.Mesh | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """Evaluates a population in one pass; equal evaluators share one compilation under jit.
+
+    Attributes:
+      graphdef: the model's structure, from `nnx.split`.
+      objective: how answers are read and compared.
+      execution: how this is computed.
+    """
+
+    graphdef: Any
+    objective: Objective
+    execution: Execution = Execution()
+
+    def __call__(
+        self,
+        weights: Any,
+        task: Task,
+        prompts_PLD: Float[Array, "P L D"],
+        *,
+        key: jax.Array,
+        count: jax.Array | None = None,
+    ) -> Evaluation:
+        """Return the answers, scores and losses of P soft prompts.
+
+        Args:
+          weights: the model's arrays, shared by all candidates.
+          task: what is asked and wanted.
+          prompts_PLD: in the type of the search; cast to the model's.
+          key: consumed by a sampled readout.
+          count: number of first candidates that matter, all if None. The others cost nothing but
+            the rest of the last chunk, and their loss is +inf.
+        """
+        mesh, population = self.execution.mesh, prompts_PLD.shape[0]
+        keys_P = jax.random.split(key, population)
+        given = weights, task.layout, prompts_PLD, keys_P, count
+        if mesh is None:
+            answers_PQA = self._answer(*given)
+        else:
+            answers_PQA = _over_mesh(mesh, self._answer, *given)
+        result = measure_answers(self.objective, task.goal, prompts_PLD, answers_PQA)
+        if mesh is not None:  # a few numbers for each candidate, which every device then has
+            result = jax.lax.with_sharding_constraint(result, everywhere(mesh))
+        if count is None:
+            return result
+        matters_P = jnp.arange(population) < count
+        loss_GP = jnp.where(matters_P[None], result.loss_GP, jnp.inf)
+        return dataclasses.replace(result, loss_GP=loss_GP)
+
+    def _answer(
+        self,
+        weights: Any,
+        layout: Layout,
+        prompts_PLD: jax.Array,
+        keys_P: jax.Array,
+        count: jax.Array | None,
+    ) -> jax.Array:
+        """Return shares of respondents for each option [P, Q, A], chunk by chunk."""
+        model = nnx.merge(self.graphdef, weights)
+        shared = share_questions(model, layout, prompts_PLD.shape[1])
+
+        def answer(prompt_LD: jax.Array, key: jax.Array) -> jax.Array:
+            logits_QA = answer_logits(model, layout, prompt_LD, self.execution.attention, shared)
+            return read_answers(logits_QA, self.objective, key)
+
+        population = prompts_PLD.shape[0]
+        chunk = min(self.execution.chunk, population)
+        # The last chunk overlaps the one before: all chunks have one shape, so the forward is
+        # compiled once, and any number of chunks can be left out without another compilation.
+        rounds = -(-population // chunk)
+
+        def one_chunk(index: jax.Array, answers_PQA: jax.Array) -> jax.Array:
+            first = jnp.minimum(index * chunk, population - chunk)
+            prompts, keys = (
+                jax.lax.dynamic_slice_in_dim(each, first, chunk) for each in (prompts_PLD, keys_P)
+            )
+            answered = jax.vmap(answer)(prompts, keys)
+            return jax.lax.dynamic_update_slice_in_dim(answers_PQA, answered, first, 0)
+
+        return jax.lax.fori_loop(
+            0,
+            rounds if count is None else (count + chunk - 1) // chunk,
+            one_chunk,
+            jnp.zeros((population, *layout.answer_ids_QA.shape)),
+        )
 
 
 def answer_logits(
     model: Any,
-    task: Task,
+    layout: Layout,
     prompt_LD: Float[Array, "L D"],
     attention: str = AUTO,
     shared: Shared | None = None,
 ) -> Float[Array, "Q A"]:
-    """Float32 logits of the options, -inf where there is no such option; L may be 0.
+    """Return float32 logits of the options, -inf where there is no such option.
 
     Args:
       model: the language model.
-      task: what is asked.
-      prompt_LD: soft prompt; cast to the model's type.
+      layout: what is asked.
+      prompt_LD: soft prompt, cast to the model's type; L may be 0.
       attention: implementation, by name.
-      shared: `share_questions` for this length; made here if left out.
+      shared: `share_questions` for this length; computed here if None.
     """
-    hidden_QD = answer_states(model, task, prompt_LD, attention, shared)
-    logits_QA = model.option_logits(hidden_QD, task.answer_ids_QA)
-    return jnp.where(task.offered_QA, logits_QA, -jnp.inf)
+    hidden_QD = answer_states(model, layout, prompt_LD, attention, shared)
+    logits_QA = model.option_logits(hidden_QD, layout.answer_ids_QA)
+    return jnp.where(layout.offered_QA, logits_QA, -jnp.inf)
 
 
 def answer_states(
     model: Any,
-    task: Task,
+    layout: Layout,
     prompt_LD: Float[Array, "L D"],
     attention: str = AUTO,
     shared: Shared | None = None,
 ) -> Float[Array, "Q D"]:
-    """Final hidden states where answers begin; arguments as of `answer_logits`."""
+    """Return the final hidden states at the answer nodes; arguments as of `answer_logits`."""
     length = prompt_LD.shape[0]
     if shared is None:
-        shared = share_questions(model, task, length)
-    positions_S, mask_SS, read_Q = lay_out(task, length)
-    return model(prompt_LD, positions_S, mask_SS, read_Q, attention, task.tree, shared)
+        shared = share_questions(model, layout, length)
+    positions_S, mask_SS, read_Q = lay_out(layout, length)
+    return model(prompt_LD, positions_S, mask_SS, read_Q, attention, layout.tree, shared)
 
 
 def lay_out(
-    task: Task, length: int
+    layout: Layout, length: int
 ) -> tuple[Int[Array, " S"], Bool[Array, "S S"], Int[Array, " Q"]]:
-    """Positions, mask and answer nodes of a sequence of L soft rows and the trie's T tokens."""
-    size = task.tokens_T.shape[0]
-    positions_S = jnp.concatenate([jnp.arange(length), task.positions_T + length])
+    """Return positions, mask and answer nodes of L soft rows followed by the trie's T tokens."""
+    size = layout.tokens_T.shape[0]
+    positions_S = jnp.concatenate([jnp.arange(length), layout.positions_T + length])
     mask_SS = jnp.block(
         [
             [jnp.tri(length, dtype=bool), jnp.zeros((length, size), bool)],
-            [jnp.ones((size, length), bool), jnp.asarray(task.mask_TT)],
+            [jnp.ones((size, length), bool), jnp.asarray(layout.mask_TT)],
         ]
     )
-    return positions_S, mask_SS, task.answer_nodes_Q + length
+    return positions_S, mask_SS, layout.answer_nodes_Q + length
 
 
-def share_questions(model: Any, task: Task, length: int) -> Shared:
-    """What the questions cost once for all candidates: T tokens into the first layer."""
-    return model.share(task.tokens_T, task.positions_T + length)
+def share_questions(model: Any, layout: Layout, length: int) -> Shared:
+    """Return what the questions cost once for all candidates: T tokens into the first layer."""
+    return model.share(layout.tokens_T, layout.positions_T + length)
 
 
 def read_answers(
     logits_QA: Float[Array, "Q A"], objective: Objective, key: jax.Array
 ) -> Float[Array, "Q A"]:
-    """Share of respondents for each option. Consumes the key when the readout is sampled."""
+    """Return the share of respondents for each option; a sampled readout consumes the key."""
     if objective.readout == "expected":
         return jax.nn.softmax(logits_QA, axis=-1)
     options = logits_QA.shape[-1]
@@ -90,77 +192,38 @@ def read_answers(
     return jnp.mean(jax.nn.one_hot(chosen_NQ, options), axis=0)
 
 
-def answer_population(
-    graphdef: Any,
-    objective: Objective,
-    weights: Any,
-    task: Task,
-    population_PLD: Float[Array, "P L D"],
-    keys_P: jax.Array,
-    count: jax.Array | None,
-) -> Float[Array, "P Q A"]:
-    """Shares of respondents for each option, chunk by chunk; `evaluate` tells of the arguments."""
-    model = nnx.merge(graphdef, weights)
-    shared = share_questions(model, task, population_PLD.shape[1])
-
-    def answer(prompt_LD: jax.Array, candidate_key: jax.Array) -> jax.Array:
-        logits_QA = answer_logits(model, task, prompt_LD, objective.attention, shared)
-        return read_answers(logits_QA, objective, candidate_key)
-
-    population = population_PLD.shape[0]
-    chunk = min(objective.chunk, population)
-    # The last chunk goes back over what the one before has done: all chunks have one shape, so the
-    # forward is compiled once, and any number of them can be left out without another compilation.
-    rounds = -(-population // chunk)
-
-    def one_chunk(index: jax.Array, answers_PQA: jax.Array) -> jax.Array:
-        first = jnp.minimum(index * chunk, population - chunk)
-        prompts, keys = (
-            jax.lax.dynamic_slice_in_dim(each, first, chunk) for each in (population_PLD, keys_P)
-        )
-        answered = jax.vmap(answer)(prompts, keys)
-        return jax.lax.dynamic_update_slice_in_dim(answers_PQA, answered, first, 0)
-
-    return jax.lax.fori_loop(
-        0,
-        rounds if count is None else (count + chunk - 1) // chunk,
-        one_chunk,
-        jnp.zeros((population, *task.answer_ids_QA.shape)),
-    )
-
-
-def answer_over_mesh(
+def _over_mesh(
     mesh: jax.sharding.Mesh,
     answer: Callable[..., jax.Array],
     weights: Any,
-    task: Task,
-    population_PLD: Float[Array, "P L D"],
+    layout: Layout,
+    prompts_PLD: jax.Array,
     keys_P: jax.Array,
     count: jax.Array | None,
-) -> Float[Array, "P Q A"]:
-    """The same with candidates shared out over the population axis, in turn like cards.
+) -> jax.Array:
+    """Call `answer` with the candidates dealt out over the population axis, like cards.
 
-    So devices have the same number of those that matter, give or take one, and all go through the
-    same number of chunks. Only what `answer` does along the model axis is left to GSPMD.
+    So devices have the same number of candidates that matter, give or take one, and the same number
+    of chunks. Only what `answer` does along the model axis is left to GSPMD.
     """
-    population, *shape = population_PLD.shape
+    population, *shape = prompts_PLD.shape
     devices, size = mesh.shape[POPULATION], math.prod(shape)
     each = -(-population // devices)
     idle = each * devices - population
-    vectors_PN = population_PLD.reshape(population, size)
+    vectors_PN = prompts_PLD.reshape(population, size)
     if idle or size % devices:
         vectors_PN = jnp.pad(vectors_PN, ((0, idle), (0, -size % devices)))
     hands = jnp.concatenate([keys_P, keys_P[:idle]]).reshape(each, devices)
 
     def answer_hand(
-        weights: Any, task: Task, vectors: jax.Array, keys: jax.Array, rows: jax.Array
+        weights: Any, layout: Layout, vectors: jax.Array, keys: jax.Array, rows: jax.Array
     ) -> jax.Array:
         # From some coordinates of all candidates to all coordinates of some.
         vectors = jax.lax.all_to_all(
             vectors.reshape(each, devices, -1), POPULATION, split_axis=1, concat_axis=2, tiled=True
         )
         prompts_PLD = vectors[:, 0, :size].reshape(each, *shape)
-        return answer(weights, task, prompts_PLD, keys[:, 0], rows)[:, None]
+        return answer(weights, layout, prompts_PLD, keys[:, 0], rows)[:, None]
 
     copied, turns = PartitionSpec(), PartitionSpec(None, POPULATION)
     # Split along population only: all that share a candidate want it whole.
@@ -173,71 +236,35 @@ def answer_over_mesh(
         out_specs=turns,
         axis_names={POPULATION},
         check_vma=False,
-    )(weights, task, vectors_PN, hands, rows)
+    )(weights, layout, vectors_PN, hands, rows)
     return answered.reshape(each * devices, *answered.shape[2:])[:population]
 
 
-def evaluate(
-    graphdef: Any,
-    objective: Objective,
-    weights: Any,
-    task: Task,
-    population_PLD: Float[Array, "P L D"],
-    key: jax.Array,
-    count: jax.Array | None = None,
-    mesh: jax.sharding.Mesh | None = None,
-) -> Evaluation:
-    """Answers, scores and losses of a population in one pass; nothing is computed twice.
-
-    Args:
-      graphdef: the model's structure, from `nnx.split`.
-      objective: static settings.
-      weights: the model's arrays, shared by all candidates.
-      task: what is asked.
-      population_PLD: soft prompts, in the type of the search; cast to the model's.
-      key: consumed by a sampled readout.
-      count: how many of the first candidates matter; the others cost nothing but what fills up the
-        last chunk, and their loss is +inf. None for all.
-      mesh: whose population axis shares out the candidates; None to have each device take all.
-    """
-    answer = functools.partial(answer_population, graphdef, objective)
-    if mesh is not None:
-        answer = functools.partial(answer_over_mesh, mesh, answer)
-    population = population_PLD.shape[0]
-    keys_P = jax.random.split(key, population)
-    answers_PQA = answer(weights, task, population_PLD, keys_P, count)
-    result = measure_answers(objective, task, population_PLD, answers_PQA)
-    if mesh is not None:  # a few numbers for each candidate, which every device then has
-        result = jax.lax.with_sharding_constraint(result, everywhere(mesh))
-    if count is None:
-        return result
-    matters_P = jnp.arange(population) < count
-    return result._replace(loss_GP=jnp.where(matters_P[None], result.loss_GP, jnp.inf))
-
-
 def loss_of_prompt(
-    graphdef: Any, objective: Objective, weights: Any, task: Task, prompt_LD: Float[Array, "L D"]
+    evaluator: Evaluator, weights: Any, task: Task, prompt_LD: Float[Array, "L D"]
 ) -> Float[Array, " G"]:
-    """Losses of one soft prompt with expected answers: what can be differentiated."""
-    logits_QA = answer_logits(nnx.merge(graphdef, weights), task, prompt_LD, objective.attention)
+    """Return one soft prompt's losses with expected answers, which can be differentiated."""
+    model = nnx.merge(evaluator.graphdef, weights)
+    logits_QA = answer_logits(model, task.layout, prompt_LD, evaluator.execution.attention)
     answers_QA = jax.nn.softmax(logits_QA, axis=-1)
-    return measure_answers(objective, task, prompt_LD[None], answers_QA[None]).loss_GP[:, 0]
+    measured = measure_answers(evaluator.objective, task.goal, prompt_LD[None], answers_QA[None])
+    return measured.loss_GP[:, 0]
 
 
 def choose_chunk(
     bytes_of: Callable[[int], int], runs: Callable[[int], bool], population: int, budget: int
 ) -> int:
-    """The largest chunk whose evaluation fits.
+    """Return the largest chunk whose evaluation fits.
 
     Args:
       bytes_of: temporary bytes of an evaluation compiled for a chunk.
       runs: whether a chunk finds the memory that it needs, when tried.
       population: P, the largest chunk that makes sense.
-      budget: bytes there are.
+      budget: bytes available.
 
     Returns:
-      The smallest chunk that needs no more rounds than the largest that fits by analysis; half of
-      it, and so on, if it does not run; at least 1 even if that does not fit.
+      The smallest chunk that needs no more rounds than the largest that fits by analysis, halved
+      until it runs; at least 1 even if that does not fit.
     """
     one, two = bytes_of(1), bytes_of(min(2, population))
     each = max(two - one, 1)

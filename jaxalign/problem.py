@@ -11,12 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
-from ml_collections import config_dict
 
-from jaxalign.config import ALL, country_names, format_names
 from jaxalign.devices.mesh import choose_mesh, copy_everywhere
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Evaluator, Execution
 from jaxalign.model import (
     NO_QUANTIZATION,
     LlamaConfig,
@@ -33,7 +31,13 @@ from jaxalign.model import (
     split_sizes,
     weights_digest,
 )
-from jaxalign.objective import BENCHMARK_TERMS, Objective, Task, make_task
+from jaxalign.objective import (
+    CULTURALBENCH_TERMS,
+    Objective,
+    Task,
+    make_objective,
+    make_task,
+)
 from jaxalign.prompts import (
     Questions,
     build_questions,
@@ -42,6 +46,14 @@ from jaxalign.prompts import (
     parse_format,
 )
 from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
+from jaxalign.settings import (
+    ALL,
+    ObjectiveSettings,
+    SearchSettings,
+    Settings,
+    country_names,
+    format_names,
+)
 from jaxalign.survey import (
     DISTRIBUTION,
     Benchmark,
@@ -67,15 +79,16 @@ class Problem:
     Attributes:
       instrument, scoring: the survey and how it is scored.
       targets: the scores of each of the G countries.
-      folder: where the model's files lie.
+      folder: of the model's files.
       notice: what every output of this model and this survey must say, or None.
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
-      questions: survey and benchmark as tokens; task: the same with the targets, as arrays on the
-        device.
-      full_naive_QA: what the model answers without a soft prompt before its weights are quantised;
-        None where they are not.
-      mesh: of the devices that the weights lie on; None for one device.
+      questions: survey and CulturalBench as tokens.
+      task: the same with the targets, as arrays on the device.
+      objective: how answers are read and compared.
+      full_naive_QA: answers without a soft prompt before the weights were quantised; None where
+        they are not.
+      mesh: devices that the weights lie on; None for one device.
     """
 
     instrument: Instrument
@@ -89,11 +102,16 @@ class Problem:
     tokenizer: Any
     questions: Questions
     task: Task
+    objective: Objective
     full_naive_QA: np.ndarray | None = None
     mesh: jax.sharding.Mesh | None = None
 
+    def evaluator(self, execution: Execution) -> Evaluator:
+        """Return what evaluates soft prompts for this problem."""
+        return Evaluator(self.graphdef, self.objective, execution)
+
     def digests(self) -> dict[str, str]:
-        """SHA-256 of what decides the result besides the config, by name."""
+        """Return SHA-256 of what decides the result besides the settings, by name."""
         trie = self.questions.trie
         parts = {
             "architecture": repr(self.model_config).encode(),
@@ -108,7 +126,7 @@ class Problem:
                     trie.parents_T,
                     self.questions.answer_ids_QA,
                     self.questions.right_B,
-                    np.asarray(self.task.asked_GB),
+                    np.asarray(self.task.goal.asked_GB),
                 )
             ),
         }
@@ -117,59 +135,51 @@ class Problem:
         return {"weights": weights_digest(self.folder)} | survey | digests
 
 
-def load_problem(config: config_dict.ConfigDict) -> Problem:
-    """Loads everything, cheapest first, so that a mistake shows before the weights are read.
+def load_problem(settings: Settings) -> Problem:
+    """Load everything, cheapest first, so that a mistake shows before the weights are read.
 
     Raises:
       UserError: from any part.
     """
-    survey, model = config.survey, config.model
+    survey, model = settings.survey, settings.model
     instrument = load_instrument(survey.instrument)
-    scoring = make_scoring(instrument, survey.constant, survey.coefficients)
-    targets = targets_for(instrument, survey.targets)
-    names = country_names(config.country)
-    if [name.casefold() for name in names] == [ALL]:
-        names = list(targets)
-    wanted = {
-        target.code: target
-        for target in (
-            find_target(targets, name, f"survey.targets={survey.targets}") for name in names
-        )
-    }
-    formats = [parse_format(name) for name in format_names(config.objective.formats)]
-    if survey.shuffle and instrument.scoring == DISTRIBUTION:
-        raise UserError(
-            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
-            "dimensions to shuffle; give 0"
-        )
-    if survey.shuffle:
-        wanted = {code: shuffled(target, survey.shuffle) for code, target in wanted.items()}
-    benchmark = _load_benchmark(config)
-    own = [questions_for(benchmark, each.country) for each in wanted.values()] if benchmark else []
+    constant = None if isinstance(survey.constant, str) else survey.constant
+    scoring = make_scoring(instrument, constant, survey.coefficients)
+    targets = _find_targets(settings, instrument)
+    formats = [parse_format(name) for name in format_names(settings.objective.formats)]
+    culturalbench = _load_culturalbench(settings.objective)
+    own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
-    load_texts(config.prompt.texts)  # only to check it, and so is the strategy: see `beginning`
-    check_strategy(config)
+    load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
+    check_strategy(settings.search)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     with on_disk(folder) as here:
         tokenizer = load_tokenizer(here)
     questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
-    model_config.check_positions(config.prompt.length + int(questions.trie.positions_T.max()) + 1)
-    target_GC = [[t.scores[key] for key in instrument.dimensions] for t in wanted.values()]
-    mesh = mesh_for(config, model_config, len(wanted))
-    check_devices(config, mesh)
+    check_positions(model_config, questions, settings.prompt.length)
+    mesh = mesh_for(settings, model_config, len(targets))
+    check_devices(settings, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
+    target_GC = [[target.scores[key] for key in instrument.dimensions] for target in targets]
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
-    row_norm = float(jax.jit(mean_norm)(weights["embedding"][...]))
     task = make_task(
-        questions, scoring, np.array(target_GC), asked_GB if benchmark else None, row_norm
+        questions,
+        scoring,
+        np.array(target_GC),
+        asked_GB if culturalbench else None,
+        row_norm_of(weights),
     )
-    notices = (read_notice(folder), instrument.notice, benchmark.notice if benchmark else None)
+    notices = (
+        read_notice(folder),
+        instrument.notice,
+        culturalbench.notice if culturalbench else None,
+    )
     problem = Problem(
         instrument=instrument,
         scoring=scoring,
-        targets=tuple(wanted.values()),
+        targets=targets,
         folder=folder,
         notice="; ".join(filter(None, notices)) or None,
         graphdef=graphdef,
@@ -178,58 +188,73 @@ def load_problem(config: config_dict.ConfigDict) -> Problem:
         tokenizer=tokenizer,
         questions=questions,
         task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
+        objective=make_objective(settings.objective),
         mesh=mesh,
     )
-    return quantize_problem(config, problem)
+    return quantize_problem(problem, model.quantization)
+
+
+def row_norm_of(weights: Any) -> float:
+    """Return the mean Euclidean norm of the embedding rows."""
+    return float(jax.jit(mean_norm)(weights["embedding"][...]))
+
+
+def check_positions(model_config: LlamaConfig, questions: Questions, length: int) -> None:
+    """Raise UserError unless the model has positions for a prompt and the longest question."""
+    model_config.check_positions(length + int(questions.trie.positions_T.max()) + 1)
 
 
 def mesh_for(
-    config: config_dict.ConfigDict, model_config: LlamaConfig, countries: int
+    settings: Settings, model_config: LlamaConfig, countries: int
 ) -> jax.sharding.Mesh | None:
-    """The mesh of a run: what the config says, or what suits the devices and the model.
+    """Return the mesh of a run: as configured, or as suits the devices and the model.
 
     Raises:
       UserError: it cannot work.
     """
-    _, abstract = abstract_model(model_config, config.model.dtype)
+    _, abstract = abstract_model(model_config, settings.model.dtype)
     return choose_mesh(
-        (config.mesh.population, config.mesh.model),
-        countries * config.search.population,
+        (settings.mesh.population, settings.mesh.model),
+        countries * settings.search.population,
         split_sizes(model_config),
         parameter_bytes(abstract),
     )
 
 
-def quantize_problem(config: config_dict.ConfigDict, problem: Problem) -> Problem:
-    """The same of the model with 8-bit weights, if the config says so; the full ones are freed."""
-    if config.model.quantization == NO_QUANTIZATION:
+def quantize_problem(problem: Problem, mode: str) -> Problem:
+    """Return the problem with quantised weights; the full ones are freed."""
+    if mode == NO_QUANTIZATION:
         return problem
-    readout = "greedy" if config.objective.readout == "greedy" else "expected"
+    readout = "greedy" if problem.objective.readout == "greedy" else "expected"
     no_rows = copy_everywhere(problem.mesh, jnp.zeros((1, 0, problem.model_config.width)))
-    alone = jax.jit(functools.partial(evaluate, problem.graphdef, Objective(readout)))
-    answers_PQA = alone(problem.weights, problem.task, no_rows, jax.random.key(0)).answers_PQA
-    weights = quantize(problem.weights, config.model.quantization)
-    return dataclasses.replace(problem, weights=weights, full_naive_QA=np.asarray(answers_PQA[0]))
+    alone = jax.jit(Evaluator(problem.graphdef, Objective(readout)))
+    result = alone(problem.weights, problem.task, no_rows, key=jax.random.key(0))
+    weights = quantize(problem.weights, mode)
+    naive_QA = np.asarray(result.answers_PQA[0])
+    return dataclasses.replace(problem, weights=weights, full_naive_QA=naive_QA)
 
 
-def in_full_precision(config: config_dict.ConfigDict, problem: Problem) -> Problem:
-    """The same of the model as its files have it, read again where its weights are quantised."""
+def in_full_precision(problem: Problem, dtype: str) -> Problem:
+    """Return the problem with unquantised weights, read again if they were quantised."""
     if problem.full_naive_QA is None:
         return problem
-    _, weights, _ = load_model(problem.folder, config.model.dtype, sharding_over(problem.mesh))
+    _, weights, _ = load_model(problem.folder, dtype, sharding_over(problem.mesh))
     return dataclasses.replace(problem, weights=weights)
 
 
-def check_strategy(config: config_dict.ConfigDict) -> None:
-    """Checks that there is such a strategy, for these parameters and this population.
+def check_strategy(search: SearchSettings) -> None:
+    """Check that there is such a strategy, for these parameters and this population.
 
     Raises:
       UserError: there is not, or the steps of a user's own cannot be traced.
     """
-    search = config.search
-    params = search.strategy_params.to_dict()
     strategy = make_strategy(
-        search.strategy, search.population, (1, 2), 1.0, params, search.generations
+        search.strategy,
+        search.population,
+        (1, 2),
+        1.0,
+        search.strategy_params,
+        search.generations,
     )
     if strategy_file(search.strategy):
         try:
@@ -242,29 +267,46 @@ def check_strategy(config: config_dict.ConfigDict) -> None:
             ) from error
 
 
-def check_devices(config: config_dict.ConfigDict, mesh: jax.sharding.Mesh | None) -> None:
-    """Checks that the devices run the attention that the config names.
+def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
+    """Check that the devices run the configured attention.
 
     Raises:
       UserError: they do not.
     """
     platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
-    check_attention(config.evaluation.attention, platform, config.model.dtype, count)
+    check_attention(settings.evaluation.attention, platform, settings.model.dtype, count)
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
-    """The state after one generation."""
+    """Return the state after one generation."""
     loss_P = jnp.zeros(strategy.population)
     state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
     vectors, state = strategy.ask(key, params, state)
     return strategy.tell(key, params, vectors, loss_P, state)
 
 
-def _load_benchmark(config: config_dict.ConfigDict) -> Benchmark | None:
-    if config.objective.benchmark:
-        return load_benchmark(config.objective.benchmark)
-    for name, weight in config.objective.terms.items():
-        if weight and name in BENCHMARK_TERMS:
+def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, ...]:
+    survey = settings.survey
+    known = targets_for(instrument, survey.targets)
+    names = country_names(settings.country)
+    if [name.casefold() for name in names] == [ALL]:
+        names = list(known)
+    found = [find_target(known, name, f"survey.targets={survey.targets}") for name in names]
+    if survey.shuffle and instrument.scoring == DISTRIBUTION:
+        raise UserError(
+            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
+            "dimensions to shuffle; give 0"
+        )
+    if survey.shuffle:
+        found = [shuffled(target, survey.shuffle) for target in found]
+    return tuple({target.code: target for target in found}.values())
+
+
+def _load_culturalbench(objective: ObjectiveSettings) -> Benchmark | None:
+    if objective.benchmark:
+        return load_benchmark(objective.benchmark)
+    for name in CULTURALBENCH_TERMS:
+        if weight := getattr(objective.terms, name):
             raise UserError(
                 f"objective.terms.{name}={weight:g}: needs questions; set objective.benchmark to a "
                 "CSV of CulturalBench-Easy, or to `fixture`"

@@ -34,7 +34,7 @@ from absl import flags
 from jaxalign import cli
 from jaxalign.benchmark import Point, make_points, measure_points
 from jaxalign.benchmark.peer import NAME
-from jaxalign.config import EMBEDDED
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.files import write_file
 from jaxalign.report import print_header
@@ -46,6 +46,7 @@ from jaxalign.report.throughput import (
     write_points_csv,
 )
 from jaxalign.run.random_weights import SHAPES
+from jaxalign.settings import EMBEDDED
 
 _CONFIG = cli.define_config()
 _MODEL = flags.DEFINE_enum(
@@ -68,7 +69,7 @@ def main(typed: list[str]) -> None:
         config.model.path = EMBEDDED
     if _TRACE.value and output is None:
         raise UserError("--trace: there is no folder to write it to; give --output=DIR")
-    points = make_points(config, _SWEEP.value)
+    points = make_points(freeze(config), _SWEEP.value)
     folder = Path(os.path.expanduser(output)) if output else None
     done = _measure(points, shlex.join(["python", "-m", "jaxalign.benchmark", *typed]), folder)
     lines = [json.dumps(figures, allow_nan=False) for figures in done]

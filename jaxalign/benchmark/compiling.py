@@ -77,7 +77,7 @@ def step_from_cache(problem: Problem, engine: Engine) -> float | None:
     try:
         with compile_seconds() as seconds:
             lowered = step.lower(
-                problem.weights, problem.task, engine.beginning.space, engine.abstract_state
+                problem.weights, problem.task, engine.plan.space, engine.abstract_state
             )
             lowered.compile()
     finally:

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxalign.fitness import answer_logits
 from jaxalign.model import LlamaConfig, abstract_model
 from jaxalign.model.abstract import named_leaves
-from jaxalign.objective import Task
+from jaxalign.objective import Layout
 
 _UNTUNED = {"xla_gpu_autotune_level": 0}  # trying kernels out takes long and changes no count
 
@@ -26,7 +26,7 @@ def linear_parameters(weights: Any) -> int:
 
 
 def counted_flop(
-    config: LlamaConfig, dtype: str, task: Task, length: int, attention: str
+    config: LlamaConfig, dtype: str, layout: Layout, length: int, attention: str
 ) -> float | None:
     """XLA's own count for one candidate and what candidates share, elementwise work included.
 
@@ -37,7 +37,7 @@ def counted_flop(
     Args:
       config: the architecture.
       dtype: of the weights.
-      task: what is asked.
+      layout: what is asked.
       length: L.
       attention: the implementation's name.
 
@@ -48,11 +48,11 @@ def counted_flop(
     def count(layers: int) -> float:
         graphdef, weights = abstract_model(dataclasses.replace(config, layers=layers), dtype)
 
-        def answer(weights: Any, task: Task, prompt_LD: jax.Array) -> jax.Array:
-            return answer_logits(nnx.merge(graphdef, weights), task, prompt_LD, attention)
+        def answer(weights: Any, layout: Layout, prompt_LD: jax.Array) -> jax.Array:
+            return answer_logits(nnx.merge(graphdef, weights), layout, prompt_LD, attention)
 
         prompt_LD = jax.ShapeDtypeStruct((length, config.width), np.float32)
-        lowered = jax.jit(answer).lower(weights, task, prompt_LD)
+        lowered = jax.jit(answer).lower(weights, layout, prompt_LD)
         compiled = lowered.compile(compiler_options=_UNTUNED)
         analysis = compiled.cost_analysis() or {}
         return float(analysis.get("flops", 0.0))

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.benchmark.clock import timed
 from jaxalign.benchmark.parts import Parts
 from jaxalign.benchmark.peer import NAME, Known, Peer, numpy_losses
 from jaxalign.errors import UserError
 from jaxalign.problem import Problem
+from jaxalign.settings import Settings
 
 TOLERANCE = 1e-4  # between float32 losses
 _REST = 0.1  # seconds between the sides: threads of the one before still spin for some time
@@ -22,7 +22,7 @@ _WORSE = 2  # batch sizes in a row that do not help before larger ones are left 
 
 
 def duel(
-    peer: Peer, config: config_dict.ConfigDict, problem: Problem, parts: Parts, repeats: int
+    peer: Peer, settings: Settings, problem: Problem, parts: Parts, repeats: int
 ) -> dict[str, Any]:
     """Scores one population on both sides, checks that they agree, and compares the times.
 
@@ -32,7 +32,7 @@ def duel(
 
     Args:
       peer: with the problem's weights.
-      config: of the setting.
+      settings: of the setting.
       problem: of the setting.
       parts: of the setting.
       repeats: rounds, after one of each side that warms up.
@@ -55,7 +55,7 @@ def duel(
         batch, tried = _fastest_batch(peer, prompts_PLD)
 
         def score() -> np.ndarray:
-            return numpy_losses(config, problem, peer.logits(prompts_PLD, batch))
+            return numpy_losses(settings, problem, peer.logits(prompts_PLD, batch))
 
         known = Known(batch, tried, [], score())
         peer.known[digest] = known
@@ -71,7 +71,7 @@ def duel(
     seconds, own = statistics.median(known.seconds), statistics.median(ours)
     difference = np.abs(ours_GP - known.loss_GP) / np.maximum(np.abs(known.loss_GP), 1.0)
     largest = float(difference.max())
-    judged = config.model.dtype == "float32"
+    judged = settings.model.dtype == "float32"
     return {
         "name": NAME,
         "device": peer.device,

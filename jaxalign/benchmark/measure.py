@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
-from ml_collections import config_dict
 
 from jaxalign.benchmark.ceiling import Ceiling
 from jaxalign.benchmark.clock import Stopwatch, timed
@@ -21,14 +20,16 @@ from jaxalign.benchmark.duel import duel
 from jaxalign.benchmark.parts import Parts, peak_bytes
 from jaxalign.benchmark.peer import Peer
 from jaxalign.benchmark.trace import write_trace
-from jaxalign.engine import Engine, build_engine, make_objective, resolve_settings
+from jaxalign.engine import Engine, build_engine, choose_execution
 from jaxalign.model import parameter_bytes, parameter_count
 from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.problem import Problem
+from jaxalign.run.initialization import initialize
+from jaxalign.settings import Settings
 
 
 def measure(
-    config: config_dict.ConfigDict,
+    settings: Settings,
     problem: Problem,
     repeats: int,
     folder: Path,
@@ -51,7 +52,7 @@ def measure(
     `flop_per_candidate` holds beside XLA's count for one candidate alone.
 
     Args:
-      config: validated.
+      settings: of the run.
       problem: what is asked of which model.
       repeats: rounds to time, after one that warms up.
       folder: where checkpoints may be written; on the disk whose speed matters. Made if missing.
@@ -68,13 +69,14 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     loaded_peak = peak_bytes()
     with empty_cache(folder / "cache"):
-        settings, choosing = timed(resolve_settings, config, problem)
+        plan = initialize(settings, problem)
+        execution, choosing = timed(choose_execution, settings.evaluation, problem, plan)
         with compile_seconds() as compiled:
-            engine, building = timed(build_engine, config, problem, settings)
+            engine, building = timed(build_engine, problem, plan, execution)
         cached = step_from_cache(problem, engine)
-    watch, ceiling = Stopwatch(), Ceiling(jnp.dtype(config.model.dtype))
+    watch, ceiling = Stopwatch(), Ceiling(jnp.dtype(settings.model.dtype))
     beside: dict[str, Any] = {}
-    with Parts(config, problem, engine, folder) as parts:
+    with Parts(settings, problem, engine, folder) as parts:
         for number in range(1 + repeats):
             parts.run(number, watch)
             with watch("product"):
@@ -83,20 +85,20 @@ def measure(
             files = write_trace(parts, trace, first=1 + repeats)
             beside["trace"] = [str(path) for path in files]
         if peer is not None:
-            beside["peer"] = duel(peer, config, problem, parts, repeats)
+            beside["peer"] = duel(peer, settings, problem, parts, repeats)
         resumes = parts.resumes()
     seconds = watch.medians()
     rate = ceiling.flop / seconds.pop("product")
     weights_bytes = parameter_bytes(problem.weights)
     return {
-        **_sizes(config, problem, engine),
+        **_sizes(settings, problem, engine),
         "repeats": repeats,
         "seconds": seconds
         | {"rest": seconds["generation"] - seconds["evaluate"] - seconds["ask_tell"]},
         "generation_seconds": watch.taken["generation"][1:],
         "overhead_share": (seconds["ask_tell"] + seconds["checkpoint"] + seconds["host"])
         / seconds["generation"],
-        **_rates(config, problem, engine, seconds["generation"], rate),
+        **_rates(settings, problem, engine, seconds["generation"], rate),
         "ceiling": {"rows": ceiling.rows, "flop_per_second": rate},
         "memory": {
             "weights": weights_bytes,
@@ -117,50 +119,50 @@ def measure(
     }
 
 
-def _sizes(config: config_dict.ConfigDict, problem: Problem, engine: Engine) -> dict[str, Any]:
+def _sizes(settings: Settings, problem: Problem, engine: Engine) -> dict[str, Any]:
     """What was measured."""
     trie = problem.questions.trie
     return {
-        "dtype": config.model.dtype,
+        "dtype": settings.model.dtype,
         "parameters": parameter_count(problem.weights),
-        "attention": make_objective(config, engine.chunk).attention,
-        "population": config.search.population,
-        "candidates": engine.candidates,
-        "prompt_length": config.prompt.length,
+        "attention": settings.evaluation.attention,
+        "population": settings.search.population,
+        "candidates": engine.plan.candidates,
+        "prompt_length": settings.prompt.length,
         "trie_tokens": trie.size,
         "questions": len(trie.answer_nodes_Q),
         "chunk": engine.chunk,
-        "tokens": engine.candidates * engine.tokens_each,
-        "saving": trie.saving(config.prompt.length),
+        "tokens": engine.plan.candidates * engine.tokens_each,
+        "saving": trie.saving(settings.prompt.length),
     }
 
 
 def _rates(
-    config: config_dict.ConfigDict,
+    settings: Settings,
     problem: Problem,
     engine: Engine,
     seconds: float,
     ceiling: float,
 ) -> dict[str, Any]:
     """What a generation's seconds come to, for the user and for the device."""
-    length = config.prompt.length
-    model, task = problem.model_config, problem.task
-    attention = make_objective(config, engine.chunk).attention
-    flop = candidate_flop(model, length, task.tree, len(task.answer_nodes_Q))
-    shared = shared_flop(model, task.tree)
-    tokens_per_second = engine.candidates * engine.tokens_each / seconds
+    length = settings.prompt.length
+    model, layout = problem.model_config, problem.task.layout
+    attention = settings.evaluation.attention
+    flop = candidate_flop(model, length, layout.tree, len(layout.answer_nodes_Q))
+    shared = shared_flop(model, layout.tree)
+    tokens_per_second = engine.plan.candidates * engine.tokens_each / seconds
     flop_per_token = 2 * linear_parameters(problem.weights)
     return {
-        "candidates_per_second": engine.candidates / seconds,
+        "candidates_per_second": engine.plan.candidates / seconds,
         "tokens_per_second": tokens_per_second,
         "flop_per_token": flop_per_token,
         "share_of_ceiling": tokens_per_second * flop_per_token / ceiling,
         "flop_per_candidate": {
             "formula": flop,
             "shared": shared,
-            "xla": counted_flop(model, config.model.dtype, task, length, attention),
+            "xla": counted_flop(model, settings.model.dtype, layout, length, attention),
         },
-        "share_by_operations": (engine.candidates * flop + shared) / seconds / ceiling,
+        "share_by_operations": (engine.plan.candidates * flop + shared) / seconds / ceiling,
     }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import config_dict
 from rich.console import Console
 
 from jaxalign.engine import Engine
@@ -21,6 +20,7 @@ from jaxalign.report import Progress
 from jaxalign.run.checkpoint import Checkpoints
 from jaxalign.run.provenance import make_record
 from jaxalign.run.workdir import Workdir
+from jaxalign.settings import Settings
 
 Around = Callable[[str], contextlib.AbstractContextManager[Any]]
 
@@ -31,7 +31,7 @@ class Parts(contextlib.ExitStack):
     Every round makes the first generation again: L-SHADE evaluates fewer candidates in later ones.
 
     Args:
-      config: of the engine.
+      settings: of the engine.
       problem: of the engine.
       engine: whose generation it is.
       folder: where checkpoints and metrics may be written; on the disk whose speed matters.
@@ -42,9 +42,7 @@ class Parts(contextlib.ExitStack):
         anything was there that a search does not have; None where the platform does not tell.
     """
 
-    def __init__(
-        self, config: config_dict.ConfigDict, problem: Problem, engine: Engine, folder: Path
-    ):
+    def __init__(self, settings: Settings, problem: Problem, engine: Engine, folder: Path):
         super().__init__()
         make_first = engine.compile_start()
         jax.block_until_ready(engine.step(make_first()[0]))
@@ -52,17 +50,17 @@ class Parts(contextlib.ExitStack):
         self._engine = engine
         self._first, _ = make_first()
 
-        key = jax.random.key(config.seed)
-        task, space = engine.task, engine.beginning.space
-        vectors_E, params = engine.beginning.vectors_E, engine.beginning.strategy.params
+        key = jax.random.key(settings.seed)
+        task, space = engine.task, engine.plan.space
+        vectors_E, params = engine.plan.vectors_E, engine.plan.strategy.params
         self.prompts_ELD = jax.jit(space.prompts)(vectors_E)
         self._evaluate = functools.partial(
             jax.jit(engine.evolution.evaluate),
             problem.weights,
             task,
             self.prompts_ELD,
-            key,
-            jnp.int32(engine.candidates),
+            key=key,
+            count=jnp.int32(engine.plan.candidates),
         )
         alone = _search_alone(problem, engine)
         self._searched, _ = jax.jit(alone.start)(None, task, space, params, vectors_E, key)
@@ -79,11 +77,11 @@ class Parts(contextlib.ExitStack):
         self._workdir = self.enter_context(Workdir(folder / "workdir"))
         self._workdir.rewind_metrics(None)
         console = Console(file=io.StringIO(), highlight=False)
-        generations = config.search.generations
+        generations = settings.search.generations
         self._progress = self.enter_context(Progress(generations, console=console))
         codes = [target.code for target in problem.targets]
-        self._record = functools.partial(make_record, codes, problem.task.terms)
-        self._tokens = engine.candidates * engine.tokens_each
+        self._record = functools.partial(make_record, codes, problem.task.goal.terms)
+        self._tokens = engine.plan.candidates * engine.tokens_each
         self._saved: tuple[int, RunState] | None = None
 
     def run(self, number: int, around: Around) -> None:
@@ -138,14 +136,14 @@ def _search_alone(problem: Problem, engine: Engine) -> Evolution:
     countries = len(problem.targets)
     dimensions = len(problem.instrument.dimensions)
 
-    def free(_: Any, task: Task, prompts_ELD: jax.Array, *__: jax.Array) -> Evaluation:
+    def free(_: Any, task: Task, prompts_ELD: jax.Array, **__: jax.Array) -> Evaluation:
         candidates = prompts_ELD.shape[0]
         loss_GE = jnp.broadcast_to(jnp.abs(prompts_ELD[:, 0, 0]), (countries, candidates))
         return Evaluation(
             loss_GE,
             jnp.zeros((candidates, dimensions)),
-            jnp.zeros((candidates, *task.answer_ids_QA.shape)),
-            jnp.broadcast_to(loss_GE[..., None], (*loss_GE.shape, len(task.terms))),
+            jnp.zeros((candidates, *task.layout.answer_ids_QA.shape)),
+            jnp.broadcast_to(loss_GE[..., None], (*loss_GE.shape, len(task.goal.terms))),
         )
 
     return dataclasses.replace(engine.evolution, evaluate=free)

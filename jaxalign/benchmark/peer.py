@@ -12,14 +12,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION, to_hf
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.weights import TOP_KEYS, source_keys
+from jaxalign.objective import make_objective
 from jaxalign.problem import Problem
 from jaxalign.prompts.trie import ROOT, TokenTrie
+from jaxalign.settings import Settings
 from jaxalign.survey import DISTRIBUTION, Scoring, load_instrument
 
 NAME = "transformers"
@@ -152,34 +153,32 @@ def find_device() -> str:
     return device
 
 
-def check_objective(config: config_dict.ConfigDict) -> None:
+def check_objective(settings: Settings) -> None:
     """Refuses what the peer does not compute.
 
     Raises:
       UserError: the readout is not `expected`, a term beside `survey` has a weight, the weights
         are quantised, or the survey compares answer distributions.
     """
-    if load_instrument(config.survey.instrument).scoring == DISTRIBUTION:
+    if load_instrument(settings.survey.instrument).scoring == DISTRIBUTION:
         raise UserError(
             f"--peer={NAME} scores by linear formulas, which "
-            f"survey.instrument={config.survey.instrument!r} has not; give another instrument"
+            f"survey.instrument={settings.survey.instrument!r} has not; give another instrument"
         )
-    if config.model.quantization != NO_QUANTIZATION:
+    if settings.model.quantization != NO_QUANTIZATION:
         raise UserError(
             f"--peer={NAME} runs the weights as they are: leave model.quantization at "
             f"{NO_QUANTIZATION}, and compare the candidates/s of two runs"
         )
-    weighted = [name for name, weight in config.objective.terms.items() if weight]
-    if config.objective.readout != "expected" or weighted != ["survey"]:
+    weighted = [name for name, weight in make_objective(settings.objective).weights if weight]
+    if settings.objective.readout != "expected" or weighted != ["survey"]:
         raise UserError(
             f"--peer={NAME} scores expected answers by the survey alone: set "
             "objective.readout=expected and leave objective.terms as they are"
         )
 
 
-def numpy_losses(
-    config: config_dict.ConfigDict, problem: Problem, logits_PQA: np.ndarray
-) -> np.ndarray:
+def numpy_losses(settings: Settings, problem: Problem, logits_PQA: np.ndarray) -> np.ndarray:
     """Losses `[G, P]` of option logits, as one would write them in numpy."""
     scoring = problem.scoring
     assert isinstance(scoring, Scoring)  # `check_objective` has refused others
@@ -194,11 +193,11 @@ def numpy_losses(
     dimensions = problem.instrument.dimensions
     target_GC = np.array([[each.scores[key] for key in dimensions] for each in problem.targets])
     difference_GPFC = scores_PFC[None] - target_GC[:, None, None]
-    if config.objective.norm == "l1":
+    if settings.objective.norm == "l1":
         distance_GPF = np.abs(difference_GPFC).sum(-1)
     else:
         distance_GPF = np.sqrt((difference_GPFC**2).sum(-1))
-    return config.objective.terms.survey * distance_GPF.mean(-1)
+    return settings.objective.terms.survey * distance_GPF.mean(-1)
 
 
 def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:

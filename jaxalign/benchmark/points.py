@@ -7,18 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import config_dict
-
 from jaxalign.benchmark.measure import measure
 from jaxalign.benchmark.peer import PACKAGES, Peer, check_objective, find_device
 from jaxalign.benchmark.sweep import Point
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION
-from jaxalign.problem import Problem, check_devices, load_problem
+from jaxalign.problem import Problem, check_devices, check_positions, load_problem
 from jaxalign.run.provenance import PACKAGES as OURS
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.random_weights import with_random_weights
+from jaxalign.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 # What settings may differ in without another problem: see `load_problem`.
@@ -55,7 +54,7 @@ def measure_points(
     if with_peer:
         find_device()
         for point in [point for point in points if not _is_quantized(point)] or points:
-            check_objective(point.config)
+            check_objective(point.settings)
     # `problem` and `peer` are bound here alone, so that one model's memory is free before another's
     # is taken.
     problem: Problem | None = None
@@ -68,13 +67,13 @@ def measure_points(
             "versions": _versions(peer),
         }
         try:
-            wanted = _of_the_problem(point.config)
+            wanted = _of_the_problem(point.settings)
             if problem is None or wanted != loaded:
                 problem = peer = None
                 gc.collect()  # torch's modules and our closures point at each other
-                problem = load_problem(point.config)
+                problem = load_problem(point.settings)
                 if shape:
-                    problem = with_random_weights(point.config, problem, shape)
+                    problem = with_random_weights(point.settings, problem, shape)
                 if with_peer and problem.mesh is not None:
                     raise UserError(
                         "--peer=transformers runs on one device: give "
@@ -82,17 +81,17 @@ def measure_points(
                     )
                 peer = Peer(problem) if with_peer and not _is_quantized(point) else None
                 loaded = wanted
-            check_devices(point.config, problem.mesh)
-            longest = int(problem.questions.trie.positions_T.max()) + 1
-            problem.model_config.check_positions(point.config.prompt.length + longest)
+            check_devices(point.settings, problem.mesh)
+            length = point.settings.prompt.length
+            check_positions(problem.model_config, problem.questions, length)
             about |= {
-                "model": shape or point.config.model.path,
+                "model": shape or point.settings.model.path,
                 "notice": problem.notice,
                 "versions": _versions(peer),
             }
             own_trace = trace and (trace / str(number) if len(points) > 1 else trace)
             own_folder = folder / str(number)
-            figures = measure(point.config, problem, repeats, own_folder, peer, own_trace)
+            figures = measure(point.settings, problem, repeats, own_folder, peer, own_trace)
         except Exception as error:  # whatever a kernel, a device or its memory raises
             if len(points) == 1:
                 raise
@@ -109,11 +108,11 @@ def describe(swept: dict[str, Any]) -> str:
 
 
 def _is_quantized(point: Point) -> bool:
-    return point.config.model.quantization != NO_QUANTIZATION
+    return point.settings.model.quantization != NO_QUANTIZATION
 
 
-def _of_the_problem(config: config_dict.ConfigDict) -> dict[str, Any]:
-    flat = flatten(to_plain(config))
+def _of_the_problem(settings: Settings) -> dict[str, Any]:
+    flat = flatten(to_plain(settings))
     return {key: value for key, value in flat.items() if not key.startswith(_SHARED)}
 
 

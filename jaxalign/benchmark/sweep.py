@@ -1,15 +1,14 @@
-"""The settings of a sweep: `--sweep=population=16,64` and the like, made a grid of configs."""
+"""The settings of a sweep: `--sweep=population=16,64` and the like, made a grid of settings."""
 
 import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from ml_collections import config_dict
-
-from jaxalign.config import flatten, to_plain, validate
+from jaxalign.config import flatten, to_plain, with_keys
 from jaxalign.errors import UserError
 from jaxalign.problem import check_strategy
+from jaxalign.settings import Settings
 
 # Where two keys end alike, the one that is meant; any other key may be named by its end too.
 _MEANT = {"population": "search.population"}
@@ -21,18 +20,18 @@ class Point:
 
     Attributes:
       swept: what sets it apart, by full config key.
-      config: with that in it.
+      settings: with that in them.
     """
 
     swept: dict[str, Any]
-    config: config_dict.ConfigDict
+    settings: Settings
 
 
-def make_points(config: config_dict.ConfigDict, sweeps: Sequence[str]) -> list[Point]:
+def make_points(settings: Settings, sweeps: Sequence[str]) -> list[Point]:
     """Every combination of what is swept, the last key's values changing fastest.
 
     Args:
-      config: of what is not swept.
+      settings: of what is not swept.
       sweeps: `KEY=VALUE,VALUE…` each; none for the config alone.
 
     Raises:
@@ -40,7 +39,7 @@ def make_points(config: config_dict.ConfigDict, sweeps: Sequence[str]) -> list[P
     """
     values: dict[str, list[Any]] = {}
     for sweep in sweeps:
-        key, found = _parse(config, sweep)
+        key, found = _parse(settings, sweep)
         if key in values:
             raise UserError(
                 f"--sweep={sweep}: {key} is swept twice; give all values in one --sweep"
@@ -49,23 +48,21 @@ def make_points(config: config_dict.ConfigDict, sweeps: Sequence[str]) -> list[P
     points = []
     for combination in itertools.product(*values.values()):
         swept = dict(zip(values, combination, strict=True))
-        own = config.copy_and_resolve_references()
-        own.update_from_flattened_dict(swept)
         try:
-            validate(own)
-            check_strategy(own)
+            own = with_keys(settings, swept)
+            check_strategy(own.search)
         except UserError as error:
             raise UserError(f"--sweep: {error}" if swept else str(error)) from error
         points.append(Point(swept, own))
     return points
 
 
-def _parse(config: config_dict.ConfigDict, sweep: str) -> tuple[str, list[Any]]:
+def _parse(settings: Settings, sweep: str) -> tuple[str, list[Any]]:
     name, equals, rest = sweep.partition("=")
     texts = [text.strip() for text in rest.split(",")]
     if not name or not equals or not all(texts):
         raise UserError(f"--sweep={sweep}: write KEY=VALUE,VALUE such as population=16,64")
-    defaults = flatten(to_plain(config))
+    defaults = flatten(to_plain(settings))
     key = _MEANT.get(name, name)
     if key not in defaults:
         ends = [full for full in defaults if full.endswith(f".{key}")]

@@ -18,6 +18,7 @@ from absl import flags
 from jaxalign import cli
 from jaxalign.compare.comparison import compare
 from jaxalign.compare.methods import load_methods
+from jaxalign.config import freeze
 from jaxalign.run.random_weights import SHAPES
 
 _CONFIG = cli.define_config()
@@ -38,7 +39,7 @@ def main(_: list[str]) -> None:
     if _COUNTRIES.value:
         config.country = _COUNTRIES.value
     compare(
-        config,
+        freeze(config),
         load_methods(_METHODS.value),
         range(config.seed, config.seed + _SEEDS.value),
         _EVALUATIONS.value,

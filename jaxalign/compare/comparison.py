@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.compare.methods import with_method
 from jaxalign.compare.trials import Trials
-from jaxalign.config import flatten, to_plain, validate
-from jaxalign.engine import ask_naive, resolve_settings
+from jaxalign.config import flatten, to_plain
+from jaxalign.engine import ask_naive, choose_execution
 from jaxalign.errors import UserError
 from jaxalign.files import write_file, write_json
 from jaxalign.model import NO_QUANTIZATION
@@ -32,14 +31,15 @@ from jaxalign.report.comparison import (
 )
 from jaxalign.report.numbers import format_loss
 from jaxalign.run.heartbeat import hold
-from jaxalign.run.initialization import file_digests
+from jaxalign.run.initialization import file_digests, initialize
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.random_weights import with_random_weights
 from jaxalign.search import is_ours
+from jaxalign.settings import Settings
 
 
 def compare(
-    config: config_dict.ConfigDict,
+    settings: Settings,
     methods: dict[str, dict[str, Any]],
     seeds: range,
     evaluations: int,
@@ -49,7 +49,7 @@ def compare(
     """Runs what is missing of a comparison, then writes its tables and plots.
 
     Args:
-      config: what all methods share; every country of it is searched for by itself.
+      settings: what all methods share; every country of it is searched for by itself.
       methods: label to config keys, as `load_methods` gives them.
       seeds: of each method and country.
       evaluations: of each search, never exceeded.
@@ -59,22 +59,20 @@ def compare(
     Raises:
       UserError: whatever the user can put right.
     """
-    validate(config)
-    if config.objective.readout == "sampled":
+    if settings.objective.readout == "sampled":
         raise UserError(
             "objective.readout=sampled: a comparison keeps the lowest loss that a method saw, "
             "which is luck here; give expected or greedy"
         )
-    if config.model.quantization != NO_QUANTIZATION:
+    if settings.model.quantization != NO_QUANTIZATION:
         raise UserError(
-            f"model.quantization={config.model.quantization!r}: methods are compared in full "
+            f"model.quantization={settings.model.quantization!r}: methods are compared in full "
             "precision, which gradients need; leave it `none`"
         )
-    configs = {label: with_method(config, label, keys) for label, keys in methods.items()}
+    configs = {label: with_method(settings, label, keys) for label, keys in methods.items()}
     for label, each in configs.items():
         try:
-            validate(each)
-            check_strategy(each)
+            check_strategy(each.search)
         except UserError as error:
             raise UserError(f"--methods: {label}: {error}") from error
         if methods[label].get("outside") == "gradient" and each.objective.readout != "expected":
@@ -82,20 +80,20 @@ def compare(
                 f"objective.readout={each.objective.readout}: {label!r} of --methods descends on "
                 "expected answers, another loss; give expected, or other --methods"
             )
-    problem = load_problem(config)
+    problem = load_problem(settings)
     if shape:
-        problem = with_random_weights(config, problem, shape)
-    task, naive = ask_naive(config, problem)
+        problem = with_random_weights(settings, problem, shape)
+    task, naive = ask_naive(problem, settings.evaluation.attention, settings.seed)
     problem = dataclasses.replace(problem, task=task)
     if not (np.isfinite(naive.loss_GP) & (naive.loss_GP > 0)).all():
         raise UserError(
             "objective.terms: a comparison counts in parts of the naive loss, which has to be "
             "finite and above 0; give `survey` a weight"
         )
-    chunk = resolve_settings(config, problem)["chunk"]
+    execution = choose_execution(settings.evaluation, problem, initialize(settings, problem))
     todo = len(methods) * len(problem.targets) * len(seeds)
     rows = {
-        "model": shape or config.model.path,
+        "model": shape or settings.model.path,
         "device": describe_device(),
         "countries": ", ".join(target.country for target in problem.targets),
         "searches": f"{todo}, of {evaluations:,} evaluations each",
@@ -104,24 +102,23 @@ def compare(
     }
     with hold(folder, "--output"):
         _check_same(
-            folder / "comparison.json", config, problem, configs, methods, evaluations, shape
+            folder / "comparison.json", settings, problem, configs, methods, evaluations, shape
         )
         histories = folder / "histories.csv"
         done = {run.name for run in read_runs(histories)}
         print_header(rows, problem.notice)
         number = 0
         for label, keys in methods.items():
-            trials = Trials(keys.get("outside"), evaluations, chunk)
+            trials = Trials(keys.get("outside"), evaluations, execution)
             for country, own in _each_country(problem):
                 for seed in seeds:
                     number += 1
                     if (label, country, seed) in done:
                         continue
-                    settings = configs[label].copy_and_resolve_references()
-                    settings.seed = seed
+                    own_settings = dataclasses.replace(configs[label], seed=seed)
                     naive_loss = float(naive.loss_GP[_place(problem, country), 0])
                     begun = time.perf_counter()
-                    run = _run(label, keys, trials, settings, own, naive_loss)
+                    run = _run(label, keys, trials, own_settings, own, naive_loss)
                     append_run(histories, run)
                     print(
                         f"{number}/{todo}  {_in_words(run)}  ({time.perf_counter() - begun:.0f} s)",
@@ -134,7 +131,7 @@ def _run(
     label: str,
     keys: dict[str, Any],
     trials: Trials,
-    settings: config_dict.ConfigDict,
+    settings: Settings,
     problem: Problem,
     naive_loss: float,
 ) -> Run:
@@ -165,9 +162,8 @@ def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
     """The problem with one of its countries at a time."""
     for place, target in enumerate(problem.targets):
         one = slice(place, place + 1)
-        task = problem.task._replace(
-            target_GC=problem.task.target_GC[one], asked_GB=problem.task.asked_GB[one]
-        )
+        goal = problem.task.goal
+        task = problem.task.with_goal(target_GC=goal.target_GC[one], asked_GB=goal.asked_GB[one])
         yield target.code, dataclasses.replace(problem, targets=(target,), task=task)
 
 
@@ -175,27 +171,27 @@ def _place(problem: Problem, country: str) -> int:
     return [target.code for target in problem.targets].index(country)
 
 
-def _kind(keys: dict[str, Any], config: config_dict.ConfigDict) -> str:
+def _kind(keys: dict[str, Any], settings: Settings) -> str:
     if "outside" in keys:
         return "gradient" if keys["outside"] == "gradient" else "outside"
-    return "ours" if is_ours(config.search.strategy) else "evosax"
+    return "ours" if is_ours(settings.search.strategy) else "evosax"
 
 
 def _check_same(
     path: Path,
-    config: config_dict.ConfigDict,
+    settings: Settings,
     problem: Problem,
-    configs: dict[str, config_dict.ConfigDict],
+    configs: dict[str, Settings],
     methods: dict[str, dict[str, Any]],
     evaluations: int,
     shape: str | None,
 ) -> None:
     """Refuses to add to a comparison of other settings or files; notes new methods."""
     shared = {
-        key: value for key, value in to_plain(config).items() if key not in ("seed", "country")
+        key: value for key, value in to_plain(settings).items() if key not in ("seed", "country")
     }
     if shape:  # its weights are drawn from the seed
-        shared["model"] = {"path": shape, "dtype": config.model.dtype, "seed": config.seed}
+        shared["model"] = {"path": shape, "dtype": settings.model.dtype, "seed": settings.seed}
     digests = problem.digests()
     record = {
         "evaluations": evaluations,

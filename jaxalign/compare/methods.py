@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ml_collections import config_dict
 
 from jaxalign.cli import config_folder
+from jaxalign.config import with_keys
 from jaxalign.errors import UserError
+from jaxalign.settings import Settings
 
 OUTSIDE = ("scipy", "cma", "gradient")
 _PACKAGED = "all"
@@ -41,34 +42,25 @@ def load_methods(given: str) -> dict[str, dict[str, Any]]:
     return {label: methods[label] for label in labels}
 
 
-def with_method(
-    config: config_dict.ConfigDict, label: str, keys: dict[str, Any]
-) -> config_dict.ConfigDict:
-    """A copy of the config with a method's keys set; another strategy has its own numbers.
+def with_method(settings: Settings, label: str, keys: dict[str, Any]) -> Settings:
+    """Return the settings with a method's keys set; another strategy has its own parameters.
 
     Raises:
       UserError: a key is unknown or not a method's to set, or a value is of another type.
     """
-    config = config.copy_and_resolve_references()
-    if "search.strategy" in keys:
-        config.search.strategy_params = config_dict.ConfigDict()
-    for key, value in keys.items():
-        if key == "outside":
-            continue
+    changes = {key: value for key, value in keys.items() if key != "outside"}
+    for key in changes:
         if not key.startswith(("search.", "prompt.")) or key in _FIXED:
             raise UserError(
                 f"--methods: {label}: {key}: is the same for all methods; a method may set "
                 f"outside, and keys of search and prompt but {' and '.join(_FIXED)}"
             )
-        try:
-            if key == "search.strategy_params":
-                config.search.strategy_params = config_dict.ConfigDict(value)
-            else:
-                config.update_from_flattened_dict({key: value})
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"--methods: {label}: {key}={value!r}: {reason}") from error
-    return config
+    if "search.strategy" in changes:
+        changes = {"search.strategy_params": {}} | changes
+    try:
+        return with_keys(settings, changes)
+    except UserError as error:
+        raise UserError(f"--methods: {label}: {error}") from error
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

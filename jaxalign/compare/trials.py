@@ -1,22 +1,22 @@
 """One search of a comparison: a method, a country and a seed, for a given number of evaluations."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.compare.references import History, cma_subspace, random_projection, scipy_de
-from jaxalign.engine import make_evolution, make_objective
+from jaxalign.config import with_keys
+from jaxalign.engine import make_evolution
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Execution
 from jaxalign.problem import Problem
-from jaxalign.run.initialization import begin
+from jaxalign.run.initialization import initialize
 from jaxalign.run.refine import gradient_cost, polish
 from jaxalign.search import embedding_std, generations_for, vocabulary_bounds
+from jaxalign.settings import Settings
 
 SUBSPACE = 500  # dimensions, as in Black-Box Tuning
 
@@ -41,107 +41,106 @@ class Trials:
       outside: name of a reference, or None for a strategy of this package.
       evaluations: of each search, never exceeded. A gradient counts as the evaluations that its
         floating-point operations would pay for.
-      chunk: candidates evaluated at a time.
+      execution: how candidates are evaluated; no more at a time than a population has.
     """
 
-    def __init__(self, outside: str | None, evaluations: int, chunk: int):
+    def __init__(self, outside: str | None, evaluations: int, execution: Execution):
         self._outside = outside
         self._evaluations = evaluations
-        self._chunk = chunk
+        self._execution = execution
         self._steps: tuple[Callable, Callable] | None = None
         self._evaluate: Callable | None = None
 
-    def run(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
-        """One search; `config` has the seed and the method's keys, `problem` one country."""
-        config = config.copy_and_resolve_references()
-        search = config.search
+    def run(self, settings: Settings, problem: Problem) -> Trial:
+        """One search; `settings` have the seed and the method's keys, `problem` one country."""
+        search = settings.search
         population = search.population
         if population > self._evaluations:
             raise UserError(
                 f"--evaluations={self._evaluations}: must pay for one population of {population}"
             )
-        search.generations = generations_for(
-            search.strategy, population, self._evaluations, search.strategy_params.to_dict()
+        generations = generations_for(
+            search.strategy, population, self._evaluations, search.strategy_params
         )
+        settings = with_keys(settings, {"search.generations": generations})
         runs: dict[str | None, Callable] = {
             None: self._strategy,
             "scipy": self._scipy,
             "cma": self._cma,
             "gradient": self._gradient,
         }
-        return runs[self._outside](config, problem)
+        return runs[self._outside](settings, problem)
 
-    def _strategy(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
-        beginning = begin(config, problem)
-        if self._steps is None or beginning.strategy.spread_is_compiled:
-            chunk = min(self._chunk, config.search.population)
-            evolution = make_evolution(config, problem, beginning, chunk)
+    def _strategy(self, settings: Settings, problem: Problem) -> Trial:
+        plan = initialize(settings, problem)
+        if self._steps is None or plan.strategy.spread_is_compiled:
+            evolution = make_evolution(problem, plan, self._execution_of(settings))
             self._steps = jax.jit(evolution.start), jax.jit(evolution.step, donate_argnums=3)
         start, step = self._steps
-        given = (problem.weights, problem.task, beginning.space)
-        key = jax.random.key(config.seed)
-        state, metrics = start(*given, beginning.strategy.params, beginning.vectors_E, key)
+        given = (problem.weights, problem.task, plan.space)
+        key = jax.random.key(settings.seed)
+        state, metrics = start(*given, plan.strategy.params, plan.vectors_E, key)
         seen = [metrics]
-        for _ in range(config.search.generations):
+        for _ in range(settings.search.generations):
             state, metrics = step(*given, state)
             seen.append(metrics)
         seen = jax.device_get(seen)
         history = [(int(each.evaluations), float(each.best_loss_G[0])) for each in seen]
         return Trial(history, history[0][1])
 
-    def _scipy(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
-        prompts_PLD = _first_prompts(config, problem)
+    def _scipy(self, settings: Settings, problem: Problem) -> Trial:
+        prompts_PLD = _first_prompts(settings, problem)
         population, length, _ = prompts_PLD.shape
         bounds = jax.jit(vocabulary_bounds)(problem.weights["embedding"][...])
         low_N, high_N = (np.tile(np.asarray(bound_D, float), length) for bound_D in bounds)
         history = scipy_de(
-            self._loss_of_vectors(config, problem),
+            self._loss_of_vectors(settings, problem),
             prompts_PLD.astype(float).reshape(population, -1),
             low_N,
             high_N,
             self._evaluations,
-            config.seed,
+            settings.seed,
         )
         return Trial(history, history[0][1])
 
-    def _cma(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
+    def _cma(self, settings: Settings, problem: Problem) -> Trial:
         """Starts at the best of the first population, which it pays for."""
-        prompts_PLD = _first_prompts(config, problem)
+        prompts_PLD = _first_prompts(settings, problem)
         population = len(prompts_PLD)
-        losses = self._loss_of_vectors(config, problem)
+        losses = self._loss_of_vectors(settings, problem)
         vectors_PN = prompts_PLD.reshape(population, -1)
         loss_P = losses(vectors_PN)
         spread = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
         coordinates = vectors_PN.shape[1]
         projection_MN = random_projection(
-            min(SUBSPACE, coordinates), coordinates, spread, config.seed
+            min(SUBSPACE, coordinates), coordinates, spread, settings.seed
         )
         later = cma_subspace(
             losses,
             projection_MN,
             vectors_PN[np.argmin(loss_P)],
             self._evaluations - population,
-            config.seed,
+            settings.seed,
         )
         initial = float(np.min(loss_P))
         history = [(population, initial)]
         history += [(population + spent, min(initial, best)) for spent, best in later]
         return Trial(history, initial)
 
-    def _gradient(self, config: config_dict.ConfigDict, problem: Problem) -> Trial:
+    def _gradient(self, settings: Settings, problem: Problem) -> Trial:
         """Starts at the best of the first population, which it pays for."""
-        prompts_PLD = _first_prompts(config, problem)
+        prompts_PLD = _first_prompts(settings, problem)
         population = prompts_PLD.shape[0]
-        loss_P = self._loss_of_vectors(config, problem)(prompts_PLD)
+        loss_P = self._loss_of_vectors(settings, problem)(prompts_PLD)
         initial = float(np.min(loss_P))
-        cost = gradient_cost(config, problem)
+        cost = gradient_cost(settings, problem)
         steps = int((self._evaluations - population) / cost)
         if not steps:
             raise UserError(
                 f"--evaluations={self._evaluations}: must pay for one population of {population} "
                 f"and for a gradient, which costs as much as {cost:.1f}"
             )
-        descent = polish(config, problem, problem.task, prompts_PLD[np.argmin(loss_P)], 0, steps)
+        descent = polish(settings, problem, prompts_PLD[np.argmin(loss_P)], 0, steps)
         each = descent.evaluations_forward_equivalents / steps
         best_N = np.fmin.accumulate(np.fmin(descent.history_N, initial))
         history = [(population, initial)]
@@ -151,23 +150,26 @@ class Trials:
         ]
         return Trial(history, initial)
 
+    def _execution_of(self, settings: Settings) -> Execution:
+        chunk = min(self._execution.chunk, settings.search.population)
+        return Execution(chunk, self._execution.attention)
+
     def _loss_of_vectors(
-        self, config: config_dict.ConfigDict, problem: Problem
+        self, settings: Settings, problem: Problem
     ) -> Callable[[np.ndarray], np.ndarray]:
         """The same objective as a function of NumPy arrays, in batches of one shape."""
-        population = config.search.population
-        shape = (population, config.prompt.length, problem.model_config.width)
+        population = settings.search.population
+        shape = (population, settings.prompt.length, problem.model_config.width)
         if self._evaluate is None:
-            objective = make_objective(config, min(self._chunk, population))
-            self._evaluate = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
+            self._evaluate = jax.jit(problem.evaluator(self._execution_of(settings)))
         compiled = self._evaluate
-        key = jax.random.key(config.seed)
+        key = jax.random.key(settings.seed)
 
         def batch(vectors_BN: np.ndarray) -> np.ndarray:
             prompts_PLD = np.zeros(shape, np.float32)
             prompts_PLD[: len(vectors_BN)] = vectors_BN.reshape(-1, *shape[1:])
             count = jnp.int32(len(vectors_BN))
-            result = compiled(problem.weights, problem.task, prompts_PLD, key, count)
+            result = compiled(problem.weights, problem.task, prompts_PLD, key=key, count=count)
             return np.asarray(result.loss_GP[0, : len(vectors_BN)])
 
         def losses(vectors_BN: np.ndarray) -> np.ndarray:
@@ -177,7 +179,7 @@ class Trials:
         return losses
 
 
-def _first_prompts(config: config_dict.ConfigDict, problem: Problem) -> np.ndarray:
-    """Where strategies in the config's space start, float32 [P, L, D], for what has no space."""
-    beginning = begin(config, problem)
-    return np.asarray(beginning.space.prompts(beginning.vectors_E))
+def _first_prompts(settings: Settings, problem: Problem) -> np.ndarray:
+    """Where strategies in the settings' space start, float32 [P, L, D], for what has no space."""
+    plan = initialize(settings, problem)
+    return np.asarray(plan.space.prompts(plan.vectors_E))

@@ -42,10 +42,12 @@ def answer_table(
     mass = jax.jit(functools.partial(option_mass, problem.graphdef, attention=attention))
     for method, prompt_LD in prompts.items():
         shares_IA, prompt = shares[method], jnp.asarray(prompt_LD)
-        on_scale_I = np.asarray(mass(problem.weights, problem.task, prompt)).sum(-1)[: len(items)]
+        on_scale_I = np.asarray(mass(problem.weights, problem.task.layout, prompt)).sum(-1)[
+            : len(items)
+        ]
         entropy_I = scipy.special.entr(shares_IA).sum(-1)
         written = write_answers(
-            problem, problem.task, prompt, choices, shares_IA, attention=attention
+            problem, problem.task.layout, prompt, choices, shares_IA, attention=attention
         )
         for row, item, shares_A, entropy, on_scale, answer in zip(
             rows, items, shares_IA, entropy_I, on_scale_I, written, strict=True

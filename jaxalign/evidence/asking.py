@@ -13,7 +13,7 @@ from flax import nnx
 from jaxalign.errors import UserError
 from jaxalign.fitness import answer_logits
 from jaxalign.model import AUTO, Tree, cut_tree
-from jaxalign.objective import Objective, Task, measure_answers
+from jaxalign.objective import Goal, Layout, Objective, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.prompts import ROOT, Asked, TokenTrie, build_trie, encode_asked
 
@@ -61,7 +61,7 @@ class Asker:
         shares_MNA = np.zeros((len(prompts_MLD), *answer_ids_NA.shape), np.float32)
         for rows, trie, tree in zip(groups, tries, trees, strict=True):
             fill = np.resize(rows, most)  # some are asked twice, so that all tries have one shape
-            task = self._problem.task._replace(
+            layout = Layout(
                 tokens_T=_filled(trie.tokens_T, size, 0),
                 positions_T=_filled(trie.positions_T, size, 0),
                 mask_TT=_mask(trie, size),
@@ -70,7 +70,7 @@ class Asker:
                 answer_ids_QA=answer_ids_NA[fill],
                 offered_QA=offered_NA[fill],
             )
-            answered = self._shares(problem.weights, task, jnp.asarray(prompts_MLD))
+            answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
             shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
 
@@ -94,32 +94,33 @@ class Asker:
           norm: `l1` or `l2`.
           target_GC: of G countries; the problem's own if left out.
         """
-        task = self._problem.task
-        target_GC = np.asarray(task.target_GC if target_GC is None else target_GC, np.float32)
-        task = task._replace(
+        goal = self._problem.task.goal
+        target_GC = np.asarray(goal.target_GC if target_GC is None else target_GC, np.float32)
+        goal = dataclasses.replace(
+            goal,
             target_GC=target_GC,
             right_B=np.zeros(0, np.int32),
             asked_GB=np.zeros((len(target_GC), 0), np.float32),
             naive_QA=np.zeros(shares_MNA.shape[1:], np.float32),
         )
-        measured = _measure(Objective(norm=norm), task, jnp.asarray(shares_MNA))
+        measured = _measure(Objective(norm=norm), goal, jnp.asarray(shares_MNA))
         return np.asarray(measured[0]), np.asarray(measured[1])
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _measure(objective: Objective, task: Task, shares_MNA: jax.Array) -> tuple[Any, Any]:
+def _measure(objective: Objective, goal: Goal, shares_MNA: jax.Array) -> tuple[Any, Any]:
     no_rows = jnp.zeros((shares_MNA.shape[0], 0, 1))
-    measured = measure_answers(objective, task, no_rows, shares_MNA)
+    measured = measure_answers(objective, goal, no_rows, shares_MNA)
     return measured.scores_PC, measured.loss_GP
 
 
 def _shares(
-    graphdef: Any, attention: str, weights: Any, task: Task, prompts_MLD: jax.Array
+    graphdef: Any, attention: str, weights: Any, layout: Layout, prompts_MLD: jax.Array
 ) -> jax.Array:
     model = nnx.merge(graphdef, weights)
 
     def answer(prompt_LD: jax.Array) -> jax.Array:
-        return jax.nn.softmax(answer_logits(model, task, prompt_LD, attention), axis=-1)
+        return jax.nn.softmax(answer_logits(model, layout, prompt_LD, attention), axis=-1)
 
     return jax.lax.map(answer, prompts_MLD, batch_size=min(_AT_A_TIME, len(prompts_MLD)))
 

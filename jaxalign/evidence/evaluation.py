@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.evidence.answers import answer_table
 from jaxalign.evidence.asking import Asker
@@ -22,6 +21,7 @@ from jaxalign.evidence.siblings import Sibling
 from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
 from jaxalign.prompts import load_texts
+from jaxalign.settings import Settings
 from jaxalign.survey import Benchmark, Instrument, distance_to_target, knowing_nothing, targets_for
 
 SCHEMA = 1
@@ -33,7 +33,7 @@ class Evidence:
     """What an evaluation works on.
 
     Attributes:
-      config: of the run.
+      settings: of the run.
       problem: what was asked of which model, with one target.
       prompt_LD: the tuned prompt.
       siblings: other runs' prompts.
@@ -43,7 +43,7 @@ class Evidence:
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 
-    config: config_dict.ConfigDict
+    settings: Settings
     problem: Problem
     prompt_LD: np.ndarray
     siblings: Sequence[Sibling] = ()
@@ -55,7 +55,7 @@ class Evidence:
     @functools.cached_property
     def asker(self) -> Asker:
         """What asks the model."""
-        return Asker(self.problem, self.config.evaluation.attention)
+        return Asker(self.problem, self.settings.evaluation.attention)
 
 
 def evaluate_prompt(
@@ -69,8 +69,8 @@ def evaluate_prompt(
       inputs: what decides the result, as plain values.
       tell: called with each part's name and seconds, as `Parts` does.
     """
-    config, problem = evidence.config, evidence.problem
-    norm = config.objective.norm
+    settings, problem = evidence.settings, evidence.problem
+    norm = settings.objective.norm
     baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
     parts = Parts(folder, inputs, tell)
     first = parts.get("baselines", lambda: _baselines(evidence, baselines))
@@ -104,7 +104,7 @@ def evaluate_prompt(
             "formats": len(problem.questions.formats),
             "tokens": trie.size,
             "padded": trie.padded,
-            "saving": trie.saving(config.prompt.length),
+            "saving": trie.saving(settings.prompt.length),
         },
         "seconds": parts.seconds,
     }
@@ -113,14 +113,14 @@ def evaluate_prompt(
 
 def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     problem, seed = evidence.problem, evidence.seed
-    texts = load_texts(evidence.config.prompt.texts)
+    texts = load_texts(evidence.settings.prompt.texts)
     spoken, personas = baselines.texts(texts, seed)
     controls = baselines.controls(list(evidence.siblings), seed)
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
-    norm = evidence.config.objective.norm
+    norm = evidence.settings.objective.norm
     nothing, nothing_C = knowing_nothing(problem.instrument, problem.scoring)
-    target_GC = np.asarray(problem.task.target_GC)
+    target_GC = np.asarray(problem.task.goal.target_GC)
     nothing_loss = distance_to_target(problem.scoring, nothing_C, target_GC, norm)[0]
     rows: list[dict[str, Any]] = [_tell(method, keys) for method in methods]
     rows.insert(
@@ -159,7 +159,7 @@ def _robustness(
     evidence: Evidence, ways: Sequence[Presentation], persona: str | None
 ) -> dict[str, Any]:
     problem = evidence.problem
-    norm = evidence.config.objective.norm
+    norm = evidence.settings.objective.norm
     found = ask_everywhere(evidence.asker, ways, evidence.prompt_LD, persona, norm)
     keys = list(problem.instrument.dimensions)
     rows = [
@@ -178,7 +178,7 @@ def _robustness(
         }
         for index, way in enumerate(ways)
     ]
-    targets = targets_for(problem.instrument, evidence.config.survey.targets).values()
+    targets = targets_for(problem.instrument, evidence.settings.survey.targets).values()
     dimensions = []
     for place, key in enumerate(keys):
         row: dict[str, Any] = {
@@ -211,7 +211,7 @@ def _answers(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
         NAIVE: baselines.naive.shares_FIA[0],
         TUNED: baselines.tuned.shares_FIA[0],
     }
-    attention = evidence.config.evaluation.attention
+    attention = evidence.settings.evaluation.attention
     return answer_table(evidence.problem, prompts, shares, attention)
 
 
@@ -221,7 +221,7 @@ def _respondents(evidence: Evidence, baselines: Baselines) -> list[dict[str, Any
         [baselines.tuned, baselines.naive],
         jax.device_get(problem.scoring),
         list(problem.instrument.dimensions),
-        scores_and_loss(evidence.asker, evidence.config.objective.norm),
+        scores_and_loss(evidence.asker, evidence.settings.objective.norm),
         evidence.seed,
     )
 
@@ -230,10 +230,10 @@ def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | Non
     others = [each for each in evidence.siblings if not each.shuffled]
     own = evidence.problem.targets[0]
     others = [each for each in others if each.country != own.code]
-    if not others or evidence.config.survey.shuffle:
+    if not others or evidence.settings.survey.shuffle:
         return None
     keys = list(evidence.problem.instrument.dimensions)
-    known = targets_for(evidence.problem.instrument, evidence.config.survey.targets)
+    known = targets_for(evidence.problem.instrument, evidence.settings.survey.targets)
     codes = [own.code, *(each.country for each in others)]
     target_GC = np.array([[known[code].scores[key] for key in keys] for code in codes])
     scores_GC, loss_GG, naive_G = baselines.compare_countries(others, target_GC)

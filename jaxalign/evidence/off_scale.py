@@ -8,13 +8,13 @@ from jaxtyping import Array, Float
 
 from jaxalign.fitness import answer_states
 from jaxalign.model import AUTO, read_vocabulary
-from jaxalign.objective import Task
+from jaxalign.objective import Layout
 
 
 def option_mass(
     graphdef: Any,
     weights: Any,
-    task: Task,
+    layout: Layout,
     prompt_LD: Float[Array, "L D"],
     attention: str = AUTO,
 ) -> Float[Array, "Q A"]:
@@ -26,12 +26,12 @@ def option_mass(
     Args:
       graphdef: the model's structure.
       weights: the model's arrays.
-      task: what is asked.
+      layout: what is asked.
       prompt_LD: soft prompt; L may be 0.
       attention: implementation, by name.
     """
     model = nnx.merge(graphdef, weights)
-    hidden_QD = answer_states(model, task, prompt_LD, attention)
-    logits_QA = model.option_logits(hidden_QD, task.answer_ids_QA)
+    hidden_QD = answer_states(model, layout, prompt_LD, attention)
+    logits_QA = model.option_logits(hidden_QD, layout.answer_ids_QA)
     log_total_Q = read_vocabulary(model.head_rows(), hidden_QD).log_total_R
-    return jnp.where(task.offered_QA, jnp.exp(logits_QA - log_total_Q[:, None]), 0.0)
+    return jnp.where(layout.offered_QA, jnp.exp(logits_QA - log_total_Q[:, None]), 0.0)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import config_dict
 
-from jaxalign.config import EMBEDDED, from_plain, to_plain
+from jaxalign.config import from_plain, to_plain, with_keys
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
@@ -18,6 +17,7 @@ from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
 from jaxalign.run.provenance import make_run_record
+from jaxalign.settings import EMBEDDED, Settings, TermSettings
 from jaxalign.survey import Instrument, load_benchmarks, load_instrument
 
 _SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
@@ -49,14 +49,14 @@ def evaluate_run(workdir: Path, options: Options, again: str = "") -> dict[str, 
       UserError: the run is not finished, or its model or survey has changed since.
     """
     run = read_run(workdir)
-    config = from_plain(run.config["config"])
-    config.country = run.summary["country"]
+    settings = from_plain(run.config["config"])
+    settings = with_keys(settings, {"country": run.summary["country"]})
     prompt_LD = read_soft_prompt(workdir / RESULT)
-    return evaluate(config, prompt_LD, workdir, options, again, run.config["digests"])
+    return evaluate(settings, prompt_LD, workdir, options, again, run.config["digests"])
 
 
 def evaluate(
-    config: config_dict.ConfigDict,
+    settings: Settings,
     prompt_LD: np.ndarray,
     workdir: Path,
     options: Options,
@@ -68,7 +68,7 @@ def evaluate(
     The model is asked in full precision, and the loss is that of the survey alone.
 
     Args:
-      config: of the run; its country is one.
+      settings: of the run; its country is one.
       prompt_LD: the tuned prompt.
       workdir: of the run, or where to write.
       options: what it is told.
@@ -78,15 +78,19 @@ def evaluate(
     Raises:
       UserError: from any part.
     """
-    wordings = _load_wordings(config, options)
-    source = options.benchmark or (_FIXTURE if config.model.path == EMBEDDED else "none")
+    wordings = _load_wordings(settings, options)
+    source = options.benchmark or (_FIXTURE if settings.model.path == EMBEDDED else "none")
     easy, hard = (None, None) if source == "none" else load_benchmarks(source, "--benchmark")
-    config.model.quantization = "none"
-    config.objective.benchmark = ""
-    for name in config.objective.terms:
-        config.objective.terms[name] = float(name == "survey")
-    config.prompt.length = prompt_LD.shape[0]
-    problem = load_problem(config)
+    settings = with_keys(
+        settings,
+        {
+            "model.quantization": "none",
+            "objective.benchmark": "",
+            "objective.terms": dataclasses.asdict(TermSettings()),
+            "prompt.length": prompt_LD.shape[0],
+        },
+    )
+    problem = load_problem(settings)
     now = problem.digests()
     for name in ("weights", "architecture", "survey"):
         if digests and digests.get(name) != now[name]:
@@ -100,8 +104,8 @@ def evaluate(
             f"{problem.model_config.width}: it was tuned for another model"
         )
     siblings = find_siblings(workdir, options.siblings, prompt_LD.shape, now)
-    evidence = Evidence(config, problem, prompt_LD, siblings, wordings, easy, hard, options.seed)
-    record = make_run_record(to_plain(config), {}, now, again, problem.notice)
+    evidence = Evidence(settings, problem, prompt_LD, siblings, wordings, easy, hard, options.seed)
+    record = make_run_record(to_plain(settings), {}, now, again, problem.notice)
     inputs = {
         "schema": SCHEMA,
         "config": {key: record["config"][key] for key in ("survey", "prompt", "objective")},
@@ -121,7 +125,7 @@ def evaluate(
         "prompt_sha256": inputs["prompt"],
         "country": target.code,
         "country_name": target.country,
-        "model": config.model.path,
+        "model": settings.model.path,
         "notice": problem.notice,
         "command": again,
         "date": datetime.date.today().isoformat(),
@@ -134,8 +138,8 @@ def evaluate(
             "validated": instrument.validated,
             "items": len(instrument.items),
             "constant": np.asarray(getattr(problem.scoring, "constant_C", ())).tolist(),
-            "norm": config.objective.norm,
-            "targets": config.survey.targets,
+            "norm": settings.objective.norm,
+            "targets": settings.survey.targets,
             "target_source": f"{target.source} ({target.year})",
         },
         "dimensions": instrument.dimensions,
@@ -152,9 +156,9 @@ def evaluate(
     return evaluation
 
 
-def _load_wordings(config: config_dict.ConfigDict, options: Options) -> list[Instrument]:
-    own = load_instrument(config.survey.instrument)
-    names = options.wordings or _SECOND.get(config.survey.instrument, [])
+def _load_wordings(settings: Settings, options: Options) -> list[Instrument]:
+    own = load_instrument(settings.survey.instrument)
+    names = options.wordings or _SECOND.get(settings.survey.instrument, [])
     others = [load_instrument(name) for name in names]
     for name, other in zip(names, others, strict=True):
         if _form(other) != _form(own):

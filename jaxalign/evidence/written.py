@@ -16,7 +16,7 @@ from flax import nnx
 
 from jaxalign.fitness import lay_out
 from jaxalign.model import AUTO, Written, generate, read_stop_ids
-from jaxalign.objective import Task
+from jaxalign.objective import Layout
 from jaxalign.problem import Problem
 from jaxalign.prompts import end_ids
 from jaxalign.survey import OPTION, REFUSAL, UNPARSED, Reading, read_written
@@ -49,7 +49,7 @@ class WrittenAnswer:
 
 def write_answers(
     problem: Problem,
-    task: Task,
+    layout: Layout,
     prompt_LD: jax.Array,
     choices: Sequence[tuple[Sequence[str], Sequence[str]]],
     probabilities_QA: np.ndarray,
@@ -60,7 +60,7 @@ def write_answers(
 
     Args:
       problem: the model and its tokenizer.
-      task: what is asked; the problem's own, or the same in another format.
+      layout: what is asked; the problem's own, or the same in another format.
       prompt_LD: soft prompt; L may be 0.
       choices: labels and options of each of the questions to be answered, the task's first, in the
         order of the task's option tokens.
@@ -76,12 +76,12 @@ def write_answers(
         are none.
     """
     stops = sorted(read_stop_ids(problem.folder) | end_ids(problem.tokenizer))
-    longest = prompt_LD.shape[0] + int(np.max(task.positions_T)) + 1
+    longest = prompt_LD.shape[0] + int(np.max(layout.positions_T)) + 1
     problem.model_config.check_positions(longest)
     written = _write(
         problem.graphdef,
         problem.weights,
-        task,
+        layout,
         prompt_LD,
         jnp.array(stops, jnp.int32),
         questions=len(choices),
@@ -109,7 +109,7 @@ def count_outcomes(answers: Sequence[WrittenAnswer]) -> dict[str, int]:
 def _write(
     graphdef: Any,
     weights: Any,
-    task: Task,
+    layout: Layout,
     prompt_LD: jax.Array,
     stops_E: jax.Array,
     *,
@@ -118,8 +118,8 @@ def _write(
     attention: str,
 ) -> Written:
     model = nnx.merge(graphdef, weights)
-    positions_S, mask_SS, ends_Q = lay_out(task, prompt_LD.shape[0])
-    embedded_TD = model.embed(task.tokens_T)
+    positions_S, mask_SS, ends_Q = lay_out(layout, prompt_LD.shape[0])
+    embedded_TD = model.embed(layout.tokens_T)
     embeddings_SD = jnp.concatenate([prompt_LD.astype(embedded_TD.dtype), embedded_TD])
     arguments = (embeddings_SD, positions_S, mask_SS, ends_Q[:questions], stops_E)
-    return generate(model, *arguments, limit, attention, task.tree)
+    return generate(model, *arguments, limit, attention, layout.tree)

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import config_dict
 
 from jaxalign.devices.memory import available_bytes
 from jaxalign.devices.mesh import copy_everywhere, shape_of
@@ -19,8 +18,8 @@ from jaxalign.model import (
     random_model,
     sharding_over,
 )
-from jaxalign.problem import Problem, mesh_for, quantize_problem
-from jaxalign.search import mean_norm
+from jaxalign.problem import Problem, check_positions, mesh_for, quantize_problem, row_norm_of
+from jaxalign.settings import Settings
 
 _LLAMA3 = {
     "model_type": "llama",
@@ -98,11 +97,11 @@ SHAPES: dict[str, dict[str, Any]] = {
 RANDOM_NOTICE = "random weights: the figures are a model's of this shape, its answers mean nothing"
 
 
-def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape: str) -> Problem:
+def with_random_weights(settings: Settings, problem: Problem, shape: str) -> Problem:
     """Gives the same questions to a model of another shape, drawn on the device from the seed.
 
     Args:
-      config: of the run; its `model.dtype` and `seed` are used.
+      settings: of the run.
       problem: whose tokenizer and trie stay.
       shape: a key of `SHAPES`.
 
@@ -116,16 +115,14 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
             f"--model={shape} has {model_config.vocab_size} tokens and the config's tokenizer "
             f"{len(problem.tokenizer)}: give --config=NAME:embedded"
         )
-    longest = config.prompt.length + int(problem.questions.trie.positions_T.max()) + 1
-    model_config.check_positions(longest)
-    mesh = mesh_for(config, model_config, len(problem.targets))
-    _check_memory(model_config, config.model.dtype, shape, shape_of(mesh)[1])
-    sharding = sharding_over(mesh)
-    graphdef, weights = random_model(model_config, config.model.dtype, config.seed, sharding)
-    row_norm = np.float32(jax.jit(mean_norm)(weights["embedding"][...]))
+    check_positions(model_config, problem.questions, settings.prompt.length)
+    mesh, dtype = mesh_for(settings, model_config, len(problem.targets)), settings.model.dtype
+    _check_memory(model_config, dtype, shape, shape_of(mesh)[1])
+    graphdef, weights = random_model(model_config, dtype, settings.seed, sharding_over(mesh))
+    task = problem.task.with_goal(row_norm=np.float32(row_norm_of(weights)))
     problem = dataclasses.replace(
         problem,
-        task=copy_everywhere(mesh, problem.task._replace(row_norm=row_norm)),
+        task=copy_everywhere(mesh, task),
         graphdef=graphdef,
         weights=weights,
         model_config=model_config,
@@ -133,7 +130,7 @@ def with_random_weights(config: config_dict.ConfigDict, problem: Problem, shape:
         full_naive_QA=None,
         mesh=mesh,
     )
-    return quantize_problem(config, problem)
+    return quantize_problem(problem, settings.model.quantization)
 
 
 def _check_memory(model_config: LlamaConfig, dtype: str, shape: str, parts: int) -> None:

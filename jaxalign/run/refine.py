@@ -1,32 +1,29 @@
-"""What is done with the best prompts after a search: scored again, and a gradient polish."""
+"""What is done with the best prompts after a search: scored again, and polished by gradients."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import config_dict
 
-from jaxalign.engine import Engine, make_objective
-from jaxalign.fitness import evaluate, loss_of_prompt
-from jaxalign.objective import Objective, Task
+from jaxalign.fitness import Evaluator, Execution, loss_of_prompt
+from jaxalign.objective import Task
 from jaxalign.problem import Problem
-from jaxalign.run.initialization import RESCORE
-from jaxalign.search import Space, embedding_std, full_space, with_limits
+from jaxalign.search import Draw, Space, draw_key, embedding_std, full_space, with_limits
 from jaxalign.search.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
+from jaxalign.settings import Settings
 
 DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rescored:
-    """Each country's prompt put to the full model, N times if respondents are drawn, else once.
+    """Each country's prompt evaluated again, N times if respondents are drawn, else once.
 
     Attributes:
       loss_GN: its losses; N is `DRAWS` or 1.
-      scores_GC, terms_GO: means of its scores and objectives.
+      scores_GC, terms_GO: means of its scores and terms.
     """
 
     loss_GN: np.ndarray
@@ -35,63 +32,34 @@ class Rescored:
 
 
 def rescore(
-    config: config_dict.ConfigDict, problem: Problem, engine: Engine, prompts_GLD: jax.Array
+    evaluator: Evaluator, weights: Any, task: Task, prompts_GLD: jax.Array, seed: int
 ) -> Rescored:
-    """Scores each country's prompt with fresh samples of respondents, by the problem's model.
+    """Evaluate each country's prompt again, with fresh samples of respondents.
 
     The search kept the luckiest of thousands of noisy losses, so its own figure is too good; and
     the model that it asked may have been quantised.
-    """
-    objective = make_objective(config, engine.chunk)
-    function = jax.jit(functools.partial(evaluate, problem.graphdef, objective))
-    key = jax.random.fold_in(jax.random.key(config.seed), RESCORE)
-    drawn = [
-        function(problem.weights, engine.task, prompts_GLD, each)
-        for each in jax.random.split(key, DRAWS if objective.readout == "sampled" else 1)
-    ]
-    place_G = np.arange(prompts_GLD.shape[0])
-    drawn = jax.device_get(drawn)
-    return Rescored(
-        loss_GN=np.stack([each.loss_GP[place_G, place_G] for each in drawn], axis=1),
-        scores_GC=np.mean([each.scores_PC for each in drawn], axis=0),
-        terms_GO=np.mean([each.terms_GPO[place_G, place_G] for each in drawn], axis=0),
-    )
-
-
-def polish(
-    config: config_dict.ConfigDict,
-    problem: Problem,
-    task: Task,
-    prompt_LD: jax.Array,
-    country: int,
-    steps: int,
-) -> Descent:
-    """Descends along the gradient of the loss with expected answers, whatever the readout.
-
-    The limits of the search, `search.bounds` and `search.max_norm`, hold here too.
 
     Args:
-      config: of the run.
-      problem: whose model is asked.
+      evaluator: without a mesh.
+      weights: of the full model.
       task: what is asked and wanted.
-      prompt_LD: where to begin.
-      country: its place among the targets.
-      steps: of Adam.
+      prompts_GLD: each country's best.
+      seed: of the run.
     """
-    space = _limits(config, problem)
-    arguments = (problem.weights, task, jnp.int32(country), space)
-    std = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
-    loss = PromptLoss(problem.graphdef, make_objective(config, 1))
-    descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
-    return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
-
-
-def gradient_cost(config: config_dict.ConfigDict, problem: Problem) -> float:
-    """One step of a polish, in evaluations of a candidate: the ratio of their FLOPs."""
-    shape = (config.prompt.length, problem.model_config.width)
-    loss = PromptLoss(problem.graphdef, make_objective(config, 1))
-    arguments = (problem.weights, problem.task, jnp.int32(0), _limits(config, problem))
-    return forward_equivalents(loss, arguments, jax.ShapeDtypeStruct(shape, jnp.float32))
+    function = jax.jit(evaluator)
+    draws = DRAWS if evaluator.objective.is_noisy else 1
+    drawn = jax.device_get(
+        [
+            function(weights, task, prompts_GLD, key=key)
+            for key in jax.random.split(draw_key(seed, Draw.RESCORE), draws)
+        ]
+    )
+    own_G = np.arange(prompts_GLD.shape[0])
+    return Rescored(
+        loss_GN=np.stack([each.loss_GP[own_G, own_G] for each in drawn], axis=1),
+        scores_GC=np.mean([each.scores_PC for each in drawn], axis=0),
+        terms_GO=np.mean([each.terms_GPO[own_G, own_G] for each in drawn], axis=0),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,18 +69,47 @@ class PromptLoss:
     Equal ones compare equal, so that descents for several countries share one compilation.
     """
 
-    graphdef: Any
-    objective: Objective
+    evaluator: Evaluator
 
     def __call__(self, arguments: Any, prompt_LD: jax.Array) -> jax.Array:
-        """The loss, with `arguments` of weights, task, the country's place, and the limits."""
+        """Return the loss; `arguments` are weights, task, the country's index and the limits."""
         weights, task, country, space = arguments
         prompt_LD = space.prompts(prompt_LD)
-        return loss_of_prompt(self.graphdef, self.objective, weights, task, prompt_LD)[country]
+        return loss_of_prompt(self.evaluator, weights, task, prompt_LD)[country]
 
 
-def _limits(config: config_dict.ConfigDict, problem: Problem) -> Space:
-    """The full space, with the limits of the config."""
-    search, table_VD = config.search, problem.weights["embedding"][...]
-    space = full_space(config.prompt.length, table_VD.shape[1])
-    return with_limits(space, search.bounds, search.max_norm, table_VD)
+def polish(
+    settings: Settings, problem: Problem, prompt_LD: jax.Array, country: int, steps: int
+) -> Descent:
+    """Descend along the gradient of the loss with expected answers, whatever the readout.
+
+    The limits of the search, `search.bounds` and `search.max_norm`, hold here too.
+
+    Args:
+      settings: of the run.
+      problem: whose model is asked; its task has the naive answers.
+      prompt_LD: where to begin.
+      country: index of its target.
+      steps: of Adam.
+    """
+    loss, arguments = _prompt_loss(settings, problem, country)
+    std = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
+    descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
+    space: Space = arguments[-1]
+    return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
+
+
+def gradient_cost(settings: Settings, problem: Problem) -> float:
+    """Return the cost of one step of a polish in evaluations of a candidate, by their FLOPs."""
+    shape = (settings.prompt.length, problem.model_config.width)
+    prompt_LD = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return forward_equivalents(*_prompt_loss(settings, problem, 0), prompt_LD)
+
+
+def _prompt_loss(settings: Settings, problem: Problem, country: int) -> tuple[PromptLoss, tuple]:
+    """Return the loss to descend on and its arguments."""
+    search, table_VD = settings.search, problem.weights["embedding"][...]
+    space = full_space(settings.prompt.length, table_VD.shape[1])
+    space = with_limits(space, search.bounds, search.max_norm, table_VD)
+    loss = PromptLoss(problem.evaluator(Execution(1, settings.evaluation.attention)))
+    return loss, (problem.weights, problem.task, jnp.int32(country), space)

@@ -1,16 +1,18 @@
-"""The content of summary.json: losses, scores, objectives, cost."""
+"""The content of summary.json: losses, scores, terms, cost."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from ml_collections import config_dict
 
-from jaxalign.engine import Engine, make_objective
+from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
 from jaxalign.run.provenance import as_number, describe_device
 from jaxalign.run.refine import Rescored
+from jaxalign.search.gradient import Descent
+from jaxalign.settings import Settings
 from jaxalign.survey import (
     ShareScoring,
     distance_to_target,
@@ -19,59 +21,146 @@ from jaxalign.survey import (
 )
 
 
-def tell_rescored(
-    summary: dict[str, Any], terms: Sequence[str], rescored: Rescored, place: int
-) -> None:
-    """Replaces what the search saw of the best prompt by what it is worth when asked again."""
-    losses_N = rescored.loss_GN[place]
-    summary["loss"]["search"] = summary["loss"]["best"]
-    summary["loss"]["best"] = as_number(np.mean(losses_N))
-    summary["scores"] = dict(
-        zip(summary["scores"], map(as_number, rescored.scores_GC[place]), strict=True)
-    )
-    summary["terms"]["best"] = dict(
-        zip(terms, map(as_number, rescored.terms_GO[place]), strict=True)
-    )
-    summary["rescored"] = {
-        "draws": len(losses_N),
-        "mean": as_number(np.mean(losses_N)),
-        "standard_deviation": as_number(np.std(losses_N, ddof=1)) if len(losses_N) > 1 else None,
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a search that reached its last generation found, on the host.
+
+    Attributes:
+      settings, problem, engine: of the run.
+      state: the last one.
+      records: all lines of metrics.jsonl.
+      members_G: the last members' prompts [P, L, D] of each country, or None.
+      rescored: the best prompts evaluated again, or None.
+      polished_G: each country's descent from its best prompt; none without a polish.
+    """
+
+    settings: Settings
+    problem: Problem
+    engine: Engine
+    state: RunState
+    records: list[dict[str, Any]]
+    members_G: list[np.ndarray | None]
+    rescored: Rescored | None
+    polished_G: list[Descent]
+
+
+def summarize(outcome: Outcome, index: int) -> dict[str, Any]:
+    """Return the summary of the country with this index among the targets."""
+    settings, problem, state = outcome.settings, outcome.problem, outcome.state
+    instrument, target, metrics = problem.instrument, problem.targets[index], state.metrics
+    scoring, objective, goal = problem.scoring, problem.objective, outcome.engine.task.goal
+    naive, asked = outcome.engine.unquantised, outcome.engine.naive
+    baseline, baseline_C = knowing_nothing(instrument, scoring)
+    target_GC = goal.target_GC[index : index + 1]
+    (constant,) = distance_to_target(scoring, baseline_C, target_GC, objective.norm)
+    timed = [record for record in outcome.records if record["seconds"]]
+    seconds = sum(record["seconds"] for record in timed)
+    tokens = sum(record["seconds"] * (record["tokens_per_second"] or 0) for record in timed)
+
+    def scores(scores_C: Iterable[float]) -> dict[str, float | None]:
+        return dict(zip(instrument.dimensions, map(as_number, scores_C), strict=True))
+
+    def terms(terms_O: Iterable[float]) -> dict[str, float | None]:
+        return dict(zip(goal.terms, map(as_number, terms_O), strict=True))
+
+    summary = {
+        "country": target.code,
+        "country_name": target.country,
+        "model": settings.model.path,
+        "notice": problem.notice,
+        "strategy": settings.search.strategy,
+        "generations": int(metrics.generation),
+        "evaluations": int(metrics.evaluations),
+        "loss": {
+            "constant": as_number(constant),
+            "naive": as_number(naive.loss_GP[index, 0]),
+            "best": as_number(metrics.best_loss_G[index]),
+        },
+        "terms": {
+            "weights": dict(objective.weights),
+            "naive": terms(naive.terms_GPO[index, 0]),
+            "best": terms(metrics.terms_GO[index]),
+        },
+        "baseline": baseline,
+        "baseline_scores": scores(baseline_C),
+        "scores": scores(state.best_scores_GC[index]),
+        "naive_scores": scores(naive.scores_PC[0]),
+        "target": target.scores,
+        "target_source": f"{target.source} ({target.year})",
+        "dimension_names": instrument.dimensions,
+        "scoring": instrument.scoring,
+        "score_range": instrument.score_range,
+        "constant": None
+        if isinstance(scoring, ShareScoring)
+        else [float(value) for value in scoring.constant_C],
+        "readout": objective.readout,
+        "norm": objective.norm,
+        "formats": [shown.name for shown in problem.questions.formats],
+        "targets": settings.survey.targets,
+        "seconds": round(seconds, 2),
+        "tokens_per_second": round(tokens / seconds) if seconds else None,
+        "hardware": describe_device(),
     }
+    if asked is not naive:
+        summary["quantization"] = {
+            "mode": settings.model.quantization,
+            "naive_loss": as_number(asked.loss_GP[index, 0]),
+            "naive_scores": scores(asked.scores_PC[0]),
+        }
+    if rescored := outcome.rescored:
+        loss_N = rescored.loss_GN[index]
+        mean = as_number(np.mean(loss_N))
+        summary["loss"] |= {"best": mean, "search": summary["loss"]["best"]}
+        summary["scores"] = scores(rescored.scores_GC[index])
+        summary["terms"]["best"] = terms(rescored.terms_GO[index])
+        summary["rescored"] = {
+            "draws": len(loss_N),
+            "mean": mean,
+            "standard_deviation": as_number(np.std(loss_N, ddof=1)) if len(loss_N) > 1 else None,
+        }
+    if isinstance(scoring, ShareScoring):
+        summary["items"] = _items(problem, scoring, summary)
+    if outcome.polished_G:
+        polished = outcome.polished_G[index]
+        summary["polish"] = {
+            "method": "gradient descent (Adam) on the expected answers, after the search",
+            "steps": settings.search.polish,
+            "loss": as_number(polished.loss),
+            "forward_equivalents": round(polished.evaluations_forward_equivalents, 1),
+        }
+    return summary
 
 
-def tell_items(summary: dict[str, Any], problem: Problem) -> None:
-    """Tells how far the answers to each item are from the target's, where these are compared."""
-    scoring, instrument = problem.scoring, problem.instrument
-    if not isinstance(scoring, ShareScoring):
-        return
+def _items(problem: Problem, scoring: ShareScoring, summary: dict[str, Any]) -> dict[str, Any]:
+    """Return how far the answers to each item are from the target's."""
 
     def distances(kind: str) -> list[float | None]:
         scores_C, target_C = (
-            np.array([summary[of][key] for key in instrument.dimensions], np.float32)
+            np.array([summary[of][key] for key in problem.instrument.dimensions], np.float32)
             for of in (kind, "target")
         )
         return list(map(as_number, np.asarray(item_distances(scoring, scores_C, target_C))))
 
     baseline_Q, naive_Q, best_Q = map(distances, ("baseline_scores", "naive_scores", "scores"))
-    summary["items"] = {
+    return {
         item.id: {
             "text": item.text,
             "options": dict(zip(item.dimensions, item.options, strict=True)),
             "measure": "Jensen-Shannon" if item.nominal else "Wasserstein-1",
             "distance": {"constant": baseline_Q[q], "naive": naive_Q[q], "best": best_Q[q]},
         }
-        for q, item in enumerate(instrument.items)
+        for q, item in enumerate(problem.instrument.items)
     }
 
 
-def of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
-    """A record as a run for this country alone would have it, at the cost of the whole."""
+def record_of_country(record: dict[str, Any], code: str) -> dict[str, Any]:
+    """Return a multi-country run's record as a run for this country alone would have it."""
     shared = {key: value for key, value in record.items() if key != "countries"}
     return shared | record["countries"][code]
 
 
-def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """summary.json of a run for several countries: what they share, means, and each loss."""
+def join_summaries(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return summary.json of a multi-country run: what they share, mean losses, and each one's."""
     first = next(iter(summaries.values()))
     own = {"country", "country_name", "loss", "terms", "scores", "naive_scores", "target"}
     own |= {"target_source", "polish", "rescored", "quantization", "items"}
@@ -88,73 +177,3 @@ def together(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
             for code, summary in summaries.items()
         },
     }
-
-
-def summarise(
-    config: config_dict.ConfigDict,
-    problem: Problem,
-    engine: Engine,
-    state: RunState,
-    records: list[dict[str, Any]],
-    place: int,
-) -> dict[str, Any]:
-    """What a run found for one country, by its place among the targets."""
-    keys, target = list(problem.instrument.dimensions), problem.targets[place]
-    metrics, scoring = state.metrics, problem.scoring
-    baseline, baseline_C = knowing_nothing(problem.instrument, scoring)
-    target_GC = engine.task.target_GC[place : place + 1]
-    (constant,) = distance_to_target(scoring, baseline_C, target_GC, config.objective.norm)
-    timed = [record for record in records if record["seconds"]]
-    seconds = sum(record["seconds"] for record in timed)
-    tokens = sum(record["seconds"] * (record["tokens_per_second"] or 0) for record in timed)
-    terms = problem.task.terms
-    naive = engine.naive if engine.full_naive is None else engine.full_naive
-
-    def scores(scores_C: Any) -> dict[str, float | None]:
-        return dict(zip(keys, map(as_number, scores_C), strict=True))
-
-    summary = {
-        "country": target.code,
-        "country_name": target.country,
-        "model": config.model.path,
-        "notice": problem.notice,
-        "strategy": config.search.strategy,
-        "generations": int(metrics.generation),
-        "evaluations": int(metrics.evaluations),
-        "loss": {
-            "constant": as_number(constant),
-            "naive": as_number(naive.loss_GP[place, 0]),
-            "best": as_number(metrics.best_loss_G[place]),
-        },
-        "terms": {
-            "weights": dict(make_objective(config, 1).weights),
-            "naive": dict(zip(terms, map(as_number, naive.terms_GPO[place, 0]), strict=True)),
-            "best": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
-        },
-        "baseline": baseline,
-        "baseline_scores": scores(baseline_C),
-        "scores": scores(state.best_scores_GC[place]),
-        "naive_scores": scores(naive.scores_PC[0]),
-        "target": target.scores,
-        "target_source": f"{target.source} ({target.year})",
-        "dimension_names": problem.instrument.dimensions,
-        "scoring": problem.instrument.scoring,
-        "score_range": problem.instrument.score_range,
-        "constant": None
-        if isinstance(scoring, ShareScoring)
-        else [float(value) for value in scoring.constant_C],
-        "readout": config.objective.readout,
-        "norm": config.objective.norm,
-        "formats": [shown.name for shown in problem.questions.formats],
-        "targets": config.survey.targets,
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(tokens / seconds) if seconds else None,
-        "hardware": describe_device(),
-    }
-    if engine.full_naive is not None:
-        summary["quantization"] = {
-            "mode": config.model.quantization,
-            "naive_loss": as_number(engine.naive.loss_GP[place, 0]),
-            "naive_scores": scores(engine.naive.scores_PC[0]),
-        }
-    return summary

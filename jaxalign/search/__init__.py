@@ -10,6 +10,7 @@ from jaxalign.search.initial import (
     resize_population,
     vocabulary_bounds,
 )
+from jaxalign.search.plan import Draw, SearchPlan, draw_key
 from jaxalign.search.spaces import (
     Space,
     first_vectors,
@@ -28,8 +29,11 @@ from jaxalign.search.strategies import (
 )
 
 __all__ = [
+    "Draw",
+    "SearchPlan",
     "Space",
     "Strategy",
+    "draw_key",
     "embedding_std",
     "first_vectors",
     "from_tokens",

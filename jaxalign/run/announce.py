@@ -1,0 +1,80 @@
+"""What is printed before a search: its settings, sizes and naive loss."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxalign.devices.mesh import shape_of
+from jaxalign.engine import Engine
+from jaxalign.model import parameter_bytes, parameter_count
+from jaxalign.problem import Problem
+from jaxalign.report import print_header
+from jaxalign.report.numbers import format_loss
+from jaxalign.run.provenance import describe_device
+from jaxalign.run.startup import StartUp
+from jaxalign.settings import Settings
+from jaxalign.survey import DISTRIBUTION
+
+_SHOWN = 4  # countries that are shown in full
+
+
+def print_start(
+    settings: Settings,
+    problem: Problem,
+    engine: Engine,
+    path: Path,
+    resumed: int | None,
+    startup: StartUp,
+) -> None:
+    """Print what is about to run; `resumed` is the newest generation of a resumed run."""
+    trie, length, search = problem.questions.trie, settings.prompt.length, settings.search
+    wording = "validated" if problem.instrument.validated else "wording not validated"
+    naive = [format_loss(loss) for loss in engine.naive.loss_GP[:, 0]]
+    each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
+    population, model = shape_of(problem.mesh)
+    tokens = engine.plan.candidates * engine.tokens_each
+    rows = {
+        "model": f"{settings.model.path}, {parameter_count(problem.weights):,} parameters, "
+        f"{settings.model.dtype}",
+        "device": describe_device(),
+        "mesh": f"candidates over {population} x weights over {model} devices",
+        "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
+        "formats": ", ".join(shown.name for shown in problem.questions.formats),
+        "target": _targets(settings, problem),
+        "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
+        f"{problem.model_config.width}, {search.generations} generations",
+        "token trie": f"{trie.size} tokens for {len(trie.answer_nodes_Q)} questions, "
+        f"{trie.saving(length):.1f} times fewer than a padded batch",
+        "generation": f"{tokens:,} tokens, {engine.chunk} candidates at a time",
+        "memory": f"{parameter_bytes(problem.weights) / 2**20:,.0f} MiB weights, "
+        f"{engine.working_bytes / 2**20:,.0f} MiB working",
+        "naive loss": " ".join(naive[:_SHOWN]) + (" …" if len(naive) > _SHOWN else ""),
+        "start-up": str(startup),
+        "workdir": str(path),
+    }
+    if problem.mesh is None:
+        del rows["mesh"]
+    if engine.full_naive is not None:
+        moved_C = np.abs(engine.naive.scores_PC[0] - engine.full_naive.scores_PC[0])
+        rows["quantization"] = (
+            f"{settings.model.quantization}, which moves the naive scores by {np.mean(moved_C):.2g}"
+            f" on average, {np.max(moved_C):.2g} at most; the best prompt is scored again without"
+        )
+    if resumed is not None:
+        rows["resumed"] = f"after generation {resumed}"
+    print_header(rows, problem.notice)
+
+
+def _targets(settings: Settings, problem: Problem) -> str:
+    items = len(problem.instrument.items)
+    texts = [
+        f"{target.country}, {settings.survey.targets}: "
+        + (
+            f"the answers to {items} items"
+            if problem.instrument.scoring == DISTRIBUTION
+            else " ".join(f"{key} {value:g}" for key, value in target.scores.items())
+        )
+        for target in problem.targets[:_SHOWN]
+    ]
+    left = len(problem.targets) - len(texts)
+    return "; ".join(texts) + (f"; and {left} more" if left else "")
