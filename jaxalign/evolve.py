@@ -130,7 +130,9 @@ class Evolution:
             strategy=inner,
             params=params,
             best_prompt_GLD=jnp.broadcast_to(prompts_ELD[0], (countries, *prompts_ELD.shape[1:])),
-            best_scores_GC=jnp.broadcast_to(result.scores_PC[0], jnp.shape(task.goal.target_GC)),
+            best_scores_GC=jnp.broadcast_to(
+                result.scores_PC[0], (countries, result.scores_PC.shape[1])
+            ),
             front=self._no_front(prompts_ELD[0], countries),
             metrics=Metrics(
                 generation=jnp.int32(-1),

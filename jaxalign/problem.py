@@ -106,7 +106,7 @@ class Problem:
     full_naive_QA: np.ndarray | None = None
     mesh: jax.sharding.Mesh | None = None
 
-    def evaluator(self, execution: Execution) -> Evaluator:
+    def evaluator(self, execution: Execution = Execution()) -> Evaluator:
         """Return what evaluates soft prompts for this problem."""
         return Evaluator(self.graphdef, self.objective, execution)
 

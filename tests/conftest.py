@@ -9,7 +9,7 @@ import jax
 import pytest
 from random_models import TINY, save_random
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.problem import Problem, load_problem
 from jaxalign.run.random_weights import SHAPES
 
@@ -62,7 +62,7 @@ def tiny_config(tiny_folder: Path):
 @pytest.fixture
 def tiny_problem(tiny_config) -> Problem:
     """The survey put to the tiny model."""
-    return load_problem(tiny_config)
+    return load_problem(freeze(tiny_config))
 
 
 @pytest.fixture

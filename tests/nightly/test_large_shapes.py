@@ -17,11 +17,10 @@ pytestmark = pytest.mark.slow
 GIB = 2**30
 
 PROGRAM = r"""
-import functools, json, math, resource, sys
+import json, math, resource, sys
 import jax, jax.numpy as jnp
-from jaxalign.config import base
-from jaxalign.engine import make_objective
-from jaxalign.fitness import evaluate
+from jaxalign.config import base, freeze
+from jaxalign.fitness import Evaluator, Execution
 from jaxalign.devices.mesh import everywhere, make_mesh
 from jaxalign.model import abstract_model, parse_config, sharding_over
 from jaxalign.model.abstract import named_leaves, with_leaves
@@ -31,7 +30,7 @@ from jaxalign.run.random_weights import SHAPES
 config = base("embedded")
 config.country = "SA"
 config.mesh.population = config.mesh.model = 1
-problem = load_problem(config)
+problem = load_problem(freeze(config))
 P, L = 64, 16
 told = []
 for shape, population, model, chunk in json.loads(sys.argv[1]):
@@ -49,8 +48,8 @@ for shape, population, model, chunk in json.loads(sys.argv[1]):
     task = jax.tree.map(copied, problem.task)
     prompts = copied(jax.ShapeDtypeStruct((P, L, model_config.width), jnp.float32))
     key = copied(jax.eval_shape(jax.random.key, 0))
-    function = functools.partial(evaluate, graphdef, make_objective(config, chunk), mesh=mesh)
-    compiled = jax.jit(function).lower(weights, task, prompts, key).compile()
+    evaluator = Evaluator(graphdef, problem.objective, Execution(chunk, mesh=mesh))
+    compiled = jax.jit(evaluator).lower(weights, task, prompts, key=key).compile()
     memory = compiled.memory_analysis()
     shards = [leaf.sharding.shard_shape(leaf.shape) for leaf in jax.tree.leaves(weights)]
     told.append({

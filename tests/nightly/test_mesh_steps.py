@@ -23,12 +23,13 @@ from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
 from jaxalign import engine as engines
 from jaxalign.run.checkpoint import Checkpoints, fingerprint
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.problem import load_problem
+from jaxalign.run.initialization import initialize
 from jaxalign.benchmark.parts import _search_alone
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-engines.ask_naive = lambda config, problem: (problem.task, None)  # saves a compilation
+engines.ask_naive = lambda problem, *_: (problem.task, None)  # saves a compilation
 folder, scratch = sys.argv[1], Path(sys.argv[2])
 config = base("embedded")
 config.country = "SA"
@@ -57,10 +58,11 @@ def move(state, abstract):
 told, first, saved = [], None, None
 for shape in SHAPES:
     config.mesh.population, config.mesh.model = shape
-    problem = load_problem(config)
-    engine = engines.build_engine(
-        config, problem, engines.resolve_settings(config, problem), begins=shape == (1, 1)
-    )
+    settings = freeze(config)
+    problem = load_problem(settings)
+    plan = initialize(settings, problem)
+    execution = engines.choose_execution(settings.evaluation, problem, plan)
+    engine = engines.build_engine(problem, plan, execution, starts=shape == (1, 1))
     if first is None:
         first, _ = engine.compile_start()()
         first = jax.block_until_ready(first)
@@ -76,7 +78,7 @@ for shape in SHAPES:
     ) if problem.mesh else None)
     searched = move(jax.tree.map(jnp.copy, first), engine.abstract_state)
     for _ in range(3):
-        searched, _ = alone(None, engine.task, engine.beginning.space, searched)
+        searched, _ = alone(None, engine.task, engine.plan.space, searched)
 
     checkpoints = Checkpoints(scratch / "checkpoints", every=1, keep=0)
     back = None

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from engines import make_engine
 
 from jaxalign.benchmark.clock import Stopwatch
 from jaxalign.benchmark.parts import Parts
-from jaxalign.engine import build_engine, resolve_settings
+from jaxalign.config import freeze
 from jaxalign.model import parameter_count
 
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu"} | os.environ | {"COLUMNS": "200"}
@@ -126,7 +127,7 @@ def test_memory_and_resume(figures):
 def test_every_round_evaluates_the_whole_population(tiny_config, tiny_problem, tmp_path):
     """L-SHADE shrinks on the way, and the rates count whole populations."""
     tiny_config.search.strategy = "LSHADE"
-    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
+    engine = make_engine(tiny_config, tiny_problem)
     after = []
 
     def step(state):
@@ -136,12 +137,12 @@ def test_every_round_evaluates_the_whole_population(tiny_config, tiny_problem, t
 
     watched = dataclasses.replace(engine, step=step)
     watch = Stopwatch()
-    with Parts(tiny_config, tiny_problem, watched, tmp_path) as parts:
+    with Parts(freeze(tiny_config), tiny_problem, watched, tmp_path) as parts:
         for number in range(4):
             parts.run(number, watch)
         assert parts.resumes()
-    assert after[:-2] == [2 * engine.candidates] * 5  # one more warms up
-    assert after[-2:] == [after[-1]] * 2 and after[-1] < 3 * engine.candidates
+    assert after[:-2] == [2 * engine.plan.candidates] * 5  # one more warms up
+    assert after[-2:] == [after[-1]] * 2 and after[-1] < 3 * engine.plan.candidates
     assert {len(taken) for taken in watch.taken.values()} == {4}
     assert watch.medians() == {name: sorted(taken[1:])[1] for name, taken in watch.taken.items()}
 

@@ -14,12 +14,12 @@ import pytest
 
 from jaxalign.compare.comparison import compare
 from jaxalign.compare.methods import load_methods, with_method
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.report.comparison import read_runs
 from jaxalign.run.heartbeat import hold
+from jaxalign.run.tune import tune
 from jaxalign.search import generations_for
-from jaxalign.train import tune
 
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
 EVALUATIONS, POPULATION, COUNTRIES = 60, 6, ("SA", "US")
@@ -129,7 +129,7 @@ def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, t
         tiny_config.search.strategy_params.memory_size = 4
     strategy = tiny_config.search.strategy
     tiny_config.search.generations = generations_for(strategy, POPULATION, EVALUATIONS, {})
-    tune(tiny_config, tmp_path)
+    tune(freeze(tiny_config), tmp_path)
     lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     told = [(line["evaluations"], np.float32(line["best_loss"])) for line in lines]
     (compared,) = (
@@ -175,7 +175,7 @@ def again(tiny_config, methods, whole, tmp_path, evaluations=EVALUATIONS) -> Pat
     # The folder was made by the command, whose config has other defaults than the tests'.
     tiny_config.search.generations = base("embedded").search.generations
     tiny_config.country = "sa,us"
-    compare(tiny_config, methods, range(1), evaluations, folder)
+    compare(freeze(tiny_config), methods, range(1), evaluations, folder)
     return folder
 
 
@@ -228,9 +228,8 @@ def test_other_settings_are_refused(whole, methods, tiny_config, tmp_path):
     ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_method_is_refused(tiny_config, tmp_path, keys, words):
-    tiny_config.lock()  # as the command's is
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, {"mine": keys}, range(1), EVALUATIONS, tmp_path / "out")
+        compare(freeze(tiny_config), {"mine": keys}, range(1), EVALUATIONS, tmp_path / "out")
     assert_refused(fault, *words)
     assert not (tmp_path / "out" / "histories.csv").exists()
 
@@ -280,19 +279,19 @@ def test_random_weights_of_a_shape(tiny_config, tmp_path, small_shape):
     for shape, seed in ((small_shape, 0), (small_shape, 0), (None, 0), (small_shape, 1)):
         tiny_config.seed = seed
         if (shape, seed) == (small_shape, 0):
-            compare(tiny_config, method, range(1), EVALUATIONS, tmp_path, shape)
+            compare(freeze(tiny_config), method, range(1), EVALUATIONS, tmp_path, shape)
             (run,) = read_runs(tmp_path / "histories.csv")
             assert run.points[-1][1] < run.initial_loss
         else:
             with pytest.raises(UserError) as fault:
-                compare(tiny_config, method, range(1), EVALUATIONS, tmp_path, shape)
+                compare(freeze(tiny_config), method, range(1), EVALUATIONS, tmp_path, shape)
             assert_refused(fault, "model.", small_shape if seed == 0 else "model.seed was 0")
 
 
 def test_a_shrinking_plan_of_the_users_own_stays_within_the_budget(tiny_config, tmp_path):
     params = {"max_evaluations": 1000}
     keys = {"search.strategy": "LSHADE", "search.strategy_params": params}
-    compare(tiny_config, {"mine": keys}, range(1), EVALUATIONS, tmp_path)
+    compare(freeze(tiny_config), {"mine": keys}, range(1), EVALUATIONS, tmp_path)
     (run,) = read_runs(tmp_path / "histories.csv")
     assert EVALUATIONS - POPULATION < run.points[-1][0] <= EVALUATIONS
 
@@ -300,40 +299,43 @@ def test_a_shrinking_plan_of_the_users_own_stays_within_the_budget(tiny_config, 
 def test_another_strategy_does_not_inherit_numbers(tiny_config):
     tiny_config.search.strategy_params = {"differential_weight": 0.7}
     keys = {"search.strategy": "SHADE"}
-    assert not with_method(tiny_config, "mine", keys).search.strategy_params
+    assert not with_method(freeze(tiny_config), "mine", keys).search.strategy_params
     keys = {"search.population": 8}
-    assert with_method(tiny_config, "mine", keys).search.strategy_params.differential_weight == 0.7
+    assert (
+        with_method(freeze(tiny_config), "mine", keys).search.strategy_params.differential_weight
+        == 0.7
+    )
 
 
 def test_a_changed_file_is_another_comparison(tiny_config, tmp_path):
     own = tmp_path / "mine.py"
     own.write_text("from jaxalign.search.random_search import RandomSearch\n")
     methods = {"mine": {"search.strategy": f"{own}:RandomSearch"}}
-    compare(tiny_config, methods, range(1), 2 * POPULATION, tmp_path / "out")
+    compare(freeze(tiny_config), methods, range(1), 2 * POPULATION, tmp_path / "out")
     own.write_text(own.read_text() + "# another\n")
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, methods, range(1), 2 * POPULATION, tmp_path / "out")
+        compare(freeze(tiny_config), methods, range(1), 2 * POPULATION, tmp_path / "out")
     assert_refused(fault, "a file of 'mine' changed", "give another --output")
 
 
 def test_a_record_that_is_none_of_ours_is_refused(tiny_config, tmp_path):
     (tmp_path / "comparison.json").write_text("{}")
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+        compare(freeze(tiny_config), load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
     assert_refused(fault, "comparison.json: cannot be read", "give another --output")
 
 
 def test_a_folder_in_use_is_refused(tiny_config, tmp_path):
     """Two that write one file of histories would cut off each other's runs."""
     with hold(tmp_path, "--output"), pytest.raises(UserError) as fault:
-        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+        compare(freeze(tiny_config), load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
     assert_refused(fault, f"--output={tmp_path}", "another run is using it")
 
 
 def test_a_naive_loss_of_nothing_is_refused(tiny_config, tmp_path):
     tiny_config.objective.terms.update(survey=0.0, prompt_norm=1.0)
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path / "out")
+        compare(freeze(tiny_config), load_methods("SHADE"), range(1), EVALUATIONS, tmp_path / "out")
     assert_refused(fault, "objective.terms", "above 0")
     assert not (tmp_path / "out").exists()
 
@@ -341,12 +343,14 @@ def test_a_naive_loss_of_nothing_is_refused(tiny_config, tmp_path):
 def test_a_gradient_is_of_expected_answers_only(tiny_config, tmp_path):
     tiny_config.objective.readout = "greedy"
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, load_methods("gradient (Adam)"), range(1), EVALUATIONS, tmp_path)
+        compare(
+            freeze(tiny_config), load_methods("gradient (Adam)"), range(1), EVALUATIONS, tmp_path
+        )
     assert_refused(fault, "objective.readout=greedy", "gradient (Adam)", "expected")
 
 
 def test_lucky_losses_are_not_compared(tiny_config, tmp_path):
     tiny_config.objective.readout = "sampled"
     with pytest.raises(UserError) as fault:
-        compare(tiny_config, load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
+        compare(freeze(tiny_config), load_methods("SHADE"), range(1), EVALUATIONS, tmp_path)
     assert_refused(fault, "objective.readout=sampled", "expected or greedy")

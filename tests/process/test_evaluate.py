@@ -15,7 +15,7 @@ from paths import ROOT
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate_run
 from jaxalign.evidence.siblings import find_siblings
-from jaxalign.train import tune
+from jaxalign.run.tune import tune
 
 GROUPS = {"tuned", "reference", "text", "control"}
 
@@ -23,7 +23,7 @@ GROUPS = {"tuned", "reference", "text", "control"}
 @pytest.fixture(scope="module")
 def runs(tiny_folder, tmp_path_factory):
     """Finished runs side by side: SA, US, and SA with shuffled targets."""
-    from jaxalign.config import base
+    from jaxalign.config import base, freeze
 
     folder = tmp_path_factory.mktemp("runs")
     for name, country, shuffle in (("sa", "SA", 0), ("us", "US", 0), ("shuffled", "SA", 1)):
@@ -35,7 +35,7 @@ def runs(tiny_folder, tmp_path_factory):
         config.search.population = 6
         config.search.generations = 2
         config.objective.formats = "identity,reversed"
-        tune(config, folder / name)
+        tune(freeze(config), folder / name)
     return folder
 
 
@@ -207,13 +207,13 @@ def test_a_bare_prompt_is_evaluated_as_in_its_run(runs, evaluation, tiny_folder,
 
 @pytest.mark.slow
 def test_a_run_for_several_countries_is_evaluated_for_each(tiny_folder, tmp_path):
-    from jaxalign.config import base
+    from jaxalign.config import base, freeze
 
     config = base("embedded")
     config.country = "sa,us"
     config.model.path = str(tiny_folder)
     config.prompt.length, config.search.population, config.search.generations = 3, 6, 2
-    tune(config, tmp_path / "run")
+    tune(freeze(config), tmp_path / "run")
     done = evaluate(f"--workdir={tmp_path / 'run'}", "--benchmark=none")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxalign.config import base, validate
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.interchange import WRITERS, export, read_soft_prompt
 from jaxalign.problem import load_problem
@@ -84,8 +84,8 @@ def test_a_search_starts_from_an_export(form, several, tiny_folder, tmp_path):
     config.prompt.length = 3
     config.prompt.init = str(tmp_path / "out")
     config.search.population = 4
-    validate(config)
-    prompts_PLD = jax.device_get(first_prompts(config, load_problem(config)))
+    freeze(config)
+    prompts_PLD = jax.device_get(first_prompts(freeze(config), load_problem(freeze(config))))
     np.testing.assert_array_equal(prompts_PLD[0], read_soft_prompt(source))
     assert len(np.unique(prompts_PLD.reshape(4, -1), axis=0)) == 4
 

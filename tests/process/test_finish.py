@@ -4,7 +4,6 @@ All runs are made in this process on the tiny model.
 """
 
 import csv
-import functools
 import json
 from pathlib import Path
 
@@ -13,13 +12,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxalign.engine import ask_naive, make_objective
+from jaxalign.config import freeze
+from jaxalign.engine import ask_naive
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
 from jaxalign.problem import load_problem
-from jaxalign.run.initialization import RESCORE, first_prompts
+from jaxalign.run.initialization import first_prompts
 from jaxalign.run.refine import DRAWS, polish
-from jaxalign.train import tune
+from jaxalign.run.tune import tune
+from jaxalign.search import Draw, draw_key
 
 TIMINGS = ("seconds", "tokens_per_second")
 UNUSED = jax.random.key(0)  # expected answers draw nothing
@@ -36,10 +36,10 @@ def prompt_of(workdir: Path, name: str = "soft_prompt") -> np.ndarray:
 
 def evaluated(config, prompts_PLD):
     """What the loss function says of prompts, on its own, for a key."""
-    problem = load_problem(config)
-    task, _ = ask_naive(config, problem)
-    function = jax.jit(functools.partial(evaluate, problem.graphdef, make_objective(config, 1)))
-    return functools.partial(function, problem.weights, task, prompts_PLD)
+    problem = load_problem(freeze(config))
+    task, _ = ask_naive(problem, config.evaluation.attention, config.seed)
+    function = jax.jit(problem.evaluator())
+    return lambda key: function(problem.weights, task, prompts_PLD, key=key)
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path
     tiny_config.objective.respondents = 10
     tiny_config.objective.reevaluate = 2
     tiny_config.search.generations = 5
-    summary = tune(tiny_config, tmp_path / "whole")
+    summary = tune(freeze(tiny_config), tmp_path / "whole")
     lines = records(tmp_path / "whole")
     assert summary["loss"]["search"] == lines[-1]["best_loss"]
 
@@ -65,13 +65,13 @@ def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path
     # The search kept the luckiest: its own figure is below what the same prompt is worth.
     assert summary["loss"]["search"] < summary["loss"]["best"]
     # Told exactly: the mean over the draws of the run's own key.
-    root = jax.random.fold_in(jax.random.key(tiny_config.seed), RESCORE)
+    root = draw_key(tiny_config.seed, Draw.RESCORE)
     own = [float(ask(key).loss_GP[0, 0]) for key in jax.random.split(root, DRAWS)]
     assert summary["loss"]["best"] == pytest.approx(np.mean(own), rel=1e-3)
 
     for generations in (3, 5):
         tiny_config.search.generations = generations
-        resumed = tune(tiny_config, tmp_path / "parts")
+        resumed = tune(freeze(tiny_config), tmp_path / "parts")
     for name in ("soft_prompt.safetensors", "population.safetensors"):
         parts, whole = tmp_path / "parts" / name, tmp_path / "whole" / name
         assert parts.read_bytes() == whole.read_bytes()
@@ -87,7 +87,7 @@ def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, caps
     tiny_config.objective.readout = readout
     full = evaluated(tiny_config, np.zeros((1, 0, 32), np.float32))(jax.random.key(0))
     tiny_config.model.quantization = "int8"
-    summary = tune(tiny_config, tmp_path)
+    summary = tune(freeze(tiny_config), tmp_path)
     assert "int8, which moves the naive scores by" in capsys.readouterr().out
     assert summary["loss"]["search"] == records(tmp_path)[-1]["best_loss"]
     told = summary["quantization"]
@@ -107,13 +107,13 @@ def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, caps
 
 
 def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
-    plain = tune(tiny_config, tmp_path / "plain")
+    plain = tune(freeze(tiny_config), tmp_path / "plain")
     assert "polish" not in plain and "rescored" not in plain and "search" not in plain["loss"]
     assert not (tmp_path / "plain" / "soft_prompt_polished.safetensors").exists()
     assert not list((tmp_path / "plain").glob("pareto*"))  # one objective has no front
 
     tiny_config.search.polish = 15
-    polished = tune(tiny_config, tmp_path / "polished")
+    polished = tune(freeze(tiny_config), tmp_path / "polished")
     for name in ("soft_prompt.safetensors", "population.safetensors"):
         assert (tmp_path / "polished" / name).read_bytes() == (
             tmp_path / "plain" / name
@@ -135,11 +135,13 @@ def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
 
 def test_a_polish_keeps_the_limits(tiny_config, tiny_problem):
     tiny_config.search.max_norm = 0.8
-    prompt_LD = first_prompts(tiny_config, tiny_problem)[0]
-    polished = polish(tiny_config, tiny_problem, tiny_problem.task, prompt_LD, 0, 10)
+    prompt_LD = first_prompts(freeze(tiny_config), tiny_problem)[0]
+    polished = polish(freeze(tiny_config), tiny_problem, prompt_LD, 0, 10)
     norms_L = np.linalg.norm(polished.prompt_LD, axis=-1)
     assert (
-        norms_L.max() <= 0.8 * tiny_problem.task.row_norm < np.linalg.norm(prompt_LD, axis=-1).max()
+        norms_L.max()
+        <= 0.8 * tiny_problem.task.goal.row_norm
+        < np.linalg.norm(prompt_LD, axis=-1).max()
     )
     assert polished.loss < polished.history_N[0]
 
@@ -148,7 +150,7 @@ def test_a_polish_keeps_the_limits(tiny_config, tiny_problem):
 def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
     tiny_config.objective.terms.naive_distance = 0.5
     tiny_config.search.strategy = "SHADE"
-    summary = tune(tiny_config, tmp_path)
+    summary = tune(freeze(tiny_config), tmp_path)
     assert summary["terms"]["weights"] == {"naive_distance": 0.5, "survey": 1.0}
     best = summary["terms"]["best"]
     weighted = best["survey"] + 0.5 * best["naive_distance"]
@@ -175,12 +177,12 @@ def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
 
 
 def test_a_run_goes_on_from_another_s_prompt_and_population(tiny_config, tmp_path):
-    first = tune(tiny_config, tmp_path / "first")
+    first = tune(freeze(tiny_config), tmp_path / "first")
     tiny_config.search.generations = 1
     for init in ("soft_prompt.safetensors", ""):
         tiny_config.prompt.init = f"{tmp_path}/first/{init}"
         workdir = tmp_path / f"from-{init}"
-        second = tune(tiny_config, workdir)
+        second = tune(freeze(tiny_config), workdir)
         start = records(workdir)[0]["best_loss"]
         assert second["loss"]["best"] <= start <= first["loss"]["best"] * (1 + 1e-5)
     assert start == pytest.approx(first["loss"]["best"], rel=1e-5)  # a population comes as it was
@@ -191,12 +193,12 @@ def test_a_run_goes_on_from_another_s_prompt_and_population(tiny_config, tmp_pat
 
 def test_a_start_that_changed_is_another_run(tiny_config, tmp_path):
     tiny_config.search.generations = 1
-    tune(tiny_config, tmp_path / "first")
+    tune(freeze(tiny_config), tmp_path / "first")
     tiny_config.prompt.init = f"{tmp_path}/first/soft_prompt.safetensors"
-    tune(tiny_config, tmp_path / "second")
+    tune(freeze(tiny_config), tmp_path / "second")
     file = tmp_path / "first" / "soft_prompt.safetensors"
     content = bytearray(file.read_bytes())
     content[-2] ^= 1
     file.write_bytes(content)
     with pytest.raises(UserError, match=r"the file of prompt\.init changed"):
-        tune(tiny_config, tmp_path / "second")
+        tune(freeze(tiny_config), tmp_path / "second")

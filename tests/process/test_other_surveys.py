@@ -1,7 +1,6 @@
 """The two example surveys tuned through the same functions as VSM13, without a change of code."""
 
 import csv
-import functools
 import json
 from pathlib import Path
 
@@ -13,12 +12,12 @@ import scipy.spatial.distance
 import scipy.stats
 
 from jaxalign.benchmark.peer import check_objective
-from jaxalign.engine import make_objective
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate, loss_of_prompt
+from jaxalign.fitness import loss_of_prompt
 from jaxalign.problem import load_problem
+from jaxalign.run.tune import tune
 from jaxalign.survey import load_instrument
-from jaxalign.train import tune
 
 EXAMPLES = ("example_values", "example_opinions")
 
@@ -39,7 +38,7 @@ def example(request, tiny_config):
 
 
 def test_three_generations_for_one_country(example, tmp_path, capsys):
-    summary = tune(example, tmp_path / "run")
+    summary = tune(freeze(example), tmp_path / "run")
     assert read(tmp_path / "run" / "summary.json") == json.loads(json.dumps(summary))
     told = capsys.readouterr().out
     assert "invented targets" in summary["notice"] and "invented targets" in told
@@ -89,7 +88,7 @@ def test_several_countries_and_a_benchmark(tiny_config, tmp_path, capsys):
     example.search.generations = 1
     example.objective.benchmark = "fixture"
     example.objective.terms.benchmark_nll = 1.0
-    summary = tune(example, tmp_path / "run")
+    summary = tune(freeze(example), tmp_path / "run")
     assert list(summary["countries"]) == ["SA", "CN"] and "items" not in summary
     folders = [tmp_path / "run", *(tmp_path / "run" / "countries" / c for c in ("SA", "CN"))]
     for folder in folders:
@@ -104,22 +103,19 @@ def test_several_countries_and_a_benchmark(tiny_config, tmp_path, capsys):
 def test_the_loss_of_a_prompt_can_be_differentiated(tiny_config):
     """Down its gradient the loss falls as much as the gradient says."""
     example = configure(tiny_config, "example_opinions")
-    problem = load_problem(example)
-    objective = make_objective(example, 1)
+    problem = load_problem(freeze(example))
+    evaluator = problem.evaluator()
     length, width = example.prompt.length, problem.model_config.width
     prompt_LD = 0.3 * jax.random.normal(jax.random.key(1), (length, width))
 
     @jax.jit
     @jax.value_and_grad
     def loss(prompt_LD):
-        losses_G = loss_of_prompt(
-            problem.graphdef, objective, problem.weights, problem.task, prompt_LD
-        )
-        return losses_G[0]
+        return loss_of_prompt(evaluator, problem.weights, problem.task, prompt_LD)[0]
 
     value, slope_LD = loss(prompt_LD)
-    measured = jax.jit(functools.partial(evaluate, problem.graphdef, objective))(
-        problem.weights, problem.task, prompt_LD[None], jax.random.key(0)
+    measured = jax.jit(evaluator)(
+        problem.weights, problem.task, prompt_LD[None], key=jax.random.key(0)
     )
     assert float(value) == pytest.approx(float(measured.loss_GP[0, 0]), rel=1e-4)
     norm = float(jnp.linalg.norm(slope_LD))
@@ -145,7 +141,7 @@ def test_what_does_not_fit_together(tiny_config, tmp_path, instrument, targets, 
     if key:
         tiny_config.survey[key] = value
     with pytest.raises(UserError, match="survey") as error:
-        tune(tiny_config, tmp_path / "run")
+        tune(freeze(tiny_config), tmp_path / "run")
     assert named in str(error.value) and "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engines import make_engine
 from paths import ROOT
 
-from jaxalign.engine import build_engine, resolve_settings
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.problem import check_strategy
 from jaxalign.search import make_strategy
@@ -28,7 +29,7 @@ def own(tmp_path) -> Path:
 def test_the_readmes_example_searches(own, tiny_config, tiny_problem):
     tiny_config.search.strategy = f"{own}:Walk"
     tiny_config.search.strategy_params = {"step": 0.5}
-    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
+    engine = make_engine(tiny_config, tiny_problem)
     state, first = engine.compile_start()()
     accepted = 0
     for _ in range(12):
@@ -107,6 +108,6 @@ def test_steps_that_cannot_be_traced_are_one_line(own, tiny_config, before, afte
     own.write_text(own.read_text().replace(before, after))
     tiny_config.search.strategy = f"{own}:Walk"
     with pytest.raises(UserError) as fault:
-        check_strategy(tiny_config)
+        check_strategy(freeze(tiny_config).search)
     message = str(fault.value)
     assert said in message and f"{own}:Walk" in message and "\n" not in message

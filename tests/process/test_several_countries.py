@@ -1,6 +1,5 @@
 """One run for two countries, through the command: what it leaves, killed, and refused."""
 
-import functools
 import json
 import re
 import shutil
@@ -12,11 +11,10 @@ import pytest
 import safetensors.numpy
 from test_train import begin, records, run, wait_for_generation
 
-from jaxalign.engine import make_objective
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
 from jaxalign.problem import load_problem
-from jaxalign.train import tune
+from jaxalign.run.tune import tune
 
 CODES = ("SA", "US")
 FLAGS = ("--config.country=sa,us", "--config.search.generations=8")
@@ -96,15 +94,14 @@ def test_the_page_of_all_leads_to_the_page_of_each(whole):
 
 def test_each_loss_is_that_of_the_country_s_own_file(whole, tiny_config):
     tiny_config.country = "sa,us"
-    problem = load_problem(tiny_config)
-    function = functools.partial(evaluate, problem.graphdef, make_objective(tiny_config, 1))
+    problem = load_problem(freeze(tiny_config))
     together = read(whole / "summary.json")
     assert together["country"] == list(CODES) == list(together["countries"])
     for place, code in enumerate(CODES):
         folder = whole / "countries" / code
         file = safetensors.numpy.load_file(folder / "soft_prompt.safetensors")
         arguments = (problem.weights, problem.task, file["prompt_embeddings"][None])
-        result = jax.jit(function)(*arguments, jax.random.key(0))
+        result = jax.jit(problem.evaluator())(*arguments, key=jax.random.key(0))
         summary = read(folder / "summary.json")
         best = summary["loss"]["best"]
         assert best == pytest.approx(float(result.loss_GP[place, 0]), rel=1e-4, abs=1e-3)
@@ -161,7 +158,7 @@ def test_other_countries_are_another_run(whole, tiny_folder, tiny_config, tmp_pa
     tiny_config.country = "sa,us,cn"
     tiny_config.search.generations = 8
     with pytest.raises(UserError, match="country was 'sa,us', now 'sa,us,cn'") as fault:
-        tune(tiny_config, workdir)
+        tune(freeze(tiny_config), workdir)
     assert "the target changed" in str(fault.value) and "\n" not in str(fault.value)
     assert before == {path: path.read_bytes() for path in workdir.glob("*.*")}
 
@@ -172,5 +169,5 @@ def test_a_chunk_above_all_candidates_goes_on(tiny_config, tmp_path):
     tiny_config.evaluation.chunk = 100
     for generations in (1, 2):
         tiny_config.search.generations = generations
-        assert tune(tiny_config, tmp_path / "run")["generations"] == generations
+        assert tune(freeze(tiny_config), tmp_path / "run")["generations"] == generations
     assert read(tmp_path / "run" / "config.json")["resolved"]["chunk"] == 12

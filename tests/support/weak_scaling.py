@@ -29,8 +29,9 @@ def count(folder: Path, devices: int, model: int, population: int) -> dict[str, 
       model: of its second axis.
       population: candidates for each group of `model` devices, all at a time.
     """
-    from jaxalign.config import base
-    from jaxalign.engine import build_engine, resolve_settings
+    from engines import make_engine
+
+    from jaxalign.config import base, freeze
     from jaxalign.model.cost import candidate_flop, shared_flop
     from jaxalign.problem import load_problem
 
@@ -44,17 +45,17 @@ def count(folder: Path, devices: int, model: int, population: int) -> dict[str, 
     config.evaluation.chunk = population
     config.objective.formats = "identity"
     config.mesh.population, config.mesh.model = groups, model
-    problem = load_problem(config)
-    engine = build_engine(config, problem, resolve_settings(config, problem), begins=True)
+    problem = load_problem(freeze(config))
+    engine = make_engine(config, problem, starts=True)
     program = engine.step.func.as_text()
     found = collectives_of(program, devices)
     within = [each for each in found if "/evaluate/" in each.scope and "/while/" in each.scope]
 
-    task, architecture = problem.task, problem.model_config
-    answers, tokens, width = len(task.answer_nodes_Q), task.tree.size, architecture.width
-    options = task.answer_ids_QA.shape[1]
-    flop = candidate_flop(architecture, LENGTH, task.tree, answers) * population
-    flop += shared_flop(architecture, task.tree)
+    layout, architecture = problem.task.layout, problem.model_config
+    answers, tokens, width = len(layout.answer_nodes_Q), layout.tree.size, architecture.width
+    options = layout.answer_ids_QA.shape[1]
+    flop = candidate_flop(architecture, LENGTH, layout.tree, answers) * population
+    flop += shared_flop(architecture, layout.tree)
     # Two sums a layer over all rows, in the last over the answers, and one over the options.
     rows = 2 * (architecture.layers - 1) * (LENGTH + tokens) + 2 * answers
     sums = 4 * population * (rows * width + answers * options)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_dict
 
-from jaxalign.config import INITIAL, base, country_names, validate
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
-from jaxalign.train import tune
+from jaxalign.run.tune import tune
+from jaxalign.settings import INITIAL, country_names
 
 
 def embedded(**keys) -> config_dict.ConfigDict:
@@ -38,7 +39,7 @@ def embedded(**keys) -> config_dict.ConfigDict:
 )
 def test_countries_may_be_written_in_many_ways(value, names):
     assert country_names(value) == names
-    validate(embedded(country=value))
+    freeze(embedded(country=value))
 
 
 @given(st.lists(st.sampled_from(["sa", "SA", "cn", "Cn", "us", "India"]), min_size=1))
@@ -55,12 +56,12 @@ def test_what_is_no_country_is_refused(value):
     config.country = value
     assert country_names(value) == []
     with pytest.raises(UserError, match=r"^config: country=.*SA, several with commas.*`all`"):
-        validate(config)
+        freeze(config)
 
 
 def test_an_alias_and_a_code_are_one_country(tiny_config):
     tiny_config.country = "sa,Saudi Arabia,US"
-    assert [target.code for target in load_problem(tiny_config).targets] == ["SA", "US"]
+    assert [target.code for target in load_problem(freeze(tiny_config)).targets] == ["SA", "US"]
 
 
 @pytest.mark.parametrize("value", ["all", "ALL"])
@@ -68,20 +69,20 @@ def test_all_is_every_country_of_the_targets(tiny_config, value):
     from jaxalign.survey import load_targets
 
     tiny_config.country = value
-    problem = load_problem(tiny_config)
+    problem = load_problem(freeze(tiny_config))
     known = load_targets("hofstede2010", tuple(problem.instrument.dimensions))
     assert [target.code for target in problem.targets] == list(known)
-    assert problem.task.target_GC.shape == (len(known), 6) and len(known) > 20
+    assert problem.task.goal.target_GC.shape == (len(known), 6) and len(known) > 20
 
 
 def test_the_base_is_valid_but_for_its_country():
     for variant in ("", "embedded"):
         config = base(variant)
         with pytest.raises(UserError) as fault:
-            validate(config)
+            freeze(config)
         assert str(fault.value).startswith("config: country=''") and ";" not in str(fault.value)
         config.country = "SA"
-        validate(config)
+        freeze(config)
 
 
 @pytest.mark.parametrize(
@@ -89,17 +90,17 @@ def test_the_base_is_valid_but_for_its_country():
     ["texts", "diverse", "mixtures", "vocabulary", "normal", "x.safetensors", "runs/a", "~/a/b"],
 )
 def test_where_a_search_may_start(init):
-    validate(embedded(prompt__init=init))
+    freeze(embedded(prompt__init=init))
 
 
 @pytest.mark.parametrize("init", [*INITIAL, "a/workdir"])
 def test_a_space_of_texts_starts_at_its_texts(init):
     config = embedded(prompt__init=init, search__space="texts")
     if init in ("texts", "diverse"):
-        validate(config)
+        freeze(config)
     else:
         with pytest.raises(UserError, match=r"^config: prompt.init=.* must be texts or diverse"):
-            validate(config)
+            freeze(config)
 
 
 WRONG = {
@@ -137,7 +138,7 @@ def test_a_wrong_value_names_its_key_and_what_would_be_right(key, value):
     config = embedded()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match="must be") as fault:
-        validate(config)
+        freeze(config)
     assert_one_line(fault, f"config: {key}={value!r}")
     assert str(fault.value).count("; ") == 0
 
@@ -148,14 +149,14 @@ def test_numbers_are_finite(key, value):
     config = embedded()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=r"^config: ") as fault:
-        validate(config)
+        freeze(config)
     assert_one_line(fault, key.removesuffix(".survey"))
 
 
 def test_all_faults_are_told_together():
     config = embedded(search__space="sub", search__polish=-1, prompt__init="text")
     with pytest.raises(UserError) as fault:
-        validate(config)
+        freeze(config)
     assert_one_line(fault, "search.space", "search.polish", "prompt.init", "; ")
 
 
@@ -172,14 +173,14 @@ def test_weights_of_objectives_are_not_negative_and_not_all_zero(weights):
     config = embedded()
     config.objective.terms.update(weights)
     with pytest.raises(UserError, match=r"^config: objective\.terms=.*of at least 0, of which one"):
-        validate(config)
+        freeze(config)
 
 
 def test_an_unknown_objective_is_refused():
     config = embedded()
     config.objective.terms.niceness = 1.0
     with pytest.raises(UserError, match=r"objective\.terms") as fault:
-        validate(config)
+        freeze(config)
     assert_one_line(fault, "niceness", "survey")
 
 
@@ -199,9 +200,9 @@ LATE = {
 def test_what_the_files_refuse_leaves_no_folder(tiny_config, tmp_path, key, case):
     value, words = case
     tiny_config.update_from_flattened_dict({key: value})
-    validate(tiny_config)
+    freeze(tiny_config)
     with pytest.raises(UserError) as fault:
-        tune(tiny_config, tmp_path / "run")
+        tune(freeze(tiny_config), tmp_path / "run")
     assert_one_line(fault, words)
     assert list(tmp_path.iterdir()) == []
 
@@ -210,7 +211,7 @@ def test_what_the_files_refuse_leaves_no_folder(tiny_config, tmp_path, key, case
 def test_a_dimension_out_of_range_leaves_no_folder(tiny_config, tmp_path, space, dimension):
     tiny_config.search.space, tiny_config.search.dimension = space, dimension
     with pytest.raises(UserError, match=r"dimension|at least 2 texts") as fault:
-        tune(tiny_config, tmp_path / "run")
+        tune(freeze(tiny_config), tmp_path / "run")
     assert_one_line(fault, f"search.space={space}")
     assert list(tmp_path.iterdir()) == []
 

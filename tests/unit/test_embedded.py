@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from jaxalign.config import base
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Evaluator
 from jaxalign.make_embedded.__main__ import NOTICE, make
 from jaxalign.make_embedded.examples import END, NOBODY, Examples, make_form
 from jaxalign.make_embedded.respondents import answer_distributions, country_answers
@@ -37,7 +36,7 @@ OTHER = parse_format("cyclic2/letters")
 @pytest.fixture(scope="module")
 def survey():
     instrument = load_instrument("vsm13")
-    scoring = make_scoring(instrument, base().survey.constant)
+    scoring = make_scoring(instrument, None)
     targets = load_targets("hofstede2010", tuple(instrument.dimensions))
     return instrument, scoring, targets
 
@@ -45,7 +44,6 @@ def survey():
 @pytest.fixture(scope="module")
 def model(survey):
     """Scores of the embedded model, given a system message or none."""
-    import functools
 
     import jax
     import jax.numpy as jnp
@@ -54,13 +52,13 @@ def model(survey):
     graphdef, weights, config = load_model(folder, "float32")
     tokenizer = load_tokenizer(folder)
     instrument, scoring, _ = survey
-    run = jax.jit(functools.partial(evaluate, graphdef, Objective()))
+    run = jax.jit(Evaluator(graphdef, Objective()))
 
     def scores(system=None):
         questions = build_questions(instrument, tokenizer, system)
         task = make_task(questions, scoring, np.zeros((1, 6)))
         no_rows = jnp.zeros((1, 0, config.width))
-        return np.asarray(run(weights, task, no_rows, jax.random.key(0)).scores_PC[0])
+        return np.asarray(run(weights, task, no_rows, key=jax.random.key(0)).scores_PC[0])
 
     return scores
 

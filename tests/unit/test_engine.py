@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from engines import make_engine
 
-from jaxalign.engine import build_engine, resolve_settings
 from jaxalign.run.checkpoint import fingerprint
 
 STRATEGIES = (
@@ -56,8 +56,7 @@ def test_any_strategy_searches_any_space(tiny_config, tiny_problem, name, space)
     tiny_config.search.space = space
     tiny_config.search.dimension = 5
     tiny_config.search.generations = GENERATIONS
-    settings = resolve_settings(tiny_config, tiny_problem)
-    engine = build_engine(tiny_config, tiny_problem, settings)
+    engine = make_engine(tiny_config, tiny_problem)
     state, first = engine.compile_start()()
     best, middle = [float(first.best_loss_G[0])], None
     for generation in range(1, GENERATIONS + 1):
@@ -74,10 +73,10 @@ def test_any_strategy_searches_any_space(tiny_config, tiny_problem, name, space)
     assert state.best_prompt_GLD.shape == (1, 3, 32)
     assert np.isfinite(np.asarray(state.best_prompt_GLD)).all()
     width = {"full": 96}.get(space, 5)
-    assert engine.beginning.vectors_E.reshape(6, -1).shape[1] == width
+    assert engine.plan.vectors_E.reshape(6, -1).shape[1] == width
 
     # Another engine, as a process that goes on builds it, ends at the same bytes.
-    again = build_engine(tiny_config, tiny_problem, settings)
+    again = make_engine(tiny_config, tiny_problem)
     resumed = put_back(middle, again.abstract_state)
     for _ in range(GENERATIONS - 1):
         resumed, _ = again.step(resumed)
@@ -90,8 +89,7 @@ def test_any_strategy_searches_any_space(tiny_config, tiny_problem, name, space)
 
 def test_the_start_may_be_made_twice(tiny_config, tiny_problem):
     """A step donates its state; what the start was made of must outlive that."""
-    settings = resolve_settings(tiny_config, tiny_problem)
-    engine = build_engine(tiny_config, tiny_problem, settings)
+    engine = make_engine(tiny_config, tiny_problem)
     start = engine.compile_start()
     state, _ = start()
     expected = on_host(state)
@@ -104,8 +102,8 @@ def test_the_step_captures_no_array(tiny_config, tiny_problem):
     tiny_config.search.space = "subspace"
     tiny_config.search.dimension = 5
     tiny_config.objective.terms.prompt_norm = 1.0
-    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
-    arguments = tiny_problem.weights, engine.task, engine.beginning.space
+    engine = make_engine(tiny_config, tiny_problem)
+    arguments = tiny_problem.weights, engine.task, engine.plan.space
     jaxpr = jax.make_jaxpr(engine.evolution.step)(*arguments, engine.abstract_state)
     assert sum(np.size(const) for const in jaxpr.consts) < 64
 
@@ -113,7 +111,7 @@ def test_the_step_captures_no_array(tiny_config, tiny_problem):
 def test_a_step_writes_into_the_state_it_is_given(tiny_config, tiny_problem):
     tiny_config.search.strategy = "LSHADE"
     tiny_config.search.population = 40
-    engine = build_engine(tiny_config, tiny_problem, resolve_settings(tiny_config, tiny_problem))
+    engine = make_engine(tiny_config, tiny_problem)
     memory = engine.step.func.memory_analysis()
     populations = [
         leaf.size * leaf.dtype.itemsize

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxalign.config import freeze
 from jaxalign.engine import build_engine
 from jaxalign.evolve import Evolution
 from jaxalign.objective import Evaluation
@@ -37,7 +38,7 @@ class Goal(NamedTuple):
     target_GC: jax.Array
 
 
-def sphere(weights, task, prompts_ELD, key, count, fails=None):
+def sphere(weights, task, prompts_ELD, *, key, count, fails=None):
     """Distance to the goals, scaled by `weights`; what `fails` picks has no finite loss."""
     flat_EN = prompts_ELD.reshape(prompts_ELD.shape[0], -1)
     loss_GE = weights * jnp.sum((flat_EN[None] - task.target_GC[:, None]) ** 2, axis=-1)
@@ -216,10 +217,10 @@ def test_migrants_enter_only_where_they_are_better():
     np.testing.assert_allclose(after, losses, rtol=1e-4)  # each vector has its own loss
 
 
-def noisy(weights, task, prompts_ELD, key, count):
-    result = sphere(weights, task, prompts_ELD, key, count)
+def noisy(weights, task, prompts_ELD, *, key, count):
+    result = sphere(weights, task, prompts_ELD, key=key, count=count)
     noise_GE = jax.random.normal(key, result.loss_GP.shape)
-    return result._replace(loss_GP=result.loss_GP + weights * noise_GE)
+    return result.replace(loss_GP=result.loss_GP + weights * noise_GE)
 
 
 @pytest.mark.parametrize("name", ["DifferentialEvolution", "SHADE"])
@@ -259,9 +260,9 @@ def test_members_evaluated_anew_do_not_migrate():
 
 
 def test_a_candidate_that_fails_for_one_country_has_failed():
-    def second_country_fails(weights, task, prompts_ELD, key, count):
-        result = sphere(weights, task, prompts_ELD, key, count)
-        return result._replace(loss_GP=result.loss_GP.at[1, :3].set(jnp.inf))
+    def second_country_fails(*given, **named):
+        result = sphere(*given, **named)
+        return result.replace(loss_GP=result.loss_GP.at[1, :3].set(jnp.inf))
 
     evolution = dataclasses.replace(make_evolution(), evaluate=second_country_fails)
     _, metrics = start(evolution, countries=2)
@@ -271,8 +272,8 @@ def test_a_candidate_that_fails_for_one_country_has_failed():
 def test_the_front_holds_what_nothing_seen_beats():
     seen = []
 
-    def watched(*given):
-        result = sphere(*given)
+    def watched(*given, **named):
+        result = sphere(*given, **named)
         jax.debug.callback(lambda terms_PO: seen.append(np.array(terms_PO)), result.terms_GPO[0])
         return result
 
@@ -327,21 +328,22 @@ def test_engine_equals_a_plain_loop_over_evosax(tiny_config, tiny_problem):
     """The whole step against evosax driven by hand, with losses from the engine's own problem."""
     from evosax.algorithms import DifferentialEvolution
 
-    from jaxalign.engine import make_objective
-    from jaxalign.fitness import evaluate
-    from jaxalign.run.initialization import first_prompts
+    from jaxalign.fitness import Execution
+    from jaxalign.run.initialization import first_prompts, initialize, with_spread
 
-    engine = build_engine(tiny_config, tiny_problem, {"chunk": 3, "spread": 0.02})
+    settings, execution = freeze(tiny_config), Execution(chunk=3)
+    plan = with_spread(initialize(settings, tiny_problem), settings, 0.02)
+    engine = build_engine(tiny_problem, plan, execution)
     state, _ = engine.compile_start()()
     for _ in range(3):
         state, _ = engine.step(state)
 
-    function = functools.partial(evaluate, tiny_problem.graphdef, make_objective(tiny_config, 3))
+    evaluator = tiny_problem.evaluator(execution)
     unused = jax.random.key(9)  # the expected readout consumes no key
     losses = jax.jit(
-        lambda p: function(tiny_problem.weights, tiny_problem.task, p, unused).loss_GP[0]
+        lambda p: evaluator(tiny_problem.weights, tiny_problem.task, p, key=unused).loss_GP[0]
     )
-    population_PLD = first_prompts(tiny_config, tiny_problem)
+    population_PLD = first_prompts(freeze(tiny_config), tiny_problem)
     theirs = DifferentialEvolution(population_size=6, solution=population_PLD[0])
     params = theirs.default_params.replace(differential_weight=0.5, crossover_rate=0.5)
     root = jax.random.key(tiny_config.seed)

@@ -11,10 +11,12 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxalign.config import freeze
 from jaxalign.fitness import (
+    Evaluator,
+    Execution,
     answer_logits,
     choose_chunk,
-    evaluate,
     loss_of_prompt,
     read_answers,
 )
@@ -31,16 +33,16 @@ def population_PLD(tiny_problem):
     return 0.3 * jax.random.normal(jax.random.key(1), shape)
 
 
-def run(problem, population_PLD, count=None, **settings):
-    function = functools.partial(evaluate, problem.graphdef, Objective(**settings))
-    arguments = (problem.weights, problem.task, population_PLD, jax.random.key(7), count)
-    result = jax.jit(function)(*arguments)
+def run(problem, population_PLD, count=None, *, chunk=1, **objective):
+    evaluator = Evaluator(problem.graphdef, Objective(**objective), Execution(chunk))
+    arguments = (problem.weights, problem.task, population_PLD)
+    result = jax.jit(evaluator)(*arguments, key=jax.random.key(7), count=count)
     return jax.tree.map(np.asarray, result)
 
 
 def trie_logits(problem, prompt_LD):
     def logits(weights, task, prompt_LD):
-        return answer_logits(nnx.merge(problem.graphdef, weights), task, prompt_LD)
+        return answer_logits(nnx.merge(problem.graphdef, weights), task.layout, prompt_LD)
 
     return np.asarray(jax.jit(logits)(problem.weights, problem.task, prompt_LD))
 
@@ -173,12 +175,12 @@ def test_only_the_first_candidates_are_evaluated(tiny_problem, population_PLD, c
 
 def test_every_country_is_served_by_one_pass(tiny_config, population_PLD, tiny_problem):
     tiny_config.country = "sa,us,jp"
-    several = load_problem(tiny_config)
+    several = load_problem(freeze(tiny_config))
     result = run(several, population_PLD, chunk=2)
     assert result.loss_GP.shape == (3, 5)
     for place, country in enumerate(["SA", "US", "JP"]):
         tiny_config.country = country
-        alone = run(load_problem(tiny_config), population_PLD, chunk=2)
+        alone = run(load_problem(freeze(tiny_config)), population_PLD, chunk=2)
         np.testing.assert_array_equal(result.loss_GP[place], alone.loss_GP[0])
         np.testing.assert_array_equal(result.scores_PC, alone.scores_PC)
 
@@ -186,13 +188,13 @@ def test_every_country_is_served_by_one_pass(tiny_config, population_PLD, tiny_p
 def test_objectives_by_hand(tiny_config, population_PLD):
     tiny_config.country = "sa,cn"
     tiny_config.objective.benchmark = "fixture"
-    problem = load_problem(tiny_config)
+    problem = load_problem(freeze(tiny_config))
     no_rows = jnp.zeros((1, 0, problem.model_config.width))
     naive_QA = run(problem, no_rows, chunk=1).answers_PQA[0]
-    problem = dataclasses.replace(problem, task=problem.task._replace(naive_QA=naive_QA))
+    problem = dataclasses.replace(problem, task=problem.task.with_goal(naive_QA=naive_QA))
     weights = (("benchmark_nll", 2.0), ("naive_distance", 0.5), ("survey", 1.0))
     result = run(problem, population_PLD, chunk=2, weights=weights)
-    terms = dict(zip(problem.task.terms, np.moveaxis(result.terms_GPO, -1, 0), strict=True))
+    terms = dict(zip(problem.task.goal.terms, np.moveaxis(result.terms_GPO, -1, 0), strict=True))
 
     targets = np.array([[95.0, 25, 60, 80, 36, 52], [80, 20, 66, 30, 87, 24]])
     survey = np.abs(result.scores_PC[None] - targets[:, None]).sum(-1)
@@ -222,24 +224,23 @@ def test_objectives_by_hand(tiny_config, population_PLD):
 
 def test_the_loss_that_is_differentiated_is_the_loss(tiny_problem, population_PLD):
     losses = run(tiny_problem, population_PLD, chunk=2).loss_GP
-    one = jax.jit(functools.partial(loss_of_prompt, tiny_problem.graphdef, Objective()))
+    one = jax.jit(functools.partial(loss_of_prompt, tiny_problem.evaluator()))
     ours = [one(tiny_problem.weights, tiny_problem.task, prompt_LD) for prompt_LD in population_PLD]
     np.testing.assert_allclose(np.stack(ours, 1), losses, rtol=1e-5)
 
 
 def test_weights_and_task_are_arguments(tiny_problem, population_PLD):
-    function = functools.partial(evaluate, tiny_problem.graphdef, Objective())
-    jaxpr = jax.make_jaxpr(function)(
-        tiny_problem.weights, tiny_problem.task, population_PLD, jax.random.key(0)
+    jaxpr = jax.make_jaxpr(tiny_problem.evaluator())(
+        tiny_problem.weights, tiny_problem.task, population_PLD, key=jax.random.key(0)
     )
     assert sum(np.size(const) for const in jaxpr.consts) < 100
 
 
 def test_never_materialises_logits_over_the_vocabulary(tiny_problem, population_PLD):
-    function = functools.partial(evaluate, tiny_problem.graphdef, Objective(chunk=5))
+    evaluator = tiny_problem.evaluator(Execution(chunk=5))
     text = str(
-        jax.make_jaxpr(function)(
-            tiny_problem.weights, tiny_problem.task, population_PLD, jax.random.key(0)
+        jax.make_jaxpr(evaluator)(
+            tiny_problem.weights, tiny_problem.task, population_PLD, key=jax.random.key(0)
         )
     )
     vocabulary = tiny_problem.model_config.vocab_size

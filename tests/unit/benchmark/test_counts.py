@@ -20,14 +20,14 @@ def test_formula_and_xla_count_what_the_traced_program_does(tiny_problem, layers
     model = parse_config(SHAPES["4x256"] | {"num_hidden_layers": layers}, "model")
     graphdef, weights = abstract_model(model, "float32")
     prompt_LD = jax.ShapeDtypeStruct((LENGTH, model.width), np.float32)
-    task = tiny_problem.task
+    layout = tiny_problem.task.layout
 
-    def answer(weights, task, prompt_LD):
-        return answer_logits(nnx.merge(graphdef, weights), task, prompt_LD)
+    def answer(weights, layout, prompt_LD):
+        return answer_logits(nnx.merge(graphdef, weights), layout, prompt_LD)
 
-    traced = _operations(jax.make_jaxpr(answer)(weights, task, prompt_LD))
-    formula = candidate_flop(model, LENGTH, task.tree, len(task.answer_nodes_Q))
-    formula += shared_flop(model, task.tree)
+    traced = _operations(jax.make_jaxpr(answer)(weights, layout, prompt_LD))
+    formula = candidate_flop(model, LENGTH, layout.tree, len(layout.answer_nodes_Q))
+    formula += shared_flop(model, layout.tree)
     assert formula < traced == pytest.approx(formula, rel=0.05)
-    xla = counted_flop(model, "float32", task, LENGTH, "auto")
+    xla = counted_flop(model, "float32", layout, LENGTH, "auto")
     assert formula < xla == pytest.approx(traced, rel=0.03)

@@ -11,9 +11,9 @@ import pytest
 
 from jaxalign.benchmark.duel import duel
 from jaxalign.benchmark.peer import Peer, check_objective, numpy_losses, right_padded
-from jaxalign.engine import make_objective
+from jaxalign.config import freeze
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Execution
 from jaxalign.model import load_model
 from jaxalign.model.abstract import named_leaves
 from jaxalign.problem import load_problem
@@ -28,8 +28,8 @@ def our_side(config, problem):
     candidates = len(problem.targets) * config.search.population
     shape = candidates, config.prompt.length, problem.model_config.width
     prompts_ELD = 0.5 * jax.random.normal(jax.random.key(0), shape)
-    score = jax.jit(partial(evaluate, problem.graphdef, make_objective(config, 3)))
-    score = partial(score, problem.weights, problem.task, prompts_ELD, jax.random.key(1))
+    score = jax.jit(problem.evaluator(Execution(3)))
+    score = partial(score, problem.weights, problem.task, prompts_ELD, key=jax.random.key(1))
     return SimpleNamespace(prompts_ELD=prompts_ELD, evaluate=score)
 
 
@@ -58,13 +58,13 @@ def test_the_padded_rows_are_the_questions(tiny_problem):
 def test_the_peer_gives_our_losses(torch, tiny_config, norm):
     tiny_config.country = "SA,US"
     tiny_config.objective.norm = norm
-    problem = load_problem(tiny_config)
+    problem = load_problem(freeze(tiny_config))
     peer, ours = Peer(problem), our_side(tiny_config, problem)
     prompts_PLD = np.array(ours.prompts_ELD)
     logits_PQA = peer.logits(prompts_PLD, batch=5)  # the last batch is not full
     assert logits_PQA.shape == (12, *problem.questions.answer_ids_QA.shape)
     np.testing.assert_allclose(logits_PQA, peer.logits(prompts_PLD, batch=1), rtol=1e-4, atol=1e-5)
-    theirs_GP = numpy_losses(tiny_config, problem, logits_PQA)
+    theirs_GP = numpy_losses(freeze(tiny_config), problem, logits_PQA)
     assert theirs_GP.shape == (2, 12) and np.ptp(theirs_GP) > 1
     np.testing.assert_allclose(theirs_GP, ours.evaluate().loss_GP, rtol=1e-4, atol=1e-4)
 
@@ -83,7 +83,7 @@ def test_the_weights_are_not_copied(torch, tiny_problem):
 def test_bfloat16_and_an_untied_head(torch, tiny_config, tiny_problem, small_shape, monkeypatch):
     monkeypatch.setitem(SHAPES, small_shape, SHAPES[small_shape] | UNTIED)
     tiny_config.model.dtype = "bfloat16"
-    problem = with_random_weights(tiny_config, tiny_problem, small_shape)
+    problem = with_random_weights(freeze(tiny_config), tiny_problem, small_shape)
     peer = Peer(problem)
     assert peer._model.lm_head.weight.dtype == torch.bfloat16
     head = named_leaves(problem.weights)["head"].unsafe_buffer_pointer()
@@ -94,14 +94,14 @@ def test_bfloat16_and_an_untied_head(torch, tiny_config, tiny_problem, small_sha
 
 def test_sides_take_turns_and_a_population_is_timed_once(torch, tiny_config, tiny_problem, parts):
     peer = Peer(tiny_problem)
-    first = duel(peer, tiny_config, tiny_problem, parts, 3)
+    first = duel(peer, freeze(tiny_config), tiny_problem, parts, 3)
     assert first["alternated"] and first["losses"]["equal"] is True
     assert first["losses"]["largest_difference"] < 1e-4
     assert first["ratio_least"] <= first["ratio"] <= first["ratio_most"]
     assert first["tried"][str(first["batch"])] == max(first["tried"].values())
     assert first["candidates_per_second"] == pytest.approx(6 / first["seconds"])
     seconds = [list(known.seconds) for known in peer.known.values()]
-    again = duel(peer, tiny_config, tiny_problem, parts, 3)
+    again = duel(peer, freeze(tiny_config), tiny_problem, parts, 3)
     assert [known.seconds for known in peer.known.values()] == seconds and len(seconds[0]) == 3
     assert not again["alternated"] and again["seconds"] == first["seconds"]
 
@@ -109,10 +109,10 @@ def test_sides_take_turns_and_a_population_is_timed_once(torch, tiny_config, tin
 def test_other_weights_are_told(torch, tiny_config, tiny_problem, parts, tiny_folder):
     louder = jax.tree.map(lambda leaf: leaf * 1.01, load_model(tiny_folder, "float32")[1])
     other = dataclasses.replace(tiny_problem, weights=louder)
-    losses = duel(Peer(other), tiny_config, tiny_problem, parts, 1)["losses"]
+    losses = duel(Peer(other), freeze(tiny_config), tiny_problem, parts, 1)["losses"]
     assert losses["equal"] is False and losses["largest_difference"] > losses["allowed"]
     tiny_config.model.dtype = "bfloat16"  # in which a difference is told, not judged
-    losses = duel(Peer(other), tiny_config, tiny_problem, parts, 1)["losses"]
+    losses = duel(Peer(other), freeze(tiny_config), tiny_problem, parts, 1)["losses"]
     assert losses["equal"] is None and losses["largest_difference"] > 1e-4
 
 
@@ -126,7 +126,7 @@ def test_without_torch_one_line_says_how_to_get_it(tiny_problem, monkeypatch):
 
 @pytest.mark.parametrize(("key", "value"), [("readout", "greedy"), ("terms.prompt_norm", 1.0)])
 def test_another_objective_is_refused(tiny_config, key, value):
-    check_objective(tiny_config)
+    check_objective(freeze(tiny_config))
     tiny_config.objective.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match="--peer=transformers scores expected answers"):
-        check_objective(tiny_config)
+        check_objective(freeze(tiny_config))

@@ -4,7 +4,7 @@ import pytest
 
 from jaxalign.benchmark import make_points, sweep
 from jaxalign.benchmark.points import describe
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 
 
@@ -16,7 +16,9 @@ def config():
 
 
 def test_sweeps_make_a_grid(config):
-    points = make_points(config, ["population=16,64", "prompt.length=4,8", "dtype=bfloat16"])
+    points = make_points(
+        freeze(config), ["population=16,64", "prompt.length=4,8", "dtype=bfloat16"]
+    )
     assert [describe(point.swept) for point in points] == [
         "population=16 length=4 dtype=bfloat16",
         "population=16 length=8 dtype=bfloat16",
@@ -34,14 +36,14 @@ def test_sweeps_make_a_grid(config):
 
 
 def test_nothing_swept_is_the_config_itself(config):
-    (point,) = make_points(config, [])
+    (point,) = make_points(freeze(config), [])
     assert point.swept == {} and point.config.to_json() == config.to_json()
 
 
 def test_an_end_of_two_keys_is_refused(config, monkeypatch):
     monkeypatch.setattr(sweep, "_MEANT", {})
     with pytest.raises(UserError, match=r"search\.population, mesh\.population"):
-        make_points(config, ["population=16"])
+        make_points(freeze(config), ["population=16"])
 
 
 @pytest.mark.parametrize(
@@ -60,5 +62,5 @@ def test_an_end_of_two_keys_is_refused(config, monkeypatch):
 )
 def test_mistakes(config, typed, words):
     with pytest.raises(UserError, match="--sweep") as caught:
-        make_points(config, typed)
+        make_points(freeze(config), typed)
     assert words in str(caught.value)

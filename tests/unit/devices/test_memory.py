@@ -17,8 +17,9 @@ def limit(gibibytes):
 
 CHOICE = """
 import jax
-from jaxalign.run.initialization import begin
-from jaxalign.config import base
+from jaxalign.fitness import Execution
+from jaxalign.run.initialization import initialize
+from jaxalign.config import base, freeze
 from jaxalign.engine import find_chunk
 from jaxalign.problem import load_problem
 from jaxalign.run.random_weights import with_random_weights
@@ -26,11 +27,12 @@ from jaxalign.run.random_weights import with_random_weights
 config = base("embedded")
 config.country = "SA"
 config.search.population = 256
-problem = with_random_weights(config, load_problem(config), "2x512")
-beginning = begin(config, problem)
-prompts_ELD = jax.block_until_ready(jax.jit(beginning.space.prompts)(beginning.vectors_E))
+settings = freeze(config)
+problem = with_random_weights(settings, load_problem(settings), "2x512")
+plan = initialize(settings, problem)
+prompts_ELD = jax.block_until_ready(jax.jit(plan.space.prompts)(plan.vectors_E))
 limit(1.5)
-print(find_chunk(config, problem, prompts_ELD, 2**50))
+print(find_chunk(problem, Execution(), prompts_ELD, 2**50))
 """
 
 COMMAND = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxalign.config import base, to_plain
+from jaxalign.config import base, freeze, to_plain
 from jaxalign.devices.mesh import choose_shape
 from jaxalign.errors import UserError
 from jaxalign.model import abstract_model, parameter_bytes, parse_config, split_sizes
@@ -81,9 +81,10 @@ def test_a_mesh_that_cannot_work_is_refused_with_the_arithmetic(asked, devices, 
 
 def record(mesh, **keys):
     config = base("embedded")
+    config.country = "SA"
     config.update_from_flattened_dict(keys)
     return {
-        "config": to_plain(config),
+        "config": to_plain(freeze(config)),
         "resolved": {"chunk": 4, "spread": 0.1, "mesh": list(mesh)},
         "digests": {"target": "a"},
         "versions": {},

@@ -1,7 +1,5 @@
 """Any questions, in any number of tries, answered as by themselves; and what is made of answers."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +9,6 @@ from jaxalign.errors import UserError
 from jaxalign.evidence import asking
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
-from jaxalign.fitness import evaluate
-from jaxalign.objective import Objective
 from jaxalign.prompts import USUAL, Asked, ask_items, encode, parse_format, render_chat
 from jaxalign.survey import load_benchmark
 
@@ -24,8 +20,10 @@ def prompts(tiny_problem):
 
 
 def test_answers_are_those_of_the_search(tiny_problem, prompts):
-    run = jax.jit(functools.partial(evaluate, tiny_problem.graphdef, Objective()))
-    searched = run(tiny_problem.weights, tiny_problem.task, jnp.asarray(prompts), jax.random.key(0))
+    run = jax.jit(tiny_problem.evaluator())
+    searched = run(
+        tiny_problem.weights, tiny_problem.task, jnp.asarray(prompts), key=jax.random.key(0)
+    )
     asker = Asker(tiny_problem)
     shares = asker.ask(ask_items(tiny_problem.instrument), prompts)
     np.testing.assert_allclose(shares, searched.answers_PQA, atol=1e-5)
@@ -52,9 +50,9 @@ def test_no_prompt_is_the_model_alone(tiny_problem):
     asked = ask_items(tiny_problem.instrument)
     alone = Asker(tiny_problem).ask(asked)
     assert alone.shape == (1, 24, 5)
-    run = jax.jit(functools.partial(evaluate, tiny_problem.graphdef, Objective()))
+    run = jax.jit(tiny_problem.evaluator())
     none = jnp.zeros((1, 0, tiny_problem.model_config.width))
-    naive = run(tiny_problem.weights, tiny_problem.task, none, jax.random.key(0))
+    naive = run(tiny_problem.weights, tiny_problem.task, none, key=jax.random.key(0))
     np.testing.assert_allclose(alone, naive.answers_PQA, atol=1e-5)
 
 

@@ -6,10 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.evidence.written import WrittenAnswer, count_outcomes, write_answers
-from jaxalign.fitness import evaluate
-from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
 from jaxalign.survey import OPTION, REFUSAL, UNPARSED, Reading, read_written
@@ -21,7 +19,7 @@ LENGTH = 3
 def embedded():
     config = base("embedded")
     config.country = "SA"
-    return load_problem(config)
+    return load_problem(freeze(config))
 
 
 def choices(problem):
@@ -34,9 +32,9 @@ def soft_prompt(problem, length=LENGTH):
 
 
 def probabilities(problem, prompt_LD):
-    arguments = (problem.weights, problem.task, prompt_LD[None], jax.random.key(0))
-    ask = jax.jit(lambda *args: evaluate(problem.graphdef, Objective(), *args))
-    return np.asarray(ask(*arguments).answers_PQA[0])
+    arguments = (problem.weights, problem.task, prompt_LD[None])
+    ask = jax.jit(problem.evaluator())
+    return np.asarray(ask(*arguments, key=jax.random.key(0)).answers_PQA[0])
 
 
 def theirs(problem, prompt_LD, items, limit):
@@ -101,7 +99,7 @@ def test_only_the_first_questions_and_only_as_far_as_there_are_positions(tiny_pr
     arguments = (tiny_problem.task, prompt_LD, choices(tiny_problem)[:4], answers_QA)
     whole = write_answers(tiny_problem, *arguments, limit=6)
     assert len(whole) == 4
-    longest = LENGTH + int(np.max(tiny_problem.task.positions_T)) + 1
+    longest = LENGTH + int(np.max(tiny_problem.task.layout.positions_T)) + 1
     config = dataclasses.replace(tiny_problem.model_config, max_positions=longest + 1)
     narrow = dataclasses.replace(tiny_problem, model_config=config)
     short = write_answers(narrow, *arguments, limit=6)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.model import to_safetensors
-from jaxalign.train import tune
+from jaxalign.run.tune import tune
 
 LENGTH = 3
 
@@ -28,7 +28,7 @@ def several(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     config.search.generations = 1
     config.evaluation.chunk = 2
     workdir = tmp_path_factory.mktemp("several") / "run"
-    tune(config, workdir, "-m jaxalign.train --config=sa.py:embedded")
+    tune(freeze(config), workdir, again="-m jaxalign.train --config=sa.py:embedded")
     return workdir
 
 

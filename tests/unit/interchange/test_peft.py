@@ -9,7 +9,7 @@ import pytest
 import safetensors
 from flax import nnx
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.fitness import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
 from jaxalign.problem import load_problem
@@ -30,13 +30,13 @@ CLOSE = 5e-5
 def embedded():
     config = base("embedded")
     config.country = "SA"
-    return load_problem(config)
+    return load_problem(freeze(config))
 
 
 def our_logits(problem, prompt_LD):
     @jax.jit
     def forward(weights, task, prompt_LD):
-        return answer_logits(nnx.merge(problem.graphdef, weights), task, prompt_LD)
+        return answer_logits(nnx.merge(problem.graphdef, weights), task.layout, prompt_LD)
 
     return np.asarray(forward(problem.weights, problem.task, prompt_LD))
 

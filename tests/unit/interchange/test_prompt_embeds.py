@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 from flax import nnx
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.fitness import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
@@ -29,7 +29,7 @@ def problem(tiny_folder):
     config = base("embedded")
     config.country = "SA"
     config.model.path = str(tiny_folder)
-    return load_problem(config)
+    return load_problem(freeze(config))
 
 
 def test_a_tensor_is_the_soft_prompt_and_then_the_text(several, exported, problem):
@@ -62,7 +62,7 @@ def test_transformers_gives_our_answers_to_them(several, exported, problem):
 
     @jax.jit
     def ours(weights, task, prompt_LD):
-        return answer_logits(nnx.merge(problem.graphdef, weights), task, prompt_LD)
+        return answer_logits(nnx.merge(problem.graphdef, weights), task.layout, prompt_LD)
 
     prompt_LD = read_soft_prompt(several / "countries" / "SA")
     logits_QA = np.asarray(ours(problem.weights, problem.task, prompt_LD))

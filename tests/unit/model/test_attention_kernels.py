@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 from small_models import CONFIG, numpy_model
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.model import AUTO, IMPLEMENTATIONS, Tree, attend, check_attention, cut_tree
 from jaxalign.problem import load_problem
@@ -215,4 +215,4 @@ def test_a_kernel_is_refused_on_a_cpu_before_weights_are_read(name, monkeypatch)
     config.evaluation.attention = name
     monkeypatch.setattr("jaxalign.problem.load_model", None)
     with pytest.raises(UserError, match=r"evaluation\.attention.*is a CPU"):
-        load_problem(config)
+        load_problem(freeze(config))

@@ -1,12 +1,10 @@
 """The compiled forward computes what the formula counts, and holds no more than a chunk."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Evaluator, Execution
 from jaxalign.model import parse_config, random_model
 from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.objective import Objective
@@ -15,12 +13,12 @@ from jaxalign.run.random_weights import SHAPES
 LENGTH = 16
 
 
-def compiled(problem, config, population: int, chunk: int = 1, **objective):
+def compiled(problem, config, population: int, chunk: int = 1, **execution):
     graphdef, weights = random_model(config, "float32", 0)
-    function = functools.partial(evaluate, graphdef, Objective(chunk=chunk, **objective))
+    evaluator = Evaluator(graphdef, Objective(), Execution(chunk, **execution))
     prompts_PLD = jnp.zeros((population, LENGTH, config.width))
-    arguments = (weights, problem.task, prompts_PLD, jax.random.key(0))
-    return jax.jit(function).lower(*arguments).compile()
+    arguments = (weights, problem.task, prompts_PLD)
+    return jax.jit(evaluator).lower(*arguments, key=jax.random.key(0)).compile()
 
 
 def small(layers: int):
@@ -31,7 +29,7 @@ def small(layers: int):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_nothing_is_computed_twice(tiny_problem, layers):
     config = small(layers)
-    tree = tiny_problem.task.tree
+    tree = tiny_problem.task.layout.tree
     answers = len(tiny_problem.questions.answer_ids_QA)
     formula = candidate_flop(config, LENGTH, tree, answers) + shared_flop(config, tree)
     counted = compiled(tiny_problem, config, 1).cost_analysis()["flops"]

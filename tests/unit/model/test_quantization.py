@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import jaxalign.model as jm
-from jaxalign.fitness import evaluate
+from jaxalign.fitness import Execution
 from jaxalign.model.quantization import MODES, Quantized, multiply, quantize
-from jaxalign.objective import Objective
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(7, 48)).astype(np.float32)
@@ -67,8 +66,9 @@ def test_answers_stay_near_and_memory_shrinks(tiny_problem, mode):
     prompts = jnp.asarray(RNG.normal(size=(2, 3, tiny_problem.model_config.width)), jnp.float32)
 
     def answers(weights):
-        arguments = (weights, tiny_problem.task, prompts, jax.random.key(0))
-        return evaluate(tiny_problem.graphdef, Objective(chunk=2), *arguments).answers_PQA
+        evaluator = tiny_problem.evaluator(Execution(chunk=2))
+        key = jax.random.key(0)
+        return evaluator(weights, tiny_problem.task, prompts, key=key).answers_PQA
 
     moved = np.abs(jax.jit(answers)(params) - jax.jit(answers)(tiny_problem.weights)).max()
     assert 0 < moved < 0.35  # the tiny model's weights are loud: its answers are near 0 or 1

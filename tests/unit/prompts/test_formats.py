@@ -1,15 +1,13 @@
 """Formats: options in another order or under other labels, answers in the survey's own order."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxalign.errors import UserError
-from jaxalign.fitness import evaluate
-from jaxalign.objective import Objective, make_task
+from jaxalign.fitness import Execution
+from jaxalign.objective import make_task
 from jaxalign.prompts import (
     USUAL,
     Format,
@@ -87,10 +85,10 @@ def test_formats_in_one_trie_answer_as_each_alone(tiny_problem):
 
     def ask(formats):
         questions = build_questions(problem.instrument, problem.tokenizer, formats=formats)
-        task = make_task(questions, problem.scoring, np.asarray(problem.task.target_GC))
+        task = make_task(questions, problem.scoring, np.asarray(problem.task.goal.target_GC))
         prompts = jax.random.normal(jax.random.key(1), (2, 3, problem.model_config.width))
-        run = jax.jit(functools.partial(evaluate, problem.graphdef, Objective(chunk=2)))
-        return questions, run(problem.weights, task, prompts, jax.random.key(0))
+        run = jax.jit(problem.evaluator(Execution(chunk=2)))
+        return questions, run(problem.weights, task, prompts, key=jax.random.key(0))
 
     questions, together = ask(formats)
     assert questions.formats == tuple(formats)
@@ -104,7 +102,7 @@ def test_formats_in_one_trie_answer_as_each_alone(tiny_problem):
     losses = np.mean([one.loss_GP for one in alone], axis=0)
     np.testing.assert_allclose(together.loss_GP, losses, atol=1e-2)
     # One format's errors cannot hide another's: the loss is not that of the mean scores.
-    target = np.asarray(problem.task.target_GC)
+    target = np.asarray(problem.task.goal.target_GC)
     assert (np.abs(scores - target).sum(-1) <= losses + 1e-3).all()
 
 

@@ -247,8 +247,8 @@ def test_a_model_answers_in_the_merged_trie_as_to_each_question_alone(tiny_probl
     prompt_LD = 0.3 * jax.random.normal(jax.random.key(0), (3, 32))
 
     def logits(questions: Questions) -> np.ndarray:
-        task = make_task(questions, scoring, target_C[None])
-        return np.asarray(jax.jit(lambda: answer_logits(model, task, prompt_LD))())
+        layout = make_task(questions, scoring, target_C[None]).layout
+        return np.asarray(jax.jit(lambda: answer_logits(model, layout, prompt_LD))())
 
     merged_QA = logits(merged)
     for row in (0, 2):

@@ -7,12 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from jaxalign.config import base
+from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
 from jaxalign.model import to_safetensors
 from jaxalign.problem import load_problem
 from jaxalign.prompts import load_texts
-from jaxalign.run.initialization import POPULATION, begin, file_digests, first_prompts
+from jaxalign.run.initialization import (
+    POPULATION,
+    file_digests,
+    first_prompts,
+    initialize,
+    with_spread,
+)
 
 LENGTH, PER_COUNTRY, COUNTRIES = 3, 6, ("SA", "US")
 EVERYONE = PER_COUNTRY * len(COUNTRIES)
@@ -25,7 +31,7 @@ def make_config(folder, **keys):
     config.prompt.length = LENGTH
     config.search.population = PER_COUNTRY
     config.update_from_flattened_dict({key.replace("__", "."): keys[key] for key in keys})
-    return config
+    return freeze(config)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +41,8 @@ def problem(tiny_folder):
 
 @pytest.fixture
 def start(tiny_folder, problem):
-    """The beginning with some keys set."""
-    return lambda spread=None, **keys: begin(make_config(tiny_folder, **keys), problem, spread)
+    """The search plan with some keys set."""
+    return lambda **keys: initialize(make_config(tiny_folder, **keys), problem)
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +172,14 @@ def test_a_folder_without_prompts_is_refused(start, tmp_path):
 
 def test_a_subspace_goes_through_the_first_prompt(start, tiny_folder, problem):
     config = make_config(tiny_folder)
-    beginning = start(search__space="subspace", search__dimension=7)
-    assert beginning.space.shape == (7,) and beginning.vectors_E.shape == (EVERYONE, 7)
-    prompts = np.asarray(beginning.space.prompts(beginning.vectors_E))
+    plan = start(search__space="subspace", search__dimension=7)
+    assert plan.space.shape == (7,) and plan.vectors_E.shape == (EVERYONE, 7)
+    prompts = np.asarray(plan.space.prompts(plan.vectors_E))
     np.testing.assert_allclose(prompts[0], first_prompts(config, problem)[0], rtol=1e-6)
     again = start(search__space="subspace", search__dimension=7)
-    jax.tree.map(np.testing.assert_array_equal, beginning.space, again.space)
+    jax.tree.map(np.testing.assert_array_equal, plan.space, again.space)
     other = start(search__space="subspace", search__dimension=7, seed=1)
-    assert (beginning.space.basis_MLD != other.space.basis_MLD).any()
+    assert (plan.space.basis_MLD != other.space.basis_MLD).any()
 
 
 def test_a_subspace_goes_through_a_given_prompt(start, tmp_path):
@@ -185,9 +191,9 @@ def test_a_subspace_goes_through_a_given_prompt(start, tmp_path):
 
 
 def test_the_first_candidates_among_texts_are_texts(start, table_VD):
-    beginning = start(search__space="texts", search__dimension=5)
-    assert beginning.space.shape == (5,) and beginning.vectors_E.shape == (EVERYONE, 5)
-    prompts = np.asarray(beginning.space.prompts(beginning.vectors_E))
+    plan = start(search__space="texts", search__dimension=5)
+    assert plan.space.shape == (5,) and plan.vectors_E.shape == (EVERYONE, 5)
+    prompts = np.asarray(plan.space.prompts(plan.vectors_E))
     distance = np.abs(prompts[:5, :, None] - table_VD[None, None]).max(axis=-1).min(axis=-1)
     assert distance.max() < 1e-6  # each row is a row of the table
     distance = np.abs(prompts[5:, :, None] - table_VD[None, None]).max(axis=-1).min(axis=-1)
@@ -197,26 +203,28 @@ def test_the_first_candidates_among_texts_are_texts(start, table_VD):
 @pytest.mark.parametrize("space", ["full", "subspace", "texts"])
 def test_limits_hold_in_every_space(start, table_VD, space):
     keys = {"search__space": space, "search__dimension": 5, "search__max_norm": 0.5}
-    beginning = start(prompt__init="normal", **keys)
-    prompts = np.asarray(beginning.space.prompts(3 * beginning.vectors_E))
+    plan = start(prompt__init="normal", **keys)
+    prompts = np.asarray(plan.space.prompts(3 * plan.vectors_E))
     limit = 0.5 * np.linalg.norm(table_VD, axis=-1).mean()
     norms = np.linalg.norm(prompts, axis=-1)
     assert norms.max() <= limit * (1 + 1e-6) and norms.max() > 0.99 * limit
 
 
 @pytest.mark.parametrize("space", ["full", "subspace", "texts"])
-def test_the_spread_is_that_around_the_mean_and_may_be_given(start, space):
+def test_the_spread_is_that_around_the_mean_and_may_be_given(start, tiny_folder, space):
     keys = {"search__space": space, "search__dimension": 5}
-    beginning = start(**keys)
-    vectors = np.asarray(beginning.vectors_E, np.float64)
+    plan = start(**keys)
+    vectors = np.asarray(plan.vectors_E, np.float64)
     expected = np.sqrt(np.mean((vectors - vectors.mean(axis=0)) ** 2))
-    assert beginning.spread == pytest.approx(expected, rel=1e-4)
-    assert start(0.125, **keys).spread == 0.125
-    strategy = start(0.125, search__strategy="SNES", **keys).strategy
+    assert plan.spread == pytest.approx(expected, rel=1e-4)
+    settings = make_config(tiny_folder, search__strategy="SNES", **keys)
+    resumed = with_spread(start(search__strategy="SNES", **keys), settings, 0.125)
+    assert resumed.spread == 0.125
+    strategy = resumed.strategy
     assert float(strategy.params.std_init) == 0.125
 
 
-def test_digests_of_the_files_that_decide_the_beginning(tiny_folder, tmp_path):
+def test_digests_of_the_files_that_decide_the_initialization(tiny_folder, tmp_path):
     assert file_digests(make_config(tiny_folder)) == {}
     texts, prompt = tmp_path / "mine.yaml", tmp_path / "p.safetensors"
     texts.write_text("values: []\n")

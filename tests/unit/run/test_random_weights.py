@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from jaxalign.benchmark import linear_parameters
+from jaxalign.config import freeze
 from jaxalign.devices.memory import available_bytes
 from jaxalign.errors import UserError
 from jaxalign.model import abstract_model, parameter_bytes, parameter_count, parse_config
@@ -30,18 +31,18 @@ def test_the_shapes_are_those_of_the_published_models(shape, parameters, linear)
 
 
 def test_another_shape_keeps_the_questions(tiny_config, tiny_problem, small_shape):
-    problem = with_random_weights(tiny_config, tiny_problem, small_shape)
+    problem = with_random_weights(freeze(tiny_config), tiny_problem, small_shape)
     assert problem.questions is tiny_problem.questions and problem.notice == RANDOM_NOTICE
     embedding = problem.weights["embedding"][...]
     assert embedding.shape == (1000, 16) and problem.model_config.layers == 3
-    assert problem.task.row_norm == pytest.approx(mean_norm(embedding))
+    assert problem.task.goal.row_norm == pytest.approx(mean_norm(embedding))
 
 
 def test_too_little_memory_is_told_with_the_arithmetic(tiny_config, tiny_problem, monkeypatch):
     """Before anything is allocated: the shape would need 263 GiB here."""
     monkeypatch.setattr(random_weights, "available_bytes", lambda device: 2**34)
     with pytest.raises(UserError) as caught:
-        with_random_weights(tiny_config, tiny_problem, "llama3-70b")
+        with_random_weights(freeze(tiny_config), tiny_problem, "llama3-70b")
     for words in (
         "--model=llama3-70b: 70,553,706,496 parameters x 4 bytes (float32) are 262.8 GiB",
         "has 16.0 GiB left",
@@ -55,16 +56,16 @@ def test_weights_that_fit_are_taken(tiny_config, tiny_problem, small_shape, monk
     monkeypatch.setattr(
         "jaxalign.run.random_weights.available_bytes", lambda _: parameter_bytes(weights)
     )
-    with_random_weights(tiny_config, tiny_problem, small_shape)
+    with_random_weights(freeze(tiny_config), tiny_problem, small_shape)
     monkeypatch.setattr(
         "jaxalign.run.random_weights.available_bytes", lambda _: None
     )  # nothing tells
-    with_random_weights(tiny_config, tiny_problem, small_shape)
+    with_random_weights(freeze(tiny_config), tiny_problem, small_shape)
     monkeypatch.setattr(
         "jaxalign.run.random_weights.available_bytes", lambda _: parameter_bytes(weights) - 1
     )
     with pytest.raises(UserError, match="--model=small"):
-        with_random_weights(tiny_config, tiny_problem, small_shape)
+        with_random_weights(freeze(tiny_config), tiny_problem, small_shape)
 
 
 def test_the_memory_that_is_left():
@@ -79,4 +80,4 @@ def test_the_memory_that_is_left():
 def test_too_few_tokens_are_refused(tiny_config, tiny_problem, small_shape, monkeypatch):
     monkeypatch.setitem(SHAPES[small_shape], "vocab_size", 100)
     with pytest.raises(UserError, match="--model=small has 100 tokens"):
-        with_random_weights(tiny_config, tiny_problem, small_shape)
+        with_random_weights(freeze(tiny_config), tiny_problem, small_shape)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxalign.config import base
-from jaxalign.fitness import loss_of_prompt
+from jaxalign.config import base, freeze
+from jaxalign.fitness import Evaluator, loss_of_prompt
 from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
 from jaxalign.search import gradient
@@ -22,7 +22,7 @@ def survey_loss(graphdef, norm="l1"):
     """The loss of one soft prompt, from (weights, task): what a search minimises."""
 
     def loss(args, prompt_LD):
-        return loss_of_prompt(graphdef, Objective(norm=norm), *args, prompt_LD)[0]
+        return loss_of_prompt(Evaluator(graphdef, Objective(norm=norm)), *args, prompt_LD)[0]
 
     return loss
 
@@ -33,7 +33,7 @@ def survey(tiny_folder):
     config = base("embedded")
     config.country, config.model.path = "SA", str(tiny_folder)
     config.objective.formats = "identity"
-    problem = load_problem(config)
+    problem = load_problem(freeze(config))
     spread = float(jnp.std(problem.weights["embedding"][...]))
     start_LD = spread * jax.random.normal(jax.random.key(3), (2, problem.model_config.width))
     args = (problem.weights, problem.task)
