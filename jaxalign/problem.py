@@ -106,9 +106,9 @@ class Problem:
     full_naive_QA: np.ndarray | None = None
     mesh: jax.sharding.Mesh | None = None
 
-    def evaluator(self, execution: Execution = Execution()) -> Evaluator:
+    def evaluator(self, execution: Execution | None = None) -> Evaluator:
         """Return what evaluates soft prompts for this problem."""
-        return Evaluator(self.graphdef, self.objective, execution)
+        return Evaluator(self.graphdef, self.objective, execution or Execution())
 
     def digests(self) -> dict[str, str]:
         """Return SHA-256 of what decides the result besides the settings, by name."""
