@@ -74,7 +74,7 @@ install_package() {
   local what=$ROOT${1:+[$1]}
   say "jaxalign: installing into $VENV (a few minutes the first time)"
   touch "$VENV/.jaxalign-installing"
-  if ! "$VENV_PYTHON" -m pip install --quiet --disable-pip-version-check -e "$what" >&2; then
+  if ! "$VENV_PYTHON" -m pip install --quiet --no-compile --disable-pip-version-check -e "$what" >&2; then
     rm -f "$VENV/.jaxalign-installing" # pip fails before it changes anything; a kill may not
     fail 1 "pip could not install $what: its message stands above"
   fi

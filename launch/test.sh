@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Every check that CI runs: format, lint, shell scripts, import contract, types, tests.
+# Every check that CI runs: format, lint, shell scripts, import contract, types, docs, tests.
 #
-#   ./launch/test.sh [--dry-run] [pytest args]
-#   ./launch/test.sh -m 'not slow' -x tests/unit/report
+#   ./launch/test.sh [--dry-run] [--nightly] [pytest args]
+#   ./launch/test.sh tests/unit              one tier
+#   ./launch/test.sh -x tests/unit/report    one room, up to the first failure
 #
-# Makes or renews .venv first, as local.sh does, with the test extra. PYTHON names another Python.
-# --dry-run, as the first flag, prints what would be run.
+# Makes or renews .venv first, as local.sh does, with the extras test and docs. Without a path it
+# runs tests/unit and tests/process; with --nightly also tests/nightly and the SkyPilot check, which
+# take about an hour. PYTHON names another Python. --dry-run, as the first flag, prints the commands.
 set -euo pipefail
 
 ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,7 +18,12 @@ cd "$ROOT"
 # shellcheck source=launch/setup.sh
 . launch/setup.sh
 if first_flag "$@"; then shift; fi
-set_up test
+nightly=""
+if [ "${1:-}" = --nightly ]; then
+  nightly=1
+  shift
+fi
+set_up test,docs
 
 check() {
   [ -n "${DRY_RUN:-}" ] || printf '== %s\n' "$*"
@@ -27,13 +34,17 @@ check ruff format --check
 check ruff check
 check shellcheck --external-sources launch/*.sh launch/slurm.sbatch .ci/run
 check hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
-# SkyPilot wants an older click than huggingface_hub, so it has a place of its own.
-if [ ! -x "$VENV/skypilot/bin/sky" ]; then
-  run "$VENV_PYTHON" -m venv --clear "$VENV/skypilot"
-  run "$VENV/skypilot/bin/pip" install --quiet --disable-pip-version-check skypilot==0.14.1
-fi
-check ../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
 check lint-imports --no-logo
 check mypy
-# Two workers: a test keeps about one core busy, and a worker may take 5 GB.
+check mkdocs build --strict --quiet --site-dir "$VENV/site"
+if [ -n "$nightly" ]; then
+  # SkyPilot wants an older click than huggingface_hub, so it has an environment of its own.
+  if [ ! -x "$VENV/skypilot/bin/sky" ]; then
+    run "$VENV_PYTHON" -m venv --clear "$VENV/skypilot"
+    run "$VENV/skypilot/bin/pip" install --quiet --disable-pip-version-check skypilot==0.14.1
+  fi
+  check ../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
+  set -- tests "$@"
+fi
+# Two workers: a test keeps about one core busy.
 check pytest --numprocesses=2 --dist=loadfile "$@"
