@@ -53,6 +53,15 @@ _LONGEST = 28  # letters of a name
 _LETTER = 0.0078  # inches of an italic letter for each point of its size, a little more than most
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
 class End(NamedTuple):
     """The right end of a line, to be named there.
 
