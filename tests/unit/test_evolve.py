@@ -293,7 +293,7 @@ def test_the_front_holds_what_nothing_seen_beats():
     assert len(expected) > 1
     np.testing.assert_array_equal(np.unique(front[members], axis=0), expected)
     prompts = state.front.prompts_KLD[0][members]
-    told = sphere(*arguments()[:2], prompts, None, len(prompts)).terms_GPO[0]
+    told = sphere(*arguments()[:2], prompts, key=None, count=len(prompts)).terms_GPO[0]
     np.testing.assert_allclose(told, front[members], rtol=1e-5)
 
 
