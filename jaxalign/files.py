@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jaxalign.errors import UserError
 
 
@@ -141,8 +143,8 @@ def _read_text(path: Path) -> str:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
         raise UserError(f"{where}: is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{where}: is not a JSON object")

@@ -1,0 +1,369 @@
+"""evaluation.json as typed records: what an evaluation found, written and read as one document."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jaxalign.errors import UserError
+from jaxalign.files import read_json, write_json
+
+FILE = "evaluation.json"
+VERSION = 1
+LEVELS = ("easy", "hard")  # of CulturalBench
+
+Interval = tuple[float, float]
+Scores = dict[str, float | None]  # by dimension
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A part of the document; a field that may be None may also be missing from the file."""
+
+
+class Survey(Record, kw_only=True):
+    """The survey that the prompt was tuned on."""
+
+    name: str
+    title: str
+    validated: bool
+    items: int
+    constant: list[float] | None = None
+    norm: str
+    targets: str | None = None
+    target_source: str | None = None
+
+
+class SkippedFormat(Record):
+    """A format that this model cannot be asked in."""
+
+    name: str
+    reason: str
+
+
+class Formats(Record):
+    """The formats that the search asked in, those held out, and those left out."""
+
+    seen: list[str]
+    held_out: list[str]
+    skipped: list[SkippedFormat] = []
+
+
+class Difference(Record):
+    """Loss of the tuned prompt minus loss of a method, with its 95% interval."""
+
+    mean: float | None = None
+    interval: Interval | None = None
+
+
+class Method(Record):
+    """One method: its loss, the 95% interval, and the range over its variants."""
+
+    name: str
+    group: str  # tuned, reference, text or control
+    scores: Scores | None = None
+    loss: float | None = None
+    spread: Interval | None = None
+    note: str | None = None
+    interval: Interval | None = None
+    difference: Difference | None = None
+
+
+class Persona(Record, kw_only=True):
+    """One wording of the persona."""
+
+    text: str
+    loss: float | None = None
+    held_out: bool
+
+
+class Measured(Record):
+    """Loss and scores of one method in one format."""
+
+    loss: float | None = None
+    scores: Scores | None = None
+
+
+class FormatRow(Record, kw_only=True):
+    """One format, with the result of each method."""
+
+    name: str
+    wording: str | None = None
+    system: str | None = None
+    seen: bool
+    methods: dict[str, Measured | None]
+
+
+class Spread(Record):
+    """Mean and standard deviation of a score over all formats."""
+
+    mean: float | None = None
+    spread: float | None = None
+
+
+class DimensionSpread(Record):
+    """How far a score varies between countries, and over formats for each method."""
+
+    dimension: str
+    between_countries: float | None = None
+    naive: Spread | None = None
+    tuned: Spread | None = None
+    persona: Spread | None = None
+
+
+class FormatSummary(Record):
+    """Mean losses of a method over seen and held-out formats, and its worst format."""
+
+    seen: float | None = None
+    held_out: float | None = None
+    worst: float | None = None
+    worst_name: str | None = None
+
+
+class Robustness(Record):
+    """Results over formats."""
+
+    rows: list[FormatRow]
+    dimensions: list[DimensionSpread]
+    summary: dict[str, FormatSummary]
+    persona: str | None = None
+
+
+class Answer(Record):
+    """How one method answers an item: shares of the options (0 to 1) and the written answer."""
+
+    shares: list[float | None]
+    mean: float | None = None
+    entropy: float | None = None
+    off_scale: float | None = None
+    written: str | None = None
+    kind: str | None = None  # option, refusal or unparsed
+    agrees: bool | None = None
+
+
+class AnsweredItem(Record):
+    """An item with the answers of both methods."""
+
+    id: str
+    text: str
+    options: list[str]
+    values: list[float]
+    naive: Answer | None = None
+    tuned: Answer | None = None
+
+    def __post_init__(self):
+        answers = [answer for answer in (self.naive, self.tuned) if answer]
+        if {len(self.options)} != {len(self.values), *(len(each.shares) for each in answers)}:
+            raise ValueError("there must be one share and one value for each option")
+
+
+class AnswerSummary(Record):
+    """Answers of one method over all items."""
+
+    entropy: float | None = None
+    collapsed: float | None = None
+    off_scale: float | None = None
+    agree: float | None = None
+    disagree: float | None = None
+    refusal: float | None = None
+    unparsed: float | None = None
+
+
+class Answers(Record):
+    """The answers to all items."""
+
+    items: list[AnsweredItem]
+    methods: dict[str, AnswerSummary]
+
+
+class SampledScore(Record):
+    """One score over samples of n respondents, beside the standard deviation by formula."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    sampling_sd: float | None = None
+    formula_sd: float | None = None
+
+
+class SampleSize(Record, kw_only=True):
+    """Losses and scores of one method over samples of n simulated respondents."""
+
+    method: str
+    n: int
+    loss: float | None = None
+    low: float | None = None
+    high: float | None = None
+    loss_sd: float | None = None
+    dimensions: dict[str, SampledScore]
+
+
+class CountryDifference(Record):
+    """A score minus that of the reference country, published and tuned."""
+
+    country: str
+    dimension: str
+    target: float | None = None
+    tuned: float | None = None
+
+
+class Tau(Record, kw_only=True):
+    """Kendall's tau between the published and the tuned order of n countries."""
+
+    dimension: str
+    tau: float | None = None
+    p: float | None = None
+    n: int
+
+
+class Countries(Record, kw_only=True):
+    """Prompts of several countries, each scored against every country."""
+
+    reference: str | None = None
+    codes: list[str]
+    names: dict[str, str]
+    differences: list[CountryDifference] | None = None
+    tau: list[Tau] | None = None
+    matrix: list[list[float | None]] | None = None  # tuned for the row's, scored for the column's
+    naive: list[float | None] | None = None
+
+    def __post_init__(self):
+        count = len(self.codes)
+        if self.matrix and [len(row) for row in self.matrix] != [count] * count:
+            raise ValueError(f"matrix must have {count} rows of {count} losses")
+        if self.naive and len(self.naive) != count:
+            raise ValueError(f"naive must have {count} losses")
+
+    def name(self, code: str | None) -> str:
+        """Return a country's name, or its code if the name is unknown."""
+        return self.names.get(code or "", code or "")
+
+
+class McNemar(Record):
+    """McNemar's test: questions that only the one (b) or the other method (c) has right."""
+
+    b: float | None = None
+    c: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+class CulturalBenchRow(Record):
+    """One method on the questions about one country, or on all of them."""
+
+    scope: str
+    method: str
+    n: int
+    skipped: int
+    accuracy: float | None = None
+    low: float | None = None
+    high: float | None = None
+    wilson_low: float | None = None
+    wilson_high: float | None = None
+    chance: float | None = None
+    mcnemar: McNemar | None = None
+
+
+class CulturalBenchLevel(Record):
+    """The results on CulturalBench-Easy or CulturalBench-Hard."""
+
+    rows: list[CulturalBenchRow]
+
+
+class CulturalBench(Record, kw_only=True):
+    """The results on CulturalBench; `fixture` marks the toy questions of this package."""
+
+    source: str
+    revision: str | None = None
+    fixture: bool
+    easy: CulturalBenchLevel | None = None
+    hard: CulturalBenchLevel | None = None
+
+    def levels(self) -> dict[str, list[CulturalBenchRow]]:
+        """Return the rows of each level that has any."""
+        levels = {level: getattr(self, level) for level in LEVELS}
+        return {level: found.rows for level, found in levels.items() if found and found.rows}
+
+
+class Trie(Record):
+    """What asking in several formats at once saves."""
+
+    formats: int
+    tokens: int
+    padded: int
+    saving: float
+
+
+class Evaluation(Record, kw_only=True):
+    """The content of evaluation.json."""
+
+    schema: int = VERSION
+    prompt_sha256: str | None = None
+    country: str
+    country_name: str | None = None
+    model: str
+    notice: str | None = None
+    command: str | None = None
+    date: str | None = None
+    hardware: str | None = None
+    versions: dict[str, str] | None = None
+    git_revision: str | None = None
+    survey: Survey
+    dimensions: dict[str, str]
+    target: dict[str, float]
+    verdict: list[str]
+    formats: Formats
+    methods: list[Method]
+    personas: list[Persona] | None = None
+    robustness: Robustness | None = None
+    answers: Answers | None = None
+    respondents: list[SampleSize] | None = None
+    countries: Countries | None = None
+    culturalbench: CulturalBench | None = None
+    trie: Trie | None = None
+    seconds: dict[str, float | None] | None = None
+
+    def __post_init__(self):
+        if not self.target:
+            raise ValueError("target must have at least one dimension")
+
+    @property
+    def country_title(self) -> str:
+        """The country by name, or by code if it has no name."""
+        return self.country_name or self.country
+
+
+def write_evaluation(workdir: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.json whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    write_json(workdir / FILE, msgspec.to_builtins(evaluation))
+
+
+def read_evaluation(workdir: Path) -> Evaluation:
+    """Read and check evaluation.json; control characters in its texts become spaces.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or is not what an evaluation writes.
+    """
+    path = workdir / FILE
+    if not path.exists():
+        raise UserError(f"{path}: not found; run jaxalign.evaluate on this workdir first")
+    value = read_json(path)
+    if value.get("schema") != VERSION:
+        raise UserError(f"{path}: schema is not {VERSION}; run jaxalign.evaluate on it again")
+    try:
+        return msgspec.convert(_printable(value), Evaluation)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}; run jaxalign.evaluate on it again") from None
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(letter if letter.isprintable() else " " for letter in value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {_printable(key): _printable(each) for key, each in value.items()}
+    return value
