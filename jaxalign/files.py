@@ -1,12 +1,13 @@
-"""The files of a workdir: read with clear faults, written whole or not at all."""
+"""Files of a workdir: reading with clear errors, and writing that never leaves half a file."""
 
 import contextlib
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,26 @@ from jaxalign.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """What a finished run left in its workdir."""
+    """What a finished run left in its workdir.
+
+    Attributes:
+      config: the content of config.json.
+      records: one per generation, as in metrics.jsonl.
+      summary: the content of summary.json.
+    """
 
     config: dict[str, Any]
-    records: tuple[dict[str, Any], ...]  # one per generation, as in metrics.jsonl
+    records: tuple[dict[str, Any], ...]
     summary: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Front:
-    """What nothing that was seen beats on all objectives.
+class ParetoTable:
+    """The Pareto front of all candidates seen, as in pareto.csv.
 
     Attributes:
       names: of the objectives.
-      values: of each prompt, in the order of the names; to be minimised.
+      values: of each prompt, in the order of the names; lower is better.
     """
 
     names: tuple[str, ...]
@@ -38,7 +45,7 @@ class Front:
 
 
 def check_local(folder: Path, name: str) -> None:
-    """Raises UserError, naming the flag, for a bucket's address, of which a path is made easily."""
+    """Raise UserError, naming the flag, if a path is the address of a bucket."""
     if folder.parts[:1] in (("gs:",), ("s3:",)):
         raise UserError(
             f"{name}={folder} must be a folder of this machine: mount the bucket, and give the "
@@ -49,7 +56,7 @@ def check_local(folder: Path, name: str) -> None:
 def read_run(
     workdir: Path, needed: Sequence[str] = ("country", "loss", "scores", "target")
 ) -> RunFiles:
-    """Reads config.json, metrics.jsonl and summary.json.
+    """Read config.json, metrics.jsonl and summary.json.
 
     Args:
         workdir: of a finished run.
@@ -75,8 +82,8 @@ def read_run(
     return RunFiles(config, tuple(records), summary)
 
 
-def read_front(workdir: Path) -> Front | None:
-    """Reads pareto.csv, None where there is none.
+def read_pareto(workdir: Path) -> ParetoTable | None:
+    """Read pareto.csv; return None if there is none.
 
     Raises:
         UserError: the file is unreadable or not a table of numbers.
@@ -96,11 +103,11 @@ def read_front(workdir: Path) -> Front | None:
         if len(row) != len(header) or not all(map(math.isfinite, value)) or not value:
             raise UserError(f"{path}: line {number} is not {len(header)} numbers")
         values.append(value)
-    return Front(tuple(header[1:]), tuple(values))
+    return ParetoTable(tuple(header[1:]), tuple(values))
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes under a temporary name beside the path, then renames: never half a file.
+    """Write under a temporary name beside the path, then rename.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -117,12 +124,24 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Writes a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all."""
     write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file whole or not at all, None as an empty cell."""
+    write_file(path, to_csv([columns, *rows]))
+
+
+def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Return rows as the lines of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Read a JSON object.
 
     Raises:
         UserError: the file is missing, cannot be read or holds something else.

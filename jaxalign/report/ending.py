@@ -1,4 +1,4 @@
-"""The end of a run for tools that show plots and texts, from the files of its workdir."""
+"""The end of a run for experiment trackers, from the files of its workdir."""
 
 import dataclasses
 import json
@@ -6,20 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.files import read_run
-from jaxalign.report.answers import read_answers
-from jaxalign.report.numbers import (
-    baseline_name,
-    format_loss,
-    format_score,
-    format_shares,
-    score_digits,
-)
-from jaxalign.report.parts import country_name, share
+from jaxalign.report.tables import markdown_table
+from jaxalign.report.terminal import loss_rows, score_rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """What a finished run shows.
+    """What a tracker shows of a finished run.
 
     Attributes:
       generation: the last one.
@@ -35,7 +28,7 @@ class Ending:
 
 
 def read_ending(workdir: Path) -> Ending:
-    """Reads what a finished run for one country or several has left.
+    """Read what a finished run, for one country or several, has left.
 
     Raises:
       UserError: a file is missing or damaged.
@@ -55,37 +48,14 @@ def read_ending(workdir: Path) -> Ending:
 
 
 def _summary(summary: dict[str, Any]) -> str:
-    """The losses of each country, and what was aimed at where there is one; the notice above."""
+    """Return the notice, the losses of each country, and the scores if there is one country."""
+    parts = [f"**{summary['notice']}**\n"] if summary.get("notice") else []
     countries = summary.get("countries") or {summary["country"]: summary}
-    losses = [["country", baseline_name(summary), "naive", "tuned", "share of naive"]]
-    for country in countries.values():
-        loss = country["loss"]
-        of_naive = share(loss, "best")
-        told = (format_loss(loss.get(key)) for key in ("constant", "naive", "best"))
-        cells = [country_name(country), *told, "" if of_naive is None else f"{of_naive:.0%}"]
-        losses.append(cells)
-    tables = [losses] if "countries" in summary else [losses, _aims(summary)]
-    notice = [f"**{summary['notice']}**"] if summary.get("notice") else []
-    return "\n\n".join(notice + [_table(rows) for rows in tables])
-
-
-def _aims(summary: dict[str, Any]) -> list[list[str]]:
-    """Rows of the dimensions' scores, or of each item's answers in percent."""
-    if answers := read_answers(summary):
-        shares = [[item.id, *map(format_shares, item.shares.values())] for item in answers]
-        return [["item", "target", "naive", "tuned"], *shares]
-    naive, digits = summary.get("naive_scores") or {}, score_digits(summary)
-    rows = [["dimension", "target", "naive", "tuned"]]
-    for key, target in summary["target"].items():
-        scores = (target, naive.get(key), summary["scores"].get(key))
-        rows.append([key, *(format_score(score, digits) for score in scores)])
-    return rows
-
-
-def _table(rows: list[list[str]]) -> str:
-    head, *rest = rows
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rest]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    tables = [loss_rows([{"baseline": summary.get("baseline", "constant answer"), **country}
+                         for country in countries.values()])]  # fmt: skip
+    if "countries" not in summary:
+        tables.append(list(score_rows(summary)))
+    return "\n".join(parts + [markdown_table(rows, words=rows[0][:1]) for rows in tables])
 
 
 def _code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How a number is written, the same in the terminal, the plots and the page."""
+"""How numbers are written, the same in the terminal, the plots and the pages."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -9,66 +9,41 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def format_loss(loss: float | None) -> str:
-    """Writes a loss with one decimal, two digits below 1; None and non-finite become a dash."""
+    """Write a loss with one decimal, or two digits below 1; a dash if None or not finite."""
     if loss is None or not math.isfinite(loss):
         return MISSING
     return f"{loss:,.1f}" if abs(loss) >= 1 or loss == 0 else f"{loss:.2g}"
 
 
 def format_score(score: float | None, digits: int = 1) -> str:
-    """Writes a score with so many decimals; never clipped, a dash where there is none."""
+    """Write a number with this many decimals; a dash if None or not finite."""
     if score is None or not math.isfinite(score):
         return MISSING
     text = f"{score:.{digits}f}"
-    return (text if float(text) else text.lstrip("-")).replace("-", "\N{MINUS SIGN}")
-
-
-def score_digits(summary: dict[str, Any]) -> int:
-    """How many decimals the scores of a summary need: one, or two where all targets are small."""
-    return 1 if max(map(abs, summary["target"].values()), default=0) >= 10 else 2
+    return (text if float(text) else text.lstrip("-")).replace("-", _MINUS)
 
 
 def format_shares(shares: Iterable[float | None]) -> str:
-    """Writes shares in whole percent, in the order of the options."""
+    """Write shares in whole percent, in the order of the options."""
     return " ".join(format_score(share, 0) for share in shares)
 
 
-def loss_unit(summary: dict[str, Any]) -> str:
-    """What the losses of a summary are: the norm, or for distributions a mean over items."""
-    norm = str(summary.get("norm", ""))
-    if summary.get("scoring") != "distribution":
-        return norm.upper()
-    return "mean distance, %" if norm == "l1" else "root mean square distance, %"
-
-
-def baseline_name(summary: dict[str, Any]) -> str:
-    """What the loss under `constant` belongs to: answers that do not depend on the question."""
-    return str(summary.get("baseline", "constant answer"))
-
-
 def format_difference(difference: float | None) -> str:
-    """Writes a difference of losses or scores as a loss with its sign."""
+    """Write a difference of losses or scores like a loss, with its sign."""
     text = format_loss(None if difference is None else abs(difference))
     if text == MISSING or not difference:
         return text
     return f"{_MINUS if difference < 0 else '+'}{text}"
 
 
-def format_decimals(value: float | None, decimals: int = 2) -> str:
-    """Writes a number with so many decimals."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    return f"{value:.{decimals}f}".replace("-", _MINUS)
-
-
-def format_percent(share: float | None, decimals: int = 1) -> str:
-    """Writes a share of 1 in percent."""
-    text = format_decimals(None if share is None else 100 * share, decimals)
+def format_percent(share: float | None, digits: int = 1) -> str:
+    """Write a share (0 to 1) in percent."""
+    text = format_score(None if share is None else 100 * share, digits)
     return text if text == MISSING else f"{text}%"
 
 
 def format_p(p: float | None) -> str:
-    """Writes a p-value with three decimals, or as below 0.001."""
+    """Write a p-value with three decimals, or as <0.001."""
     if p is None or not math.isfinite(p):
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
@@ -77,12 +52,12 @@ def format_p(p: float | None) -> str:
 def format_interval(
     interval: Sequence[float | None] | None, write: Callable[[float | None], str] = format_loss
 ) -> str:
-    """Writes both ends of an interval, joined by a word, since ends may be below zero."""
+    """Write both ends of an interval, joined by "to", since ends may be negative."""
     return MISSING if interval is None else f"{write(interval[0])} to {write(interval[1])}"
 
 
 def format_seconds(seconds: float | None) -> str:
-    """Writes a duration as m:ss, or h:mm:ss from an hour on."""
+    """Write a duration as m:ss, or h:mm:ss from an hour on."""
     if seconds is None or not math.isfinite(seconds):
         return MISSING
     minutes, rest = divmod(round(max(seconds, 0)), 60)
@@ -90,6 +65,35 @@ def format_seconds(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def score_digits(summary: dict[str, Any]) -> int:
+    """Return how many decimals the scores of a summary need: two if all targets are small."""
+    return 1 if max(map(abs, summary["target"].values()), default=0) >= 10 else 2
+
+
+def loss_unit(summary: dict[str, Any]) -> str:
+    """Return what the losses of a summary measure: the norm, or a mean distance over items."""
+    norm = str(summary.get("norm", ""))
+    if summary.get("scoring") != "distribution":
+        return norm.upper()
+    return "mean distance, %" if norm == "l1" else "root mean square distance, %"
+
+
+def baseline_name(summary: dict[str, Any]) -> str:
+    """Return the name of the null baseline, whose answers do not depend on the question."""
+    return str(summary.get("baseline", "constant answer"))
+
+
+def country_name(summary: dict[str, Any]) -> str:
+    """Return the country of a summary by name, or by code if it has no name."""
+    return str(summary.get("country_name") or summary["country"])
+
+
+def share_of_naive(loss: dict[str, float | None], key: str = "best") -> float | None:
+    """Return a loss as a share of the naive one, None if either is missing or the naive is 0."""
+    value, naive = loss.get(key), loss.get("naive")
+    return value / naive if naive and value is not None else None
+
+
 def distance(score: float | None, target: float) -> float | None:
-    """Returns |score - target|, or None where there is no score."""
+    """Return |score - target|, or None if there is no score."""
     return None if score is None or not math.isfinite(score) else abs(score - target)

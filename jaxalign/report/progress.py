@@ -2,21 +2,17 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from jaxalign.report.numbers import format_loss, format_seconds
 
 PLAIN_LINES = 20
-RATE_WINDOW = (
-    16  # generations that the rate is taken over: steady, yet the compile is soon forgotten
-)
 
 
 class Progress:
@@ -39,49 +35,46 @@ class Progress:
     ):
         self._generations = generations
         self._console = console or Console(highlight=False, soft_wrap=True)
-        self._clock = clock
-        self._first: int | None = None
-        self._last = start
+        self._first = True
         self._stride = max(1, math.ceil((generations - start) / PLAIN_LINES))
-        # Generation, seconds, and evaluations of what the rate is taken over.
-        self._marks: deque[tuple[int, float, int | None]] = deque(maxlen=RATE_WINDOW + 1)
         self._pending: str | None = None
-        self._bar: RichProgress | None = None
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._bar = RichProgress(
-                TextColumn("generation {task.completed:.0f}/{task.total:.0f}"),
-                BarColumn(bar_width=None),
-                TextColumn("{task.fields[state]}"),
-                console=self._console,
-                refresh_per_second=4,
-                expand=True,
-            )
-            self._task = self._bar.add_task("", total=generations, completed=start, state="")
+        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._bar = RichProgress(
+            TextColumn("generation"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self._console,
+            refresh_per_second=4,
+            # The first sample starts the estimate, so the time of compiling never counts.
+            speed_estimate_period=math.inf,
+            get_time=clock,
+            expand=True,
+        )
+        self._search = self._bar.add_task("", total=generations, completed=start, state="")
+        # Never shown: counts evaluations, for the candidates per second.
+        self._candidates = self._bar.add_task("", total=None, visible=False, state="")
 
     def __enter__(self) -> "Progress":
-        """Starts the clock and the bar."""
-        self._marks.append((self._last, self._clock(), None))
-        if self._bar:
+        """Start the bar."""
+        if self._live:
             self._bar.start()
         return self
 
     def update(self, record: dict[str, Any]) -> None:
-        """Shows one record of metrics.jsonl, in the order of the generations."""
+        """Show one record of metrics.jsonl, in the order of the generations."""
         generation = int(record["generation"])
-        self._last = generation
-        if self._marks and (self._marks[-1][0] == generation or self._marks[-1][2] is None):
-            self._marks.pop()  # the initial population: compiling it says nothing about the rest
-        self._marks.append((generation, self._clock(), int(record["evaluations"])))
-        if self._bar:
-            self._bar.update(
-                self._task, completed=generation, state=self._state(record, mean=False)
-            )
+        self._bar.update(self._candidates, completed=int(record["evaluations"]))
+        self._bar.update(self._search, completed=generation, state=self._state(record))
+        if self._live:
             return
-        line = f"generation {generation}/{self._generations}  {self._state(record, mean=True)}"
-        if self._first is None:
-            self._first = generation
-            self._print(line)
-        elif generation % self._stride == 0 or generation == self._generations:
+        task = self._bar.tasks[self._search]
+        left = "" if task.speed is None else f"  {format_seconds(task.time_remaining)} left"
+        line = f"generation {generation}/{self._generations}  {task.fields['state']}{left}"
+        if self._first or generation % self._stride == 0 or generation == self._generations:
+            self._first = False
             self._print(line)
         else:
             self._pending = line
@@ -92,8 +85,8 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leaves the last state standing, also when the run ends early."""
-        if self._bar:
+        """Leave the last state on the screen, also if the run ends early."""
+        if self._live:
             self._bar.stop()
         elif self._pending:
             self._print(self._pending)
@@ -103,16 +96,12 @@ class Progress:
         self._console.print(line, markup=False)
         self._console.file.flush()
 
-    def _state(self, record: dict[str, Any], *, mean: bool) -> str:
+    def _state(self, record: dict[str, Any]) -> str:
         parts = [f"best {format_loss(record['best_loss'])}"]
-        if mean:
+        if not self._live:
             parts.append(f"mean {format_loss(record['generation_mean'])}")
         if record.get("failed"):
             parts.append(f"{record['failed']} failed")
-        (first, start, before), (last, now, after) = self._marks[0], self._marks[-1]
-        if last > first and now > start and before is not None and after is not None:
-            per_generation = (now - start) / (last - first)
-            parts.append(f"{(after - before) / (now - start):,.0f} candidates/s")
-            left = per_generation * (self._generations - self._last)
-            parts.append(f"{format_seconds(left)} left")
+        if rate := self._bar.tasks[self._candidates].speed:
+            parts.append(f"{rate:,.0f} candidates/s")
         return "  ".join(parts)

@@ -1,8 +1,8 @@
 """What is printed before and after a run: settings, scores against the target, losses, files."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -10,19 +10,25 @@ from rich.text import Text
 from jaxalign.report.answers import read_answers
 from jaxalign.report.numbers import (
     baseline_name,
+    country_name,
     distance,
     format_loss,
+    format_percent,
     format_score,
     format_shares,
     loss_unit,
     score_digits,
+    share_of_naive,
 )
+from jaxalign.report.tables import new_table
+
+Files = list[tuple[str, str]]  # path and one line of explanation
 
 
 def print_header(
     rows: dict[str, str], notice: str | None = None, *, console: Console | None = None
 ) -> None:
-    """Prints what is about to run: one line per row, and the notice where there is one."""
+    """Print what is about to run: one line per row, and the notice if there is one."""
     console = console or Console(highlight=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -36,59 +42,93 @@ def print_header(
 
 def print_result(
     summary: dict[str, Any],
-    files: list[tuple[str, str]],
+    files: Files,
     notice: str | None = None,
     *,
     console: Console | None = None,
 ) -> None:
-    """Prints the scores against the target, the losses, and the files of the workdir.
+    """Print the scores against the target, the losses, and the files of the workdir.
 
     Args:
         summary: the content of summary.json.
         files: path and one line of explanation each.
-        notice: said above the scores, for example of a model without scientific meaning.
+        notice: printed below the losses, for example of a model without scientific meaning.
         console: where to print; standard output by default.
     """
     console = console or Console(highlight=False)
+    rows = list(score_rows(summary))
+    title = "Answers in percent" if summary.get("items") else "Scores"
+    scores = new_table(f"{title}: {country_name(summary)}", *rows[0], "distance tuned")
+    for (*cells, tuned), far in zip(rows[1:], _distances(summary), strict=True):
+        scores.add_row(*map(Text, cells), Text(tuned, style="bold"), far)
+    unit = loss_unit(summary)
+    losses = new_table(f"Loss ({unit})" if unit else "Loss", "", "loss", "share of naive")
+    names = {baseline_name(summary): "constant", "naive": "naive", "tuned": "best"}
+    for name, key in names.items():
+        style = "bold" if key == "best" else ""
+        cells = name, format_loss(summary["loss"].get(key)), _percent(summary["loss"], key)
+        losses.add_row(*(Text(cell, style=style) for cell in cells))
+    if polished := summary.get("polish"):
+        share = _percent(summary["loss"] | {"best": polished["loss"]})
+        losses.add_row("then polished by gradient", format_loss(polished["loss"]), share)
     console.print()
-    console.print(_answer_table(summary) if summary.get("items") else _score_table(summary))
-    console.print(_loss_table(summary))
+    console.print(scores)
+    console.print(losses)
     print_notice(console, notice)
     print_files(console, files)
 
 
 def print_results(
     summaries: dict[str, dict[str, Any]],
-    files: list[tuple[str, str]],
+    files: Files,
     notice: str | None = None,
     *,
     console: Console | None = None,
 ) -> None:
-    """Prints the losses of a run for several countries, one line each, and the files.
+    """Print the losses of a multi-country run, one line each, and the files.
 
     Args:
         summaries: the content of each country's summary.json.
         files: path and one line of explanation each.
-        notice: said below the losses.
+        notice: printed below the losses.
         console: where to print; standard output by default.
     """
     console = console or Console(highlight=False)
-    baseline = baseline_name(next(iter(summaries.values())))
-    table = new_table("Loss", "country", baseline, "naive", "tuned", "share of naive")
-    for summary in summaries.values():
-        loss = summary["loss"]
-        tuned = Text(format_loss(loss["best"]), style="bold")
-        share = f"{loss['best'] / loss['naive']:.0%}" if loss["best"] is not None else ""
-        losses = format_loss(loss["constant"]), format_loss(loss["naive"])
-        table.add_row(summary.get("country_name") or summary["country"], *losses, tuned, share)
+    rows = loss_rows(list(summaries.values()))
+    table = new_table("Loss", *rows[0])
+    for *cells, tuned, share in rows[1:]:
+        table.add_row(*cells, Text(tuned, style="bold"), share)
     console.print()
     console.print(table)
     print_notice(console, notice)
     print_files(console, files)
 
 
-def print_files(console: Console, files: list[tuple[str, str]]) -> None:
-    """Prints paths whole, to be copied: beside their lines, or above where that is too wide."""
+def score_rows(summary: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield a head, then each dimension's scores, or each item's shares of answers in percent."""
+    items = read_answers(summary)
+    yield ["item" if items else "dimension", "target", "naive", "tuned"]
+    for item in items:
+        yield [item.id, *map(format_shares, item.shares.values())]
+    names = summary.get("dimension_names") or {}
+    naive, digits = summary.get("naive_scores") or {}, score_digits(summary)
+    for key, target in {} if items else summary["target"].items():
+        scores = target, naive.get(key), summary["scores"].get(key)
+        name = f"{key}  {names[key]}" if key in names else key
+        yield [name, *(format_score(score, digits) for score in scores)]
+
+
+def loss_rows(summaries: list[dict[str, Any]]) -> list[list[str]]:
+    """Return a head, then the losses of each country."""
+    rows = [["country", baseline_name(summaries[0]), "naive", "tuned", "share of naive"]]
+    for summary in summaries:
+        losses = (format_loss(summary["loss"].get(key)) for key in ("constant", "naive", "best"))
+        rows.append([country_name(summary), *losses, _percent(summary["loss"])])
+    return rows
+
+
+def print_files(console: Console, files: Files) -> None:
+    """Print whole paths, ready to copy, beside their explanations, or above if that is too wide."""
     width = max((len(path) for path, _ in files), default=0)
     fits = all(width + 2 + len(line) <= console.width for _, line in files)
     for path, line in files:
@@ -97,64 +137,22 @@ def print_files(console: Console, files: list[tuple[str, str]]) -> None:
 
 
 def print_notice(console: Console, notice: str | None) -> None:
-    """Prints the notice, where there is one."""
+    """Print the notice, if there is one."""
     if notice:
         console.print(Text(f"Note: {notice}", style="bold yellow"))
         console.print()
 
 
-def _score_table(summary: dict[str, Any]) -> Table:
-    country = summary.get("country_name") or summary["country"]
-    names = summary.get("dimension_names") or {}
-    naive = summary.get("naive_scores") or {}
-    digits = score_digits(summary)
-    table = new_table(
-        f"Scores: {country}", "dimension", "target", "naive", "tuned", "distance tuned"
-    )
-    for key, target in summary["target"].items():
-        tuned = summary["scores"].get(key)
-        table.add_row(
-            Text(f"{key}  {names[key]}" if key in names else key),
-            format_score(target, digits),
-            format_score(naive.get(key), digits),
-            Text(format_score(tuned, digits), style="bold"),
-            format_score(distance(tuned, target), digits),
-        )
-    return table
+def _distances(summary: dict[str, Any]) -> list[str]:
+    if items := read_answers(summary):
+        return [format_score(item.distance["best"]) for item in items]
+    digits, scores = score_digits(summary), summary["scores"]
+    return [
+        format_score(distance(scores.get(key), target), digits)
+        for key, target in summary["target"].items()
+    ]
 
 
-def _answer_table(summary: dict[str, Any]) -> Table:
-    """The shares of the options of each item, and how far the tuned ones are from the target's."""
-    country = summary.get("country_name") or summary["country"]
-    title = f"Answers in percent: {country}"
-    table = new_table(title, "item", "target", "naive", "tuned", "distance tuned")
-    for item in read_answers(summary):
-        target, naive, tuned = map(format_shares, item.shares.values())
-        far = format_score(item.distance["best"])
-        table.add_row(Text(item.id), target, naive, Text(tuned, style="bold"), far)
-    return table
-
-
-def _loss_table(summary: dict[str, Any]) -> Table:
-    loss = summary["loss"]
-    unit = loss_unit(summary)
-    table = new_table(f"Loss ({unit})" if unit else "Loss", "", "loss", "share of naive")
-    rows = {baseline_name(summary): "constant", "naive": "naive", "tuned": "best"}
-    for name, key in rows.items():
-        value, naive = loss.get(key), loss.get("naive")
-        share = f"{value / naive:.0%}" if value is not None and naive else ""
-        style = "bold" if key == "best" else ""
-        table.add_row(Text(name, style=style), Text(format_loss(value), style=style), share)
-    if polished := summary.get("polish"):
-        share = f"{polished['loss'] / loss['naive']:.0%}" if loss.get("naive") else ""
-        table.add_row("then polished by gradient", format_loss(polished["loss"]), share)
-    return table
-
-
-def new_table(title: str, *columns: str) -> Table:
-    """An empty table: names at the left, numbers flush right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column(columns[0])
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
-    return table
+def _percent(loss: dict[str, float | None], key: str = "best") -> str:
+    share = share_of_naive(loss, key)
+    return "" if share is None else format_percent(share, 0)

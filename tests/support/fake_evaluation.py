@@ -34,6 +34,8 @@ METHODS = {  # group, loss, note
 }
 COUNTRIES = {"SA": "Saudi Arabia", "CN": "China", "IN": "India", "US": "United States"}
 
+HOSTILE = "<script>alert('&amp;')</script> $\\frac{ \"quoted\"\n\x00"
+
 
 def make_evaluation(country: str = "SA") -> dict[str, Any]:
     """The content of evaluation.json, the same for equal arguments."""

@@ -4,47 +4,38 @@ One line is one point of one run; what holds for the whole run is repeated on ea
 
     method               its label, unique in the comparison
     kind                 ours, evosax, outside or gradient
-    country, seed        what was searched, and from where
+    country, seed        what was searched, and the seed of the search
     naive_loss           loss without a prompt
     initial_loss         smallest loss of the first population; inf if all of it failed
     forward_equivalents  cost of the whole run, in forward passes of one candidate
     point, points        this point's number from 1 on, and how many the run has
     evaluations          candidates evaluated up to this point
-    best_loss            smallest loss so far, a step function of evaluations; inf if none is finite
+    best_loss            smallest loss so far; inf if none is finite
 
-A run is appended whole, once it is finished. The last run of a file may be cut anywhere by a kill:
-its points are then fewer than it says, and it counts as never written.
+A run is appended whole, once it is finished. A kill may cut the last run of a file anywhere: it
+then has fewer points than it says, and counts as never written.
 """
 
 import csv
 import dataclasses
-import io
 import math
 import os
 from pathlib import Path
 
 from jaxalign.errors import UserError
+from jaxalign.files import to_csv
 
 KINDS = ("ours", "evosax", "outside", "gradient")
 COLUMNS = (
-    "method",
-    "kind",
-    "country",
-    "seed",
-    "naive_loss",
-    "initial_loss",
-    "forward_equivalents",
-    "point",
-    "points",
-    "evaluations",
-    "best_loss",
-)
-_Facts = tuple[str, str, str, int, float, float, float]  # a Run but for its points
+    "method", "kind", "country", "seed", "naive_loss", "initial_loss", "forward_equivalents",
+    "point", "points", "evaluations", "best_loss",
+)  # fmt: skip
+_Facts = tuple[str, str, str, int, float, float, float]  # of a Run, without its points
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One method on one country from one seed.
+    """A run of one method on one country from one seed.
 
     Attributes:
       method, kind, country, seed, naive_loss, initial_loss, forward_equivalents: as in
@@ -83,14 +74,14 @@ class Run:
 
     @property
     def name(self) -> tuple[str, str, int]:
-        """What tells runs apart: method, country, seed."""
+        """Method, country and seed, which identify a run."""
         return self.method, self.country, self.seed
 
 
 def read_runs(path: Path) -> list[Run]:
-    """Reads the finished runs of histories.csv, in the order they were written.
+    """Read the finished runs of histories.csv, in the order they were written.
 
-    Returns none if there is no file yet, and leaves out a half-written run at its end.
+    There are none if there is no file yet. A half-written run at its end is left out.
 
     Raises:
       UserError: the file cannot be read, or is damaged elsewhere than at its end.
@@ -99,28 +90,27 @@ def read_runs(path: Path) -> list[Run]:
 
 
 def append_run(path: Path, run: Run) -> None:
-    """Writes a finished run behind the last whole one, over what a kill left behind it.
+    """Append a finished run to the whole ones, replacing what a kill left after them.
 
     Raises:
-      UserError: as `read_runs`; the run is there already; the file cannot be written.
+      UserError: as in `read_runs`, or the run is there already, or the file cannot be written.
     """
     runs, end = _scan(path)
     if any(other.name == run.name for other in runs):
         raise UserError(f"{path}: already holds {_describe(run)}; give each method its own label")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if end == 0:
-        writer.writerow(COLUMNS)
     facts = (run.method, run.kind, run.country, run.seed, float(run.naive_loss),
              float(run.initial_loss), float(run.forward_equivalents))  # fmt: skip
-    for number, (evaluations, loss) in enumerate(run.points, start=1):
-        writer.writerow((*facts, number, len(run.points), evaluations, float(loss)))
+    rows = [
+        (*facts, number, len(run.points), evaluations, float(loss))
+        for number, (evaluations, loss) in enumerate(run.points, start=1)
+    ]
+    lines = to_csv([COLUMNS, *rows] if end == 0 else rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("r+b" if path.exists() else "wb") as file:
             file.truncate(end)
             file.seek(end)
-            file.write(text.getvalue().encode())
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -128,7 +118,7 @@ def append_run(path: Path, run: Run) -> None:
 
 
 def _scan(path: Path) -> tuple[list[Run], int]:
-    """Returns the whole runs and the number of bytes that they and the header take."""
+    """Return the whole runs, and how many bytes they and the header take."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -149,14 +139,14 @@ def _scan(path: Path) -> tuple[list[Run], int]:
     for number, line in enumerate(lines, start=2):
         position += len(line) + 1
         try:
-            of_line, place, count, point = _parse(line)
+            of_line, number_of, count, point = _parse(line)
             if points and of_line != facts:
                 raise ValueError(f"the run before it ends after {len(points)} of its points")
-            if place != len(points) + 1:
-                raise ValueError(f"point {place} where point {len(points) + 1} should be")
+            if number_of != len(points) + 1:
+                raise ValueError(f"point {number_of} where point {len(points) + 1} should be")
             facts = of_line
             points.append(point)
-            if place == count:
+            if number_of == count:
                 run = Run(*facts, tuple(points))
                 if run.name in runs:
                     raise ValueError(f"{_describe(run)} is there twice")
@@ -167,13 +157,13 @@ def _scan(path: Path) -> tuple[list[Run], int]:
 
 
 def _parse(line: bytes) -> tuple[_Facts, int, int, tuple[int, float]]:
-    """Returns what a line says of its run, its point's number, the count of points, the point."""
+    """Return the facts of a line's run, its point's number, the count of points, and the point."""
     fields = next(csv.reader([line.decode()]), [])
     if len(fields) != len(COLUMNS):
         raise ValueError(f"{len(fields)} fields, not {len(COLUMNS)}")
-    method, kind, country, seed, naive, initial, cost, place, count, evaluations, loss = fields
+    method, kind, country, seed, naive, initial, cost, number, count, evaluations, loss = fields
     facts = (method, kind, country, int(seed), float(naive), float(initial), float(cost))
-    return facts, int(place), int(count), (int(evaluations), float(loss))
+    return facts, int(number), int(count), (int(evaluations), float(loss))
 
 
 def _describe(run: Run) -> str:

@@ -1,7 +1,7 @@
-"""What the histories say: final losses, evaluations to a goal, area under the curve, ranks.
+"""Statistics of histories: final losses, evaluations to a goal, area under the curve, ranks.
 
-The best loss is a step function of evaluations: it holds from its point to the next one, the last
-one to the end. Nothing after the budget counts.
+The best loss is a step function of evaluations: each value holds until the next point, the last one
+to the end. Nothing after the budget counts.
 """
 
 import dataclasses
@@ -25,10 +25,9 @@ class Reach:
     """How soon a goal was reached.
 
     Attributes:
-      evaluations: the median over runs, those that never arrive counted as later than all others.
-        Inf unless more than half of the runs arrive: the median then lies beyond the budget, or
-        between an arrival and beyond it.
-      runs: how many arrive.
+      evaluations: the median over runs, where a run that never reaches the goal counts as inf. Inf
+        unless more than half of the runs reach it.
+      runs: how many reach it.
     """
 
     evaluations: float
@@ -40,14 +39,14 @@ class Summary:
     """One method on one country, or on all of them.
 
     Attributes:
-      rank: of the method, from 1 on, by `share` over all countries and seeds; equals share a rank.
+      rank: of the method, from 1 on, by `share` over all countries and seeds; ties share a rank.
       country: None for all.
-      runs: how many the numbers are taken from.
+      runs: number of runs summarised.
       loss: final loss.
       share: median of final loss / naive loss.
       half, tenth: evaluations until the loss is at most that part of the naive loss.
-      area: median of the mean best loss over the evaluations from 0 to the budget / naive loss.
-        The naive loss stands where there is no finite loss yet.
+      area: median of the mean best loss over the evaluations from 0 to the budget / naive loss,
+        with the naive loss until there is a finite one.
       forward_equivalents: median cost of a run.
     """
 
@@ -65,9 +64,9 @@ class Summary:
 
 
 def summarise(runs: Sequence[Run], budget: int) -> list[Summary]:
-    """Summarises each method over all countries, then on each, the best method first.
+    """Summarise each method over all countries, then on each, the best method first.
 
-    Countries come in the order of their first run. A method lacks those it has no run of.
+    Countries come in the order of their first run. Only those that a method ran on are listed.
 
     Args:
       runs: of `read_runs`.
@@ -88,37 +87,37 @@ def summarise(runs: Sequence[Run], budget: int) -> list[Summary]:
 
 
 def loss_at(run: Run, evaluations: float) -> float:
-    """The best loss after so many evaluations; inf before the first point."""
+    """Return the best loss after this many evaluations; inf before the first point."""
     losses = [loss for spent, loss in run.points if spent <= evaluations]
     return losses[-1] if losses else math.inf
 
 
 def quartiles(values: Iterable[float]) -> Quartiles:
-    """The quartiles by linear interpolation; between a finite value and inf lies inf.
+    """Return the quartiles by linear interpolation; between a finite value and inf lies inf.
 
-    NumPy's quantile makes NaN of an inf, even beside the place that is asked for.
+    NumPy's quantile returns NaN if there is an inf beside the quantile.
     """
     ordered = sorted(values)
 
     def at(part: float) -> float:
-        place = part * (len(ordered) - 1)
-        below = math.floor(place)
-        if place == below or math.isinf(ordered[below + 1]):
-            return ordered[math.ceil(place)]
-        return ordered[below] + (place - below) * (ordered[below + 1] - ordered[below])
+        index = part * (len(ordered) - 1)
+        below = math.floor(index)
+        if index == below or math.isinf(ordered[below + 1]):
+            return ordered[math.ceil(index)]
+        return ordered[below] + (index - below) * (ordered[below + 1] - ordered[below])
 
     return Quartiles(at(0.25), at(0.5), at(0.75))
 
 
 def reached(run: Run, loss: float, budget: int) -> float:
-    """Evaluations at the first point with at most this loss; inf if none within the budget."""
+    """Return the evaluations at the first point with at most this loss; inf if over budget."""
     return next(
         (float(spent) for spent, best in run.points if best <= loss and spent <= budget), math.inf
     )
 
 
 def area(run: Run, budget: int) -> float:
-    """The mean over the evaluations 0 to budget of best loss / naive loss."""
+    """Return the mean over the evaluations 0 to budget of best loss / naive loss."""
     total, start, value = 0.0, 0, run.naive_loss
     for spent, loss in run.points:
         if spent >= budget:

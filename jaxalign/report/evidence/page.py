@@ -1,40 +1,32 @@
 """The report of an evaluation: one page over all evidence, its tables and its plots."""
 
 import dataclasses
-from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from jaxalign.files import Front, RunFiles, read_front, read_run, write_file
-from jaxalign.report import plots
-from jaxalign.report.evidence.across import write_countries
-from jaxalign.report.evidence.answers import write_answers
-from jaxalign.report.evidence.culturalbench import write_culturalbench
-from jaxalign.report.evidence.methods import write_methods
-from jaxalign.report.evidence.prose import methods_text, references
-from jaxalign.report.evidence.respondents import write_respondents
-from jaxalign.report.evidence.robustness import write_robustness
-from jaxalign.report.evidence.schema import FILE, read_evaluation
-from jaxalign.report.evidence.section import Section, drawn, figure, html_table, render
-from jaxalign.report.front_plot import explain_front, plot_front
-from jaxalign.report.meaning import explain
-from jaxalign.report.numbers import baseline_name, format_decimals, format_seconds
-from jaxalign.report.page import scores_csv
-from jaxalign.report.parts import country_name, fill
+from jaxalign.files import RunFiles, read_pareto, read_run
+from jaxalign.report.evidence.csv_tables import METHODS, write_tables
+from jaxalign.report.evidence.heat_maps import plot_answers, plot_matrix
+from jaxalign.report.evidence.record import Evaluation, FormatRow, Method, read_evaluation
+from jaxalign.report.evidence.respondents_plot import plot_respondents
+from jaxalign.report.evidence.rows_plot import Mark, plot_rows
+from jaxalign.report.page import write_search
+from jaxalign.report.pages import write_run_page
+from jaxalign.report.pareto_plot import explain_pareto
+from jaxalign.report.radar_plot import plot_radar
 
+GROUPS = {  # as evaluation.json has them: what stands over their rows, and their marks
+    "tuned": ("found by the search", "tuned"),
+    "reference": ("references", "naive"),
+    "text": ("texts before the question", "persona"),
+    "control": ("controls", "control"),
+}
 _RADAR = {"naive": "naive", "persona (median)": "persona", "tuned": "tuned"}
-_SECTIONS = (  # what may be on the page, after the plots that every run has
-    write_robustness,
-    write_answers,
-    write_respondents,
-    write_countries,
-    write_culturalbench,
-)
+_FORMAT_METHODS = ("naive", "persona", "tuned")
 
 
 def write_evaluation_report(workdir: Path) -> None:
-    """Writes report/ from evaluation.json and the files of the run, in place of the run's page.
+    """Write report/ from evaluation.json and the files of the run, replacing the run's page.
 
     A folder without summary.json, in which a bare soft prompt was evaluated, has no search to show.
     Every file is written under a temporary name and then renamed, the page last.
@@ -42,123 +34,164 @@ def write_evaluation_report(workdir: Path) -> None:
     Raises:
         UserError: a file of the workdir is missing or damaged, or the folder cannot be written.
     """
-    workdir = Path(workdir)
-    evaluation = read_evaluation(workdir)
-    run = read_run(workdir) if (workdir / "summary.json").exists() else _without_run(evaluation)
-    folder = workdir / "report"
-    notice = evaluation["notice"] or run.summary.get("notice")
-    run = dataclasses.replace(run, summary=run.summary | {"notice": notice})
-    sections = [
-        write_methods(evaluation, folder),
-        _write_run(run, read_front(workdir), evaluation, folder),
-    ]
-    sections += [write(evaluation, folder) for write in _SECTIONS]
-    write_file(folder / "index.html", _render(run, evaluation, sections).encode())
-
-
-def _write_run(
-    run: RunFiles, front: Front | None, evaluation: dict[str, Any], folder: Path
-) -> Section:
-    """Writes the table of the scores, convergence, radar and front; returns their section."""
-    name, notice = country_name(evaluation), evaluation["notice"]
-    write_file(folder / "scores.csv", scores_csv(run.summary).encode())
-    files, convergence = ["scores.csv"], ""
-    if run.records:
-        loss, stem = run.summary["loss"], folder / "convergence"
-        losses = {"naive": loss.get("naive"), baseline_name(run.summary): loss.get("constant")}
-        plots.plot_convergence(run.records, losses, f"Convergence: {name}", notice, stem)
-        label = "Loss over evaluations; the values are in metrics.jsonl"
-        caption = "Best loss so far and mean of each generation."
-        convergence = figure(folder, "convergence", label, caption, least=0)
-        files += drawn("convergence")
-    scores = {each["name"]: each["scores"] for each in evaluation["methods"] if each["scores"]}
-    shown = {"target": evaluation["target"]}
-    shown |= {label: scores[name] for name, label in _RADAR.items() if name in scores}
-    plots.plot_radar(shown, f"Scores: {name}", notice, folder / "radar")
-    radar = figure(
-        folder, "radar", "Scores by dimension; the values are in the table of the methods",
-        "Scores by dimension. The marked rings are 0 and 100; scores may lie outside.",
-        least=0,
-    )  # fmt: skip
-    files += drawn("radar")
-    objectives = ""
-    if front is not None and front.values:
-        terms = run.summary.get("terms", {})
-        plot_front(front, terms, f"Objectives: {name}", notice, folder / "front")
-        label = "Objectives of the front; the values are in pareto.csv"
-        objectives = figure(folder, "front", label, escape(explain_front(front)), least=0)
-        files += drawn("front")
-    html = render("run", convergence=convergence, radar=radar, front=objectives)
-    return Section(html, tuple(files))
-
-
-def _render(run: RunFiles, evaluation: dict[str, Any], sections: list[Section]) -> str:
-    files = [name for section in sections for name in section.files]
-    cited = "".join(f"<li>{escape(source)}</li>\n" for source in references(evaluation))
-    command = evaluation["command"]
-    return fill(
-        "evidence/page.html",
+    e = read_evaluation(workdir)
+    run = read_run(workdir) if (workdir / "summary.json").exists() else _without_run(e)
+    run = dataclasses.replace(
+        run, summary=run.summary | {"notice": e.notice or run.summary.get("notice")}
+    )
+    pareto, folder = read_pareto(workdir), workdir / "report"
+    parts = _parts(e)
+    write_tables(e, folder, ["methods", *parts])
+    groups = _groups(e.methods)
+    files = ["methods.csv", *_draw_methods(e, groups, folder)]
+    files += write_search(run, pareto, folder)
+    files += _draw_radar(e, folder)
+    for part in parts:
+        files.append(f"{part}.csv")
+        files += _draw_part(part, e, folder)
+    write_run_page(
+        folder / "index.html",
+        "evaluation.html",
         run,
-        f"{country_name(evaluation)}: a soft prompt, put to the test",
-        verdict="\n".join(f"<p>{escape(sentence)}</p>" for sentence in evaluation["verdict"]),
-        subject=html_table(["", ""], _subject(evaluation), kind="subject"),
-        sections="\n".join(section.html for section in sections if section.html),
-        text=escape(methods_text(run, evaluation)),
-        references=cited,
-        limits=explain(run.summary, evaluated=True),
-        evaluated=f"<pre><code>{escape(command)}</code></pre>\n" if command else "",
-        file=FILE,
-        files=",\n".join(f'<a href="{quote(name)}">{escape(name)}</a>' for name in files),
+        e=e,
+        evaluated=True,
+        parts=parts,
+        groups=groups,
+        wider=_wider(e),
+        format_methods=_format_methods(e.robustness.rows if e.robustness else []),
+        answer_methods=_answer_methods(e),
+        differences=_differences(e),
+        pareto="" if pareto is None else explain_pareto(pareto),
+        files=files,
     )
 
 
-def _subject(evaluation: dict[str, Any]) -> list[list[str]]:
-    """What was evaluated, on what, and with what: rows of a name and a value."""
-    survey, formats, trie = evaluation["survey"], evaluation["formats"], evaluation["trie"]
-    wording = "validated wording" if survey["validated"] else "wording not validated"
-    source = f"; {survey['target_source']}" if survey["target_source"] else ""
-    rows = [
-        ["model", evaluation["model"]],
-        ["survey", f"{survey['title']}: {survey['items']} items, {wording}"],
-        ["published scores", f"{country_name(evaluation)}{source}"],
-        ["tuned in the formats", ", ".join(formats["seen"])],
-        ["held out", f"{len(formats['held_out'])} formats"],
-    ]
-    if trie:
-        saving = format_decimals(trie["saving"], 1)
-        text = f"{trie['tokens']:,} tokens for {trie['formats']:,} formats"
-        rows.append(["token trie", f"{text}, {saving} times fewer than a padded batch"])
-    if bench := evaluation["culturalbench"]:
-        rows.append(["CulturalBench", f"{bench['source']}{' (toy)' if bench['fixture'] else ''}"])
-    seconds = [value for value in (evaluation["seconds"] or {}).values() if value is not None]
-    took = f" in {format_seconds(sum(seconds))}" if seconds else ""
-    rows.append(
-        ["evaluated", f"{evaluation['date'] or ''}{took} on {evaluation['hardware'] or '?'}"]
-    )
-    return rows
+def _parts(e: Evaluation) -> list[str]:
+    """Return the parts that this evaluation has, in the order of the page."""
+    has = {
+        "robustness": e.robustness and e.robustness.rows,
+        "answers": e.answers and e.answers.items,
+        "respondents": e.respondents,
+        "countries": e.countries and e.countries.codes,
+        "culturalbench": e.culturalbench and e.culturalbench.levels(),
+    }
+    return [part for part, found in has.items() if found]
 
 
-def _without_run(evaluation: dict[str, Any]) -> RunFiles:
-    """What a run would have left, as far as an evaluation tells."""
-    losses = {each["name"]: each["loss"] for each in evaluation["methods"]}
-    scores = {each["name"]: each["scores"] or {} for each in evaluation["methods"]}
-    survey = evaluation["survey"]
-    summary = {key: evaluation[key] for key in ("country", "country_name", "model", "notice")}
-    summary |= {
-        "loss": {
-            "constant": losses.get("constant answer"),
-            "naive": losses.get("naive"),
-            "best": losses.get("tuned"),
-        },
+def _groups(methods: list[Method]) -> dict[str, list[Method]]:
+    """Return the methods by the head of their group."""
+    groups: dict[str, list[Method]] = {}
+    for method in methods:
+        head, _ = GROUPS.get(method.group, (method.group, "control"))
+        groups.setdefault(head, []).append(method)
+    return groups
+
+
+def _draw_methods(e: Evaluation, groups: dict[str, list[Method]], folder: Path) -> list[str]:
+    marks = dict(GROUPS.values())
+    rows = {
+        head: [
+            (each.name, [Mark(marks.get(head, "control"), each.loss, each.interval, each.spread)])
+            for each in of_group
+        ]
+        for head, of_group in groups.items()
+    }
+    plot_rows(rows, "Loss of each method", e.notice, folder / "methods")
+    return _drawn("methods")
+
+
+def _draw_radar(e: Evaluation, folder: Path) -> list[str]:
+    scores = {each.name: each.scores for each in e.methods if each.scores}
+    shown: dict[str, Any] = {"target": e.target}
+    shown |= {label: scores[name] for name, label in _RADAR.items() if name in scores}
+    plot_radar(shown, f"Scores: {e.country_title}", e.notice, folder / "radar")
+    return _drawn("radar")
+
+
+def _draw_part(part: str, e: Evaluation, folder: Path) -> list[str]:
+    """Draw the plot of a part, if it has one; return the names of the files."""
+    stem = folder / part
+    if part == "robustness" and e.robustness:
+        rows = e.robustness.rows
+        methods = _format_methods(rows)
+        groups = {
+            head: [(row.name, _marks(row, methods)) for row in rows if row.seen is seen]
+            for head, seen in (("seen by the search", True), ("held out", False))
+        }
+        plot_rows(groups, "Loss in each format", e.notice, stem, legend=methods)
+    elif part == "answers" and e.answers:
+        title = "Answers to each item, in percent"
+        plot_answers(e.answers.items, _answer_methods(e), title, e.notice, stem)
+    elif part == "respondents" and e.respondents:
+        plot_respondents(e.respondents, "Samples of simulated respondents", e.notice, stem)
+    elif part == "countries" and e.countries and e.countries.matrix:
+        plot_matrix(e.countries, "Loss by country", e.notice, stem)
+    else:
+        return []
+    return _drawn(part)
+
+
+def _drawn(stem: str) -> list[str]:
+    return [f"{stem}.png", f"{stem}.svg"]
+
+
+def _marks(row: FormatRow, methods: list[str]) -> list[Mark]:
+    found = {name: row.methods.get(name) for name in methods}
+    return [Mark(name, each.loss, hollow=not row.seen) for name, each in found.items() if each]
+
+
+def _format_methods(rows: list[FormatRow]) -> list[str]:
+    return [name for name in _FORMAT_METHODS if any(row.methods.get(name) for row in rows)]
+
+
+def _answer_methods(e: Evaluation) -> list[str]:
+    items = e.answers.items if e.answers else []
+    return [method for method in METHODS if any(getattr(item, method) for item in items)]
+
+
+def _wider(e: Evaluation) -> dict[str, list[str]]:
+    """Return for each method the dimensions that vary more over formats than over countries."""
+    wider: dict[str, list[str]] = {}
+    for row in e.robustness.dimensions if e.robustness else ():
+        for method in _FORMAT_METHODS:
+            if (found := getattr(row, method)) is None:
+                continue
+            of_method = wider.setdefault(method, [])
+            between = row.between_countries
+            if found.spread is not None and between is not None and found.spread > between:
+                of_method.append(row.dimension)
+    return {method: wider[method] for method in _FORMAT_METHODS if method in wider}
+
+
+def _differences(e: Evaluation) -> dict[str, dict[str, Any]]:
+    """Return the differences between countries by country and dimension."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in (e.countries.differences if e.countries else None) or ():
+        found.setdefault(each.country, {})[each.dimension] = each
+    return found
+
+
+def _without_run(e: Evaluation) -> RunFiles:
+    """Return what a run would have left, as far as an evaluation has it."""
+    methods = {each.name: each for each in e.methods}
+    losses = {name: each.loss for name, each in methods.items()}
+    scores = {name: each.scores or {} for name, each in methods.items()}
+    names = {"constant": "constant answer", "naive": "naive", "best": "tuned"}
+    summary = {
+        "country": e.country,
+        "country_name": e.country_name,
+        "model": e.model,
+        "loss": {key: losses.get(name) for key, name in names.items()},
         "scores": scores.get("tuned", {}),
         "naive_scores": scores.get("naive", {}),
-        "target": evaluation["target"],
-        "norm": survey["norm"],
+        "target": e.target,
+        "norm": e.survey.norm,
     }
+    survey = {"targets": e.survey.targets, "constant": e.survey.constant}
     config = {
-        "country": evaluation["country"],
-        "model": {"path": evaluation["model"]},
-        "survey": {key: survey[key] for key in ("targets", "constant") if survey[key]},
-        "objective": {"norm": survey["norm"], "formats": evaluation["formats"]["seen"]},
+        "country": e.country,
+        "model": {"path": e.model},
+        "survey": {key: value for key, value in survey.items() if value},
+        "objective": {"norm": e.survey.norm, "formats": e.formats.seen},
     }
-    return RunFiles({"config": config, "versions": evaluation["versions"] or {}}, (), summary)
+    return RunFiles({"config": config, "versions": e.versions or {}}, (), summary)

@@ -1,12 +1,9 @@
 """What is printed after an evaluation: the verdict, the numbers behind it, and the files."""
 
-from typing import Any
-
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from jaxalign.report.evidence.culturalbench import LEVELS
+from jaxalign.report.evidence.record import Evaluation
 from jaxalign.report.numbers import (
     format_difference,
     format_interval,
@@ -14,14 +11,14 @@ from jaxalign.report.numbers import (
     format_p,
     format_percent,
 )
-from jaxalign.report.parts import country_name
-from jaxalign.report.terminal import new_table, print_files, print_notice
+from jaxalign.report.tables import new_table
+from jaxalign.report.terminal import Files, print_files, print_notice
 
 
 def print_evaluation(
-    evaluation: dict[str, Any], files: list[tuple[str, str]], *, console: Console | None = None
+    evaluation: Evaluation, files: Files, *, console: Console | None = None
 ) -> None:
-    """Prints the verdict, the methods, robustness, CulturalBench, and the files of the workdir.
+    """Print the verdict, the methods, robustness, CulturalBench, and the files of the workdir.
 
     Args:
         evaluation: the content of evaluation.json.
@@ -30,55 +27,44 @@ def print_evaluation(
     """
     console = console or Console(highlight=False)
     console.print()
-    for sentence in evaluation["verdict"]:
+    for sentence in evaluation.verdict:
         console.print(Text(sentence, style="bold"))
     console.print()
-    console.print(_methods(evaluation))
-    if (robustness := evaluation.get("robustness")) and robustness["summary"]:
-        console.print(_robustness(robustness["summary"]))
-    bench = evaluation.get("culturalbench") or {}
-    for level in LEVELS:
-        if (bench.get(level) or {}).get("rows"):
-            console.print(_culturalbench(level, bench))
-    print_notice(console, evaluation.get("notice"))
+    table = new_table(
+        f"Loss: {evaluation.country_title}", "method", "loss", "95% interval", "tuned minus it"
+    )
+    for method in evaluation.methods:
+        is_tuned = method.group == "tuned"
+        style = "bold" if is_tuned else ""
+        difference = method.difference.mean if method.difference else None
+        table.add_row(
+            Text(method.name, style=style),
+            Text(format_loss(method.loss), style=style),
+            format_interval(method.interval),
+            "" if is_tuned else format_difference(difference),
+        )
+    console.print(table)
+    if evaluation.robustness and evaluation.robustness.summary:
+        table = new_table("Loss by format, mean", "", "seen", "held out", "worst", "in")
+        for name, found in evaluation.robustness.summary.items():
+            losses = map(format_loss, (found.seen, found.held_out, found.worst))
+            style = "bold" if name == "tuned" else ""
+            table.add_row(Text(name, style=style), *losses, Text(found.worst_name or ""))
+        console.print(table)
+    bench = evaluation.culturalbench
+    for level, rows in (bench.levels() if bench else {}).items():
+        toy = ", toy questions" if bench and bench.fixture else ""
+        heads = ("", "n", "accuracy", "95% interval", "chance", "p, Holm")
+        table = new_table(f"CulturalBench, {level.capitalize()}{toy}", *heads)
+        for row in rows:
+            table.add_row(
+                Text(f"{row.scope}, {row.method}"),
+                f"{row.n:,}",
+                format_percent(row.accuracy),
+                format_interval((row.low, row.high), format_percent),
+                format_percent(row.chance, 2),
+                format_p(row.mcnemar.p_holm) if row.mcnemar else "",
+            )
+        console.print(table)
+    print_notice(console, evaluation.notice)
     print_files(console, files)
-
-
-def _methods(evaluation: dict[str, Any]) -> Table:
-    title = f"Loss: {country_name(evaluation)}"
-    table = new_table(title, "method", "loss", "95% interval", "tuned minus it")
-    for method in evaluation["methods"]:
-        style = "bold" if method["group"] == "tuned" else ""
-        difference = (method.get("difference") or {}).get("mean")
-        table.add_row(
-            Text(method["name"], style=style),
-            Text(format_loss(method["loss"]), style=style),
-            format_interval(method.get("interval")),
-            "" if method["group"] == "tuned" else format_difference(difference),
-        )
-    return table
-
-
-def _robustness(summary: dict[str, dict[str, Any]]) -> Table:
-    table = new_table("Loss by format, mean", "", "seen", "held out", "worst", "in")
-    for name, of_method in summary.items():
-        losses = (format_loss(of_method[key]) for key in ("seen", "held_out", "worst"))
-        style = "bold" if name == "tuned" else ""
-        table.add_row(Text(name, style=style), *losses, Text(of_method.get("worst_name") or ""))
-    return table
-
-
-def _culturalbench(level: str, bench: dict[str, Any]) -> Table:
-    toy = ", toy questions" if bench["fixture"] else ""
-    heads = ("", "n", "accuracy", "95% interval", "chance", "p, Holm")
-    table = new_table(f"CulturalBench, {level.capitalize()}{toy}", *heads)
-    for row in bench[level]["rows"]:
-        table.add_row(
-            Text(f"{row['scope']}, {row['method']}"),
-            f"{row['n']:,}",
-            format_percent(row["accuracy"]),
-            format_interval((row["low"], row["high"]), format_percent),
-            format_percent(row["chance"], 2),
-            format_p(row["mcnemar"]["p_holm"]) if row.get("mcnemar") else "",
-        )
-    return table

@@ -1,4 +1,4 @@
-"""Every figure of one setting, in words."""
+"""All figures of one setting, as rows of text."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _PARTS = {
 
 
 def rows(figures: dict[str, Any]) -> dict[str, str]:
-    """The table of one setting: what was measured, and the figures, by name."""
+    """Return what was measured in one setting, and its figures, by name."""
     seconds, memory, compiled = figures["seconds"], figures["memory"], figures["compile_seconds"]
     generation, ceiling = seconds["generation"], figures["ceiling"]
     return {
@@ -50,8 +50,8 @@ def rows(figures: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def losses_in_words(losses: dict[str, Any]) -> str:
-    """How far the peer's losses are from ours, and whether that is within what is allowed."""
+def describe_losses(losses: dict[str, Any]) -> str:
+    """Say how far the peer's losses are from ours, and whether that is within the tolerance."""
     if losses["largest_difference"] is None:
         return "NOT FINITE"
     largest = f"{losses['largest_difference']:.1e}"
@@ -72,7 +72,7 @@ def _peer(peer: dict[str, Any]) -> dict[str, str]:
         "ours beside it": f"{peer['ours_candidates_per_second']:,.4g} candidates/s",
         "ratio": f"{peer['ratio']:.2f} times the peer ({peer['ratio_least']:.2f} to "
         f"{peer['ratio_most']:.2f}), {turns}",
-        "losses": losses_in_words(peer["losses"]),
+        "losses": describe_losses(peer["losses"]),
     }
 
 

@@ -1,59 +1,55 @@
-"""How rate and seconds of a generation change with what is swept."""
+"""How the rate and the seconds of a generation change with what is swept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from jaxalign.report.drawing import GRID, INK, LINE_STYLES, MUTED, PALE, RC, add_texts, save
+from jaxalign.report.drawing import LINE_STYLES, MUTED, NAIVE_DASHES, PALE, new_figure, scale_axis
 
 Figures = dict[str, Any]
-RATE = "candidates/s"
-_WIDE = 4  # from this ratio of largest to smallest on an axis is logarithmic
+_LOG_FROM = 4  # ratio of largest to smallest value
 _MARKERS = "osD^vP"
-_PEER: dict[str, Any] = {"color": MUTED, "linestyle": (0, (2, 2)), "marker": "x", "markersize": 5}
+_PEER: dict[str, Any] = {"color": MUTED, "linestyle": NAIVE_DASHES, "marker": "x", "markersize": 5}
+_PANELS: dict[str, Callable[[Figures], float]] = {
+    "candidates/s": lambda figures: figures["candidates_per_second"],
+    "seconds per generation": lambda figures: (
+        figures["candidates"] / figures["candidates_per_second"]
+    ),
+}
 
 
 def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem: Path) -> None:
-    """Draws candidates/s and seconds per generation over what is swept; stem.png and stem.svg.
+    """Draw candidates/s and seconds per generation over what is swept; stem.png and stem.svg.
 
     The first key with numbers is the horizontal axis, else the first key, its values side by side;
     each combination of the other keys is a line, six at most. An axis whose values span a factor of
-    four or more is logarithmic. Where the population is swept a thin line continues the first
+    four or more is logarithmic. Where the population is swept, a thin line continues the first
     setting's seconds in proportion.
 
     Args:
       points: figures of at least one measured setting of a sweep.
       title: stands above.
       notice: stands below, None for nothing.
-      stem: path without the ending.
+      stem: path without the suffix.
     """
     measured = [point for point in points if "error" not in point]
-    key = _horizontal(measured)
+    keys = list(measured[0]["swept"])
+    numeric = [key for key in keys if all(_is_number(point["swept"][key]) for point in measured)]
+    key = (numeric or keys)[0]
     lines: dict[str, list[Figures]] = {}
     for point in measured:
         own = {name: value for name, value in point["swept"].items() if name != key}
         label = " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in own.items())
         lines.setdefault(label, []).append(point)
-    with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(9, 4.2))
-        left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(left=0.08, right=0.98, top=0.84, bottom=0.2, wspace=0.24)
-        add_texts(figure, title, notice, 0.01)
-        _draw(left, key, lines, RATE)
-        _draw(right, key, lines, "seconds per generation")
+    with new_figure(stem, title, notice, (9, 4.2)) as body:
+        panels = body.subplots(1, 2)
+        for axes, what in zip(panels, _PANELS, strict=True):
+            _draw(axes, key, lines, what)
         if len(lines) > 1 or any("peer" in point for point in measured):
-            left.legend(frameon=False, fontsize=8.5)
-        save(figure, stem)
-
-
-def _horizontal(points: Sequence[Figures]) -> str:
-    keys = list(points[0]["swept"])
-    numbers = [key for key in keys if all(_is_number(point["swept"][key]) for point in points)]
-    return (numbers or keys)[0]
+            panels[0].legend(fontsize=8.5)
 
 
 def _is_number(value: Any) -> bool:
@@ -62,57 +58,47 @@ def _is_number(value: Any) -> bool:
 
 def _draw(axes: Axes, key: str, lines: dict[str, list[Figures]], what: str) -> None:
     every = [point for line in lines.values() for point in line]
-    numbers = all(_is_number(point["swept"][key]) for point in every)
+    numeric = all(_is_number(point["swept"][key]) for point in every)
     names = list(dict.fromkeys(str(point["swept"][key]) for point in every))
+    height = _PANELS[what]
 
     def across(point: Figures) -> float:
         value = point["swept"][key]
-        return value if numbers else names.index(str(value))
+        return value if numeric else names.index(str(value))
 
-    def up(figures: Figures) -> float:
-        rate = figures["candidates_per_second"]
-        return rate if what == RATE else figures["candidates"] / rate
+    shown: list[float] = []
 
-    shown = []
-    for place, (label, line) in enumerate(list(lines.items())[: len(LINE_STYLES)]):
-        color, dashes = LINE_STYLES[place]
+    def plot(points: Sequence[Figures], heights: list[float], **style: Any) -> None:
+        axes.plot([across(point) for point in points], heights, **style)
+        shown.extend(heights)
+
+    styles = zip(LINE_STYLES, _MARKERS, strict=True)
+    for (label, line), ((color, dashes), marker) in zip(lines.items(), styles, strict=False):
         line = sorted(line, key=across)
-        heights = [up(point) for point in line]
-        shown += heights
-        axes.plot([across(point) for point in line], heights, color=color, linestyle=dashes,
-                  marker=_MARKERS[place], markersize=5, linewidth=1.6, zorder=3,
-                  label=label or "jaxalign")  # fmt: skip
+        plot(line, [height(point) for point in line], color=color, linestyle=dashes, marker=marker,
+             markersize=5, linewidth=1.6, zorder=3, label=label or "jaxalign")  # fmt: skip
         beside = [point for point in line if "peer" in point]
         if beside:
-            heights = [up(point["peer"] | {"candidates": point["candidates"]}) for point in beside]
-            shown += heights
-            axes.plot([across(point) for point in beside], heights, linewidth=1, zorder=2,
-                      label=beside[0]["peer"]["name"] if place == 0 else None, **_PEER)  # fmt: skip
-    first = min(every, key=across)
-    places = sorted({across(point) for point in every})
-    if key == "search.population" and what != RATE and len(places) > 1:
-        each = up(first) / across(first)
-        axes.plot(places, [each * place for place in places], color=PALE, linewidth=1, zorder=1)
-        axes.annotate("in proportion", (places[-1], each * places[-1]), (-14, 6), color=MUTED,
+            peers = [height({**point, **point["peer"]}) for point in beside]
+            named = not any(other.get_label() == beside[0]["peer"]["name"] for other in axes.lines)
+            plot(beside, peers, linewidth=1, zorder=2,
+                 label=beside[0]["peer"]["name"] if named else None, **_PEER)  # fmt: skip
+    ticks = sorted({across(point) for point in every})
+    if key == "search.population" and what != "candidates/s" and len(ticks) > 1:
+        first = min(every, key=across)
+        each = height(first) / across(first)
+        axes.plot(ticks, [each * tick for tick in ticks], color=PALE, linewidth=1, zorder=1)
+        axes.annotate("in proportion", (ticks[-1], each * ticks[-1]), (-14, 6), color=MUTED,
                       textcoords="offset points", fontsize=8, ha="right")  # fmt: skip
-    if not numbers:
+    scale_axis(axes, "y", shown, log_from=_LOG_FROM)
+    if not numeric:
         axes.set_xticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)
-    elif min(places) > 0 and max(places) >= _WIDE * min(places):
-        axes.set_xscale("log")
-        axes.set_xticks(places, [f"{place:g}" for place in places])
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     else:
-        axes.set_xticks(places, [f"{place:g}" for place in places])
-    if max(shown) >= _WIDE * min(shown):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-    else:
-        axes.set_ylim(0, max(shown) * 1.12)
+        if min(ticks) > 0 and max(ticks) >= _LOG_FROM * min(ticks):
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xlabel(key)
-    axes.set_title(what, loc="left", fontsize=10, weight="bold", color=INK)
-    axes.grid(axis="y", color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(what)
+    axes.grid(axis="y")

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from figures import assert_readable, shown_texts
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from test_page import parse_page
-from test_terminal import FILES, printed
+from pages import parse_page, printed
 
-from jaxalign.report import plots, print_result, print_results
+from jaxalign.report import print_result, print_results, radar_plot
 from jaxalign.report.answers import read_answers
-from jaxalign.report.answers_plot import MOST, plot_answers
+from jaxalign.report.answers_plot import MOST, plot_distributions
 from jaxalign.report.page import write_report
 
+FILES = [("runs/sa/summary.json", "scores and losses")]
 OPTIONS = {"trust": ("1", "2", "3"), "news": ("A", "B")}
 TEXTS = {"trust": "Whom do <you> trust?", "news": "Where from?"}
 TARGET = (50.0, 30.0, 20.0, 25.0, 75.0)
@@ -56,7 +57,7 @@ def test_the_page_of_distributions(workdir: Path, opinions: dict):
     assert names == {"scores.csv", "answers.csv", "index.html"} | drawn
     parser = parse_page(page)
     assert {load for load in parser.loads if not load.startswith("#")} == names - {"index.html"}
-    text = parser.text.replace("\N{NO-BREAK SPACE}", " ")
+    text = parser.text
     for words in ("Whom do <you> trust?", "50 30 20", "45 – 21", "option 1 · option 2", "95 5"):
         assert words in text
     assert "uniform answers loss (mean distance, %)" in text
@@ -90,7 +91,7 @@ def test_the_terminal_shows_the_shares_and_what_the_losses_are(opinions: dict):
 
 
 def test_bars_are_the_shares_and_follow_one_another(opinions: dict, figures: list[Figure]):
-    plot_answers(read_answers(opinions), "title", "notice", Path("unused"))
+    plot_distributions(read_answers(opinions), "title", "notice", Path("unused"))
     (axes,) = figures[0].axes
     bars = [(round(bar.get_x(), 6), round(bar.get_width(), 6)) for bar in axes.patches]
     assert bars[:3] == [(0, 50), (50, 30), (80, 20)]
@@ -111,7 +112,7 @@ def test_of_many_items_the_farthest_are_drawn_in_their_order(opinions: dict, fig
         item._replace(id=f"i{number}", distance=item.distance | {"best": abs(number - 10.2)})
         for number in range(20)
     ]
-    plot_answers(many, "title", None, Path("unused"))
+    plot_distributions(many, "title", None, Path("unused"))
     texts = [text.get_text().partition(":")[0] for text in figures[0].axes[0].texts]
     drawn = [int(text[1:]) for text in texts if text.startswith("i")]
     assert len(drawn) == MOST
@@ -131,9 +132,7 @@ def test_small_scores_have_two_decimals_and_no_rings_at_100(workdir: Path, summa
     text = " ".join(parse_page(write(workdir, summary)).text.split())
     for number in ("\N{MINUS SIGN}0.60", "0.45", "0.00", "0.05"):
         assert number in text
-    assert (
-        "mean over all items. It ranks" in text and "marked ring, where there is one, is 0" in text
-    )
+    assert "mean over all items. It ranks" in text and "marked ring, if there is one, is 0" in text
     assert "constant answer" not in text
     table = printed(print_result, summary, FILES, None)
     assert "\N{MINUS SIGN}0.60" in table and "uniform answers" in table
@@ -145,7 +144,7 @@ def test_small_scores_have_two_decimals_and_no_rings_at_100(workdir: Path, summa
 )
 def test_the_radial_range_without_a_scale_holds_every_score(values: list[float], scale: float):
     scores = scale * np.array(values)
-    low, high, step = plots.radial_range(scores, None)
+    low, high, step = radar_plot.radial_range(scores, None)
     slack = 1e-6 * step
     assert low <= scores.min() + slack and scores.max() - slack <= high
     assert low < high
@@ -165,13 +164,13 @@ def test_the_radial_range_without_a_scale_holds_every_score(values: list[float],
     ],
 )
 def test_the_radial_range_of_another_scale(ends, values, expected):
-    assert plots.radial_range(np.array(values), ends) == expected
+    assert radar_plot.radial_range(np.array(values), ends) == expected
 
 
 @pytest.mark.parametrize("ends", [None, (0.0, 100.0), (1.0, 5.0)])
 def test_the_rings_at_the_ends_are_marked(figures: list[Figure], ends):
     scores = {"target": {"A": 2.0, "B": 3.0, "C": -1.0}}
-    plots.plot_radar(scores, "title", None, Path("unused"), ends)
+    radar_plot.plot_radar(scores, "title", None, Path("unused"), ends)
     labels = [text.get_text() for text in figures[0].axes[0].texts]
     assert {"0"} if ends is None else {f"{end:g}" for end in ends} <= set(labels)
     marked = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 1.1]
@@ -180,10 +179,8 @@ def test_the_rings_at_the_ends_are_marked(figures: list[Figure], ends):
 
 def test_a_long_notice_is_broken_and_none_of_it_lost(figures: list[Figure], opinions: dict):
     notice = "a notice of many words, " * 8 + "and its end"
-    plot_answers(read_answers(opinions), "title", notice, Path("unused"))
+    plot_distributions(read_answers(opinions), "title", notice, Path("unused"))
     (figure,) = figures
-    lines = [text for text in figure.texts if text.get_style() == "italic"]
-    assert " ".join(text.get_text() for text in reversed(lines)) == notice
-    for line in lines:
-        box = line.get_window_extent()
-        assert box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    (text,) = (text for text in shown_texts(figure) if text.get_style() == "italic")
+    assert "\n" in text.get_text() and " ".join(text.get_text().split()) == notice
+    assert_readable(figure)

@@ -5,22 +5,20 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_evaluation import make_evaluation
+from fake_evaluation import HOSTILE, make_evaluation
 from fake_run import NOTICE
 from matplotlib.figure import Figure
-from test_page import parse_page
+from pages import cells_of_html, parse_page
 
 from jaxalign.errors import UserError
 from jaxalign.files import write_file
 from jaxalign.report import drawing
 from jaxalign.report.evidence import write_evaluation_report
 from jaxalign.report.numbers import (
-    format_decimals,
     format_difference,
     format_interval,
     format_loss,
@@ -39,7 +37,6 @@ PARTS = {  # part of evaluation.json: its files
     },
     "culturalbench": {"culturalbench.csv"},
 }
-HOSTILE = "<script>alert('&amp;')</script> $\\frac{ \"quoted\"\n\x00"
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -80,13 +77,6 @@ def cells_of(page: Path, section: str) -> set[str]:
     )
 
 
-def cells_of_html(html: str) -> set[str]:
-    """What stands in the cells of all tables, the small line below each by itself."""
-    cells = re.findall(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", html)
-    return {unescape(line.removesuffix("</small>")) for cell in cells
-            for line in cell.split(" <small>")}  # fmt: skip
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -107,9 +97,9 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
         losses = [format_loss(of_method["loss"]) for of_method in row["methods"].values()]
         yield "robustness", [row["name"], *losses]
     for row in evaluation["robustness"]["dimensions"]:
-        yield "robustness", [row["dimension"], format_decimals(row["between_countries"], 1)]
+        yield "robustness", [row["dimension"], format_score(row["between_countries"])]
         for name in ("naive", "persona", "tuned"):
-            spread = format_decimals(row[name]["spread"], 1)
+            spread = format_score(row[name]["spread"])
             mark = "† " if row[name]["spread"] > row["between_countries"] else ""
             yield "robustness", [mark + spread, f"mean {format_score(row[name]['mean'])}"]
     for summary in evaluation["robustness"]["summary"].values():
@@ -117,21 +107,21 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
         yield "robustness", [*losses, summary["worst_name"]]
     for summary in evaluation["answers"]["methods"].values():
         shares = [format_percent(summary[key]) for key in ("collapsed", "off_scale")]
-        yield "answers", [format_decimals(summary["entropy"]), *shares]
+        yield "answers", [format_score(summary["entropy"], 2), *shares]
         counts = [str(summary[key]) for key in ("agree", "disagree", "refusal", "unparsed")]
         yield "answers", counts
     for item in evaluation["answers"]["items"]:
-        means = [format_decimals(item[method]["mean"]) for method in ("naive", "tuned")]
+        means = [format_score(item[method]["mean"], 2) for method in ("naive", "tuned")]
         yield "answers", [item["id"], item["text"], item["naive"]["written"], *means]
     for row in evaluation["respondents"]:
         yield "respondents", [format_loss(row["loss"]), format_interval((row["low"], row["high"]))]
         for of_it in row["dimensions"].values():
-            formula = f"({format_decimals(of_it['formula_sd'], 1)})"
-            yield "respondents", [format_decimals(of_it["sampling_sd"], 1), formula]
+            formula = f"({format_score(of_it['formula_sd'])})"
+            yield "respondents", [format_score(of_it["sampling_sd"]), formula]
     for row in evaluation["countries"]["differences"]:
         yield "countries", [format_difference(row[key]) for key in ("target", "tuned")]
     for row in evaluation["countries"]["tau"]:
-        yield "countries", [row["dimension"], format_decimals(row["tau"]), format_p(row["p"])]
+        yield "countries", [row["dimension"], format_score(row["tau"], 2), format_p(row["p"])]
     for level in ("easy", "hard"):
         for row in evaluation["culturalbench"][level]["rows"]:
             interval = format_interval((row["low"], row["high"]), format_percent)
@@ -198,7 +188,7 @@ def test_a_missing_part_leaves_no_section_and_no_file(workdir: Path, part: str, 
 def test_the_front_of_a_run_with_several_objectives_stays_on_the_page(evaluated: Path):
     (evaluated / "pareto.csv").write_text("prompt,survey,prompt_norm\n0,1.5,9\n1,3.5,4\n")
     page = report(evaluated)
-    assert "2 prompts that nothing seen beats" in parse_page(page).text
+    assert "2 prompts, numbered as in pareto.csv" in parse_page(page).text
     assert {"front.png", "front.svg"} <= {path.name for path in page.parent.iterdir()}
 
 
@@ -281,18 +271,18 @@ def test_words_that_promise_stand_only_where_their_numbers_do(workdir: Path):
     ("how", "fault"),
     [
         (lambda e: e.update(schema=2), "schema is not 1"),
-        (lambda e: e.pop("methods"), "methods is missing|methods is not a list"),
-        (lambda e: e["methods"][3].update(loss="low"), r"methods\[3\]\.loss is not a number"),
-        (lambda e: e["methods"][1].update(interval=[1]), r"methods\[1\]\.interval is not two"),
-        (lambda e: e["methods"][0].pop("name"), r"methods\[0\]\.name is missing"),
-        (lambda e: e["survey"].update(items=True), r"survey\.items is not a whole number"),
-        (lambda e: e.update(verdict="won"), "verdict is not a list"),
-        (lambda e: e.update(robustness=[]), "robustness is not an object"),
+        (lambda e: e.pop("methods"), "methods"),
+        (lambda e: e["methods"][3].update(loss="low"), r"methods\[3\]\.loss"),
+        (lambda e: e["methods"][1].update(interval=[1]), r"methods\[1\]\.interval"),
+        (lambda e: e["methods"][0].pop("name"), r"name.*methods\[0\]"),
+        (lambda e: e["survey"].update(items=True), r"survey\.items"),
+        (lambda e: e.update(verdict="won"), r"\$\.verdict"),
+        (lambda e: e.update(robustness=[]), r"\$\.robustness"),
         (lambda e: e["answers"]["items"][2]["tuned"]["shares"].pop(), r"answers\.items\[2\]"),
-        (lambda e: e["countries"]["matrix"].pop(), r"countries\.matrix is not 4 rows of 4"),
-        (lambda e: e["countries"]["naive"].pop(), r"countries\.naive is not 4 losses"),
-        (lambda e: e.update(target={}), "target has no dimension"),
-        (lambda e: e["target"].update(PDI=float("nan")), r"target\.PDI is not a number"),
+        (lambda e: e["countries"]["matrix"].pop(), "matrix must have 4 rows"),
+        (lambda e: e["countries"]["naive"].pop(), "naive must have 4 losses"),
+        (lambda e: e.update(target={}), "target"),
+        (lambda e: e["target"].update(PDI=float("nan")), "not JSON"),
     ],
 )
 def test_a_malformed_evaluation_is_one_line_and_writes_nothing(
@@ -350,7 +340,7 @@ def report_of(workdir: Path, how: Change) -> Path:
         (format_p(0.05), "0.050"),
         (format_interval((-2.0, 3.0), format_score), "\N{MINUS SIGN}2.0 to 3.0"),
         (format_interval(None), "–"),
-        (format_decimals(-0.5), "\N{MINUS SIGN}0.50"),
+        (format_score(-0.5, 2), "\N{MINUS SIGN}0.50"),
     ],
 )
 def test_numbers_are_written_alike(text: str, expected: str):

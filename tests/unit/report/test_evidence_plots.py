@@ -4,20 +4,28 @@ import itertools
 from pathlib import Path
 
 import matplotlib
+import msgspec
 import numpy as np
 import pytest
 from fake_evaluation import make_evaluation
+from figures import assert_readable
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jaxalign.report import drawing
-from jaxalign.report.evidence.across import plot_matrix
-from jaxalign.report.evidence.answers_plot import plot_answers
-from jaxalign.report.evidence.heat_map import draw_cells
-from jaxalign.report.evidence.respondents import plot_respondents
-from jaxalign.report.evidence.rows_plot import STYLES, Mark, plot_rows
-from jaxalign.report.parts import inline_svg
+from jaxalign.report.drawing import METHOD_STYLES
+from jaxalign.report.evidence.heat_maps import draw_cells, plot_answers, plot_matrix
+from jaxalign.report.evidence.record import (
+    Answer,
+    AnsweredItem,
+    Countries,
+    Evaluation,
+    SampleSize,
+)
+from jaxalign.report.evidence.respondents_plot import plot_respondents
+from jaxalign.report.evidence.rows_plot import Mark, plot_rows
+from jaxalign.report.pages import read_plot
 
 LONG = "the longest name that anyone would ever give to a method of theirs, and more"
 UNUSED = Path("unused")
@@ -37,43 +45,33 @@ def contrast(one, other) -> float:
 
 def draw_all(part: str) -> None:
     evaluation = make_evaluation()
+    for item in evaluation["answers"]["items"]:
+        item["text"] = LONG
+    evaluation["countries"]["names"] = {"SA": LONG}
+    evaluation = msgspec.convert(evaluation, Evaluation)
     if part == "rows":
         marks = [Mark("tuned", 3.0, [1.0, 5.0]), Mark("naive", 90.0, None, [70.0, 120.0])]
         groups = {"head": [(LONG, marks), ("b", marks)], "none": [], "other": [("c", marks)]}
         plot_rows(groups, "title", "notice", UNUSED, legend=["tuned", "naive"])
     elif part == "answers":
-        for item in evaluation["answers"]["items"]:
-            item["text"] = LONG
-        plot_answers(evaluation["answers"]["items"], ["naive", "tuned"], "title", "notice", UNUSED)
+        plot_answers(evaluation.answers.items, ["naive", "tuned"], "title", "notice", UNUSED)
     elif part == "respondents":
-        plot_respondents(evaluation["respondents"], "title", "notice", UNUSED)
+        plot_respondents(evaluation.respondents, "title", "notice", UNUSED)
     else:
-        evaluation["countries"]["names"] = {"SA": LONG}
-        plot_matrix(evaluation["countries"], "title", "notice", UNUSED)
+        plot_matrix(evaluation.countries, "title", "notice", UNUSED)
 
 
 @pytest.mark.parametrize("part", ["rows", "answers", "respondents", "matrix"])
 def test_no_text_overlaps_another_or_leaves_the_picture(figures: list[Figure], part: str):
     draw_all(part)
     (figure,) = figures
-    texts = [*figure.texts]
-    for axes in figure.axes:
-        texts += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
-        low, high = axes.get_xlim()
-        texts += [each for each in axes.get_xticklabels() if low <= each.get_position()[0] <= high]
-    boxes = [text.get_window_extent() for text in texts if text.get_text()]
-    assert len(boxes) > 8
-    for box in boxes:
-        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
-        assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
+    assert_readable(figure)
 
 
 def test_every_number_in_a_cell_can_be_read_on_its_colour():
     axes = Figure().add_subplot()
     values_RC = np.linspace(0, 1, 200).reshape(20, 10)
-    draw_cells(axes, values_RC, [["9"] * 10] * 20, 0, 1, framed=[(0, 0), (19, 9)])
+    draw_cells(axes, values_RC, [["9"] * 10] * 20, 1, framed=[(0, 0), (19, 9)])
     cells = [patch for patch in axes.patches if isinstance(patch, Rectangle) and patch.get_fill()]
     assert len(cells) == len(axes.texts) == 200
     for cell, text in zip(cells, axes.texts, strict=True):
@@ -85,7 +83,7 @@ def test_every_number_in_a_cell_can_be_read_on_its_colour():
 
 def test_cells_turn_over_where_low_is_good_and_are_empty_where_there_is_nothing():
     axes = Figure().add_subplot()
-    draw_cells(axes, np.array([[0.0, np.nan, 9.0]]), [["a", "b", "c"]], 0, 9, dark_is_high=True)
+    draw_cells(axes, np.array([[0.0, np.nan, 9.0]]), [["a", "b", "c"]], 9, dark_is_high=True)
     first, last = axes.patches
     cividis = matplotlib.colormaps["cividis"]
     assert first.get_facecolor() == cividis(1.0) and last.get_facecolor() == cividis(0.0)
@@ -95,9 +93,9 @@ def test_cells_turn_over_where_low_is_good_and_are_empty_where_there_is_nothing(
 def test_a_page_leaves_the_colours_of_cells_and_of_their_numbers_alone(tmp_path: Path):
     with matplotlib.rc_context(drawing.RC):
         figure = Figure()
-        draw_cells(figure.add_subplot(), np.array([[0.0, 1.0]]), [["a", "b"]], 0, 1)
+        draw_cells(figure.add_subplot(), np.array([[0.0, 1.0]]), [["a", "b"]], 1)
         drawing.save(figure, tmp_path / "cells")
-    svg = inline_svg((tmp_path / "cells.svg").read_text(), "cells")
+    svg = read_plot(tmp_path / "cells.svg").svg
     cells = [line for line in svg.splitlines() if ">a<" in line or ">b<" in line]
     assert len(cells) == 2 and "var(--" not in "".join(cells)
 
@@ -106,7 +104,7 @@ def test_marks_stand_at_their_losses_filled_or_hollow(figures: list[Figure]):
     rows = [("a", [Mark("tuned", 2.0)]), ("b", [Mark("tuned", 4.0, hollow=True)])]
     plot_rows({"group": rows}, "title", None, UNUSED)
     axes = figures[0].axes[0]
-    marks = [line for line in axes.lines if line.get_marker() == STYLES["tuned"]["marker"]]
+    marks = [line for line in axes.lines if line.get_marker() == METHOD_STYLES["tuned"]["marker"]]
     assert [tuple(line.get_xdata()) for line in marks] == [(2.0,), (4.0,)]
     assert [line.get_ydata()[0] for line in marks] == [1, 2]  # below the group's head
     assert [line.get_markerfacecolor() == "none" for line in marks] == [False, True]
@@ -122,23 +120,24 @@ def test_losses_are_on_a_logarithmic_axis_over_a_decade(figures: list[Figure], h
 
 
 def test_styles_differ_without_colour():
-    assert len({style["marker"] for style in STYLES.values()}) == len(STYLES)
+    assert len({style["marker"] for style in METHOD_STYLES.values()}) == len(METHOD_STYLES)
 
 
 def test_missing_numbers_and_strange_letters_leave_gaps(figures: list[Figure]):
     plot_rows({"g": [("a", [Mark("tuned", None)])]}, "title", None, UNUSED)
-    answer = {"shares": [0.5, None], "mean": None, "entropy": None, "off_scale": None,
-              "written": None, "kind": None, "agrees": None}  # fmt: skip
     items = [
-        {"id": "m01", "text": "問い", "options": ["a", "b"], "naive": answer, "tuned": None},
-        {"id": "m02", "text": "b", "options": ["a"], "naive": answer | {"shares": [1.0]},
-         "tuned": answer | {"shares": [1.0]}},
+        AnsweredItem(
+            id="m01", text="問い", options=["a", "b"], values=[1, 2],
+            naive=Answer(shares=[0.5, None]),
+        ),
+        AnsweredItem(
+            id="m02", text="b", options=["a"], values=[1], naive=Answer(shares=[1.0]),
+            tuned=Answer(shares=[1.0]),
+        ),
     ]  # fmt: skip
     plot_answers(items, ["naive", "tuned"], "title", None, UNUSED)
-    texts = [text.get_text() for text in figures[1].axes[0].texts]
-    assert "m01" in texts and "m02  b" in texts
-    row = {"method": "tuned", "n": 5, "loss": None, "low": None, "high": None, "dimensions": {}}
-    plot_respondents([row], "title", None, UNUSED)
-    countries = {"codes": ["A"], "names": {}, "matrix": [[None]], "naive": None}
-    plot_matrix(countries, "title", None, UNUSED)
+    names = [label.get_text() for label in figures[1].axes[0].get_yticklabels()]
+    assert names == ["m01", "m02  b"]
+    plot_respondents([SampleSize(method="tuned", n=5, dimensions={})], "title", None, UNUSED)
+    plot_matrix(Countries(codes=["A"], names={}, matrix=[[None]]), "title", None, UNUSED)
     assert len(figures) == 4

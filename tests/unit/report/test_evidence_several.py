@@ -6,15 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from fake_evaluation import COUNTRIES, make_evaluation
+from fake_evaluation import COUNTRIES, HOSTILE, make_evaluation
 from fake_run import NOTICE
+from pages import cells_of_html, parse_page
 from rich.console import Console
-from test_evidence import HOSTILE, cells_of_html
-from test_page import parse_page
 
 from jaxalign.errors import UserError
 from jaxalign.report.evidence import print_evaluation, write_comparison_report
+from jaxalign.report.evidence.record import Evaluation
 from jaxalign.report.numbers import MISSING, format_interval, format_loss, format_percent
 
 
@@ -98,7 +99,8 @@ def test_a_folder_that_was_not_evaluated_is_one_line(tmp_path: Path):
 def printed(evaluation: dict[str, Any], width: int = 80) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, highlight=False)
-    print_evaluation(evaluation, [("runs/sa/report/index.html", "the report")], console=console)
+    files = [("runs/sa/report/index.html", "the report")]
+    print_evaluation(msgspec.convert(evaluation, Evaluation), files, console=console)
     return out.getvalue()
 
 

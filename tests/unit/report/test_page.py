@@ -3,10 +3,10 @@
 import csv
 import json
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import parse_page
 
 from jaxalign.errors import UserError
 from jaxalign.report.page import write_report
@@ -19,46 +19,6 @@ FILES = {
     "radar.svg",
     "index.html",
 }
-VOID = {"meta", "link", "br", "img", "hr", "input"}
-
-
-class PageParser(HTMLParser):
-    """Collects what a page loads, its ids and its text, and checks that its tags are balanced."""
-
-    def __init__(self):
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.ids: list[str] = []
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.add(tag)
-        for name, value in attrs:
-            if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
-                self.loads.append(value)
-            if name == "id":
-                self.ids.append(value)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def parse_page(path: Path) -> PageParser:
-    parser = PageParser()
-    parser.feed(path.read_text(encoding="utf-8"))
-    parser.close()
-    assert parser.open == []
-    return parser
 
 
 def test_every_file_is_written_and_nothing_else(workdir: Path):

@@ -1,7 +1,6 @@
 """The plots: nothing clipped, nothing overlapping, equal inputs to equal bytes, no warnings."""
 
 import io
-import itertools
 import math
 import subprocess
 import sys
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figures import assert_readable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from jaxalign.report import drawing, plots
+from jaxalign.report import drawing, radar_plot
+from jaxalign.report.convergence_plot import plot_convergence
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOSSES = {"naive": 108.0, "constant answer": 126.0}
@@ -45,10 +46,10 @@ def test_the_radar_clips_no_score(figures: list[Figure]):
         "target": {"A": 0.0, "B": 100.0, "C": 50.0},
         "naive": {"A": -20.0, "B": 112.0, "C": -240.0},
     }
-    plots.plot_radar(scores, "title", None, Path("unused"))
+    radar_plot.plot_radar(scores, "title", None, Path("unused"))
     (figure,) = figures
     target, naive = line_of(figure, "target"), line_of(figure, "naive")
-    low, high, _ = plots.radial_range(np.array([-20.0, 112.0, -240.0]))
+    low, high, _ = radar_plot.radial_range(np.array([-20.0, 112.0, -240.0]))
     for index, name in enumerate("ABC"):
         radius = np.hypot(*naive[index])
         assert radius == pytest.approx((scores["naive"][name] - low) / (high - low))
@@ -61,39 +62,39 @@ def test_the_radar_clips_no_score(figures: list[Figure]):
 
 @given(st.lists(st.integers(-3000, 4000).map(lambda tenths: tenths / 10), min_size=1, max_size=12))
 def test_the_radial_range_holds_every_score_and_0_to_100(values: list[float]):
-    low, high, _ = plots.radial_range(np.array(values))
+    low, high, _ = radar_plot.radial_range(np.array(values))
     assert low <= min(0, *values)
     assert high >= max(100, *values)
     assert low % 25 == high % 25 == 0
 
 
 def test_the_radial_range_of_ordinary_scores_is_0_to_100():
-    assert plots.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100, 25)
-    assert plots.radial_range(np.array([math.nan])) == (0, 100, 25)
+    assert radar_plot.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100, 25)
+    assert radar_plot.radial_range(np.array([math.nan])) == (0, 100, 25)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
 def test_any_number_of_dimensions_is_drawn_and_named(tmp_path: Path, count: int):
     target = {f"D{index}": 8.0 * index for index in range(count)}
     tuned = {name: value + 3 for name, value in target.items()}
-    plots.plot_radar({"target": target, "tuned": tuned}, "title", "notice", tmp_path / "radar")
+    radar_plot.plot_radar({"target": target, "tuned": tuned}, "title", "notice", tmp_path / "radar")
     texts = texts_of(tmp_path / "radar.svg")
     assert set(target) | {"target", "tuned", "title", "notice"} <= set(texts)
 
 
 def test_a_missing_score_leaves_a_gap(figures: list[Figure]):
     scores = {"target": dict.fromkeys("ABCD", 50.0), "tuned": {"A": 1.0, "B": None, "C": math.inf}}
-    plots.plot_radar(scores, "title", None, Path("unused"))
+    radar_plot.plot_radar(scores, "title", None, Path("unused"))
     missing = np.isnan(line_of(figures[0], "tuned")).all(axis=1)
     assert missing.tolist() == [False, True, True, True]
 
 
 def test_convergence_labels_every_line_with_its_value(tmp_path: Path, records: list[dict]):
-    plots.plot_convergence(records, LOSSES, "title", "the notice", tmp_path / "convergence")
+    plot_convergence(records, LOSSES, "title", "the notice", tmp_path / "convergence")
     texts = texts_of(tmp_path / "convergence.svg")
-    for text in ("title", "the notice", "naive", "108.0", "constant answer", "126.0"):
+    for text in ("title", "the notice", "naive  108.0", "constant answer  126.0"):
         assert text in texts
-    assert "tuned, best so far" in texts
+    assert any(text.startswith("tuned, best so far  ") for text in texts)
     assert "generation" in texts
 
 
@@ -107,7 +108,7 @@ def test_the_loss_axis_is_logarithmic_over_a_decade(
         {"evaluations": 8 * g, "best_loss": 100 * factor**g + (floor if g == 40 else 0) * 100}
         for g in range(41)
     ]
-    plots.plot_convergence(records, {"naive": 100.0}, "title", None, Path("unused"))
+    plot_convergence(records, {"naive": 100.0}, "title", None, Path("unused"))
     assert figures[0].axes[0].get_yscale() == scale
 
 
@@ -120,12 +121,12 @@ def test_the_loss_axis_is_logarithmic_over_a_decade(
     ],
 )
 def test_sparse_records_are_drawn_without_a_warning(tmp_path: Path, records: list[dict]):
-    plots.plot_convergence(records, {}, "title", None, tmp_path / "convergence")
+    plot_convergence(records, {}, "title", None, tmp_path / "convergence")
     assert texts_of(tmp_path / "convergence.svg")
 
 
 @given(st.lists(st.floats(0.5, 500), min_size=4, max_size=4))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 def test_the_labels_of_the_lines_never_overlap(values: list[float]):
     best, mean, naive, constant = values
     records = [
@@ -134,7 +135,7 @@ def test_the_labels_of_the_lines_never_overlap(values: list[float]):
     saved: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "save", lambda figure, stem: saved.append(figure))
-        plots.plot_convergence(
+        plot_convergence(
             records,
             {"naive": naive, "uniform answers": constant},
             "title",
@@ -143,21 +144,16 @@ def test_the_labels_of_the_lines_never_overlap(values: list[float]):
         )
     (figure,) = saved
     figure.savefig(io.BytesIO(), format="png")
-    labels = figure.axes[0].texts
-    boxes = [text.get_window_extent() for text in labels]
-    assert len(boxes) == 4
-    for one, other in itertools.combinations(boxes, 2):
-        assert not one.overlaps(other)
-    for box in boxes:
-        assert figure.bbox.x0 <= box.x0
-        assert box.x1 <= figure.bbox.x1
+    assert len(figure.axes[0].texts) == 4
+    assert_readable(figure)
 
 
 def test_two_renders_are_equal_byte_for_byte_in_other_processes(tmp_path: Path):
     program = """if True:
         import sys
         from pathlib import Path
-        from jaxalign.report.plots import plot_convergence, plot_radar
+        from jaxalign.report.convergence_plot import plot_convergence
+        from jaxalign.report.radar_plot import plot_radar
         records = [dict(generation=g, evaluations=g, best_loss=9.0 / g) for g in range(1, 9)]
         folder = Path(sys.argv[1])
         plot_convergence(records, {"naive": 8.0}, "t", "n", folder / "convergence")

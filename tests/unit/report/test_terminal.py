@@ -1,21 +1,13 @@
 """The tables of the terminal: every number of the summary, in 80 columns, plain when piped."""
 
-import io
-
 import pytest
 from fake_run import NOTICE
-from rich.console import Console
+from pages import printed
 
 from jaxalign.report import print_header, print_result
 from jaxalign.report.numbers import format_loss, format_score, format_seconds
 
 FILES = [("runs/sa/summary.json", "scores and losses"), ("runs/sa/report/index.html", "the report")]
-
-
-def printed(function, *arguments, width: int = 80) -> str:
-    out = io.StringIO()
-    function(*arguments, console=Console(file=out, width=width, highlight=False))
-    return out.getvalue()
 
 
 def test_the_result_shows_scores_losses_files_and_notice(summary: dict):

@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -140,10 +141,8 @@ def figure(monkeypatch):
 
     def draw(points):
         saved = []
-        monkeypatch.setattr(
-            "jaxalign.report.throughput.scaling_plot.save", lambda each, _: saved.append(each)
-        )
-        plot_scaling(points, "title", "notice", None)
+        monkeypatch.setattr(drawing, "save", lambda each, _: saved.append(each))
+        plot_scaling(points, "title", "notice", Path("unused"))
         saved[0].savefig(io.BytesIO(), format="png")
         return saved[0]
 
