@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 
 from jaxalign.errors import UserError
 from jaxalign.report import print_runs
-from jaxalign.report.progress import RATE_WINDOW
 from jaxalign.run.heartbeat import FINAL, NAME, is_held
 
+_RATE_WINDOW = 16  # generations that the pace is taken over
 _TAIL = 2**20  # bytes of metrics.jsonl that are read: many generations, even of many countries
 
 
@@ -133,7 +133,7 @@ def _pace(records: Sequence[dict[str, Any]]) -> tuple[float | None, float | None
     """Candidates per second, and seconds per generation, over the last generations."""
     pairs = [
         (after["evaluations"] - before["evaluations"], after["seconds"])
-        for before, after in itertools.pairwise(records[-RATE_WINDOW - 1 :])
+        for before, after in itertools.pairwise(records[-_RATE_WINDOW - 1 :])
         if after.get("seconds")
     ]
     if not pairs:

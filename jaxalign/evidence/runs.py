@@ -149,10 +149,12 @@ def evaluate(
     write_json(workdir / "evaluation.json", evaluation)
     # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
     from jaxalign.report.evidence import print_evaluation, write_evaluation_report
+    from jaxalign.report.evidence.record import read_evaluation
 
     write_evaluation_report(workdir)
     page, numbers = workdir / "report" / "index.html", workdir / "evaluation.json"
-    print_evaluation(evaluation, [(str(page), "the report"), (str(numbers), "all numbers")])
+    files = [(str(page), "the report"), (str(numbers), "all numbers")]
+    print_evaluation(read_evaluation(workdir), files)
     return evaluation
 
 

@@ -61,11 +61,10 @@ def plot_distributions(
 
 
 def _draw_item(axes: Axes, item: Answers, top: float) -> None:
-    for below, text, style in (
-        (0.14, f"{item.id}: {item.text}", {"fontsize": 9, "weight": "bold"}),
-        (0.32, " · ".join(item.options), {"fontsize": 8, "color": MUTED}),
-    ):
-        axes.text(0, top + below, short(text, _LONGEST), va="center", **style)
+    axes.text(0, top + 0.14, short(f"{item.id}: {item.text}", _LONGEST), fontsize=9, weight="bold",
+              va="center")  # fmt: skip
+    axes.text(0, top + 0.32, short(" · ".join(item.options), _LONGEST), fontsize=8, color=MUTED,
+              va="center")  # fmt: skip
     for row, (kind, key) in enumerate(_KINDS.items()):
         middle = top + _HEAD + (row + 0.5) * _BAR
         if key is not None:

@@ -18,6 +18,7 @@ import matplotlib.font_manager
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform_factory
 
 from jaxalign.files import write_file
@@ -114,15 +115,14 @@ def new_figure(
       size: width and height in inches.
     """
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=size, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.07, h_pad=0.07)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.07))
         figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=12)
         if notice:
             figure.supxlabel(
                 _fold(notice, size[0]), x=0.01, ha="left", fontsize=_SMALL, style="italic",
                 color=MUTED,
             )  # fmt: skip
-        yield figure.subfigures()
+        yield figure.add_subfigure(figure.add_gridspec(1, 1)[0])
         save(figure, stem)
 
 
@@ -149,7 +149,9 @@ def save(figure: Figure, stem: Path) -> None:
 def layout(body: SubFigure) -> None:
     """Lay the figure out as it is now, so that positions on it can be measured."""
     figure = body.get_figure(root=True)
-    figure.get_layout_engine().execute(figure)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)
 
 
 def scale_axis(axes: Axes, which: str, values: Iterable[float], *, log_from: float = 10) -> None:
@@ -218,7 +220,7 @@ def name_ends(body: SubFigure, ends: Mapping[Axes, Sequence[End]]) -> None:
     labels = {}
     for axes, of_axes in ends.items():
         points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans
-        beside = points + ScaledTranslation(1, 0, axes.transAxes)
+        beside = points + ScaledTranslation(1, 0, axes.transAxes)  # type: ignore[arg-type]
         beyond = blended_transform_factory(beside, axes.transAxes)
         labels[axes] = beyond, [
             axes.text(37, 0.5, end.text, transform=beyond, fontsize=_SMALL, va="center_baseline",

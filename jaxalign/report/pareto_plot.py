@@ -62,7 +62,7 @@ def plot_pareto(
         body.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
         layout(body)
         for axes in body.axes:
-            _number(axes)
+            _number(axes, body.dpi)
 
 
 def explain_pareto(pareto: ParetoTable) -> str:
@@ -122,10 +122,10 @@ def _draw(axes: Axes, pareto: ParetoTable, terms: dict[str, Any], across: str, u
     axes.grid()
 
 
-def _number(axes: Axes) -> None:
+def _number(axes: Axes, dpi: float) -> None:
     """Number the prompts right above their dots, except where the number would be illegible."""
-    points_K2 = axes.lines[0].get_xydata()
-    places_K2 = axes.transData.transform(points_K2) * 72 / axes.get_figure(root=True).dpi
+    points_K2 = np.asarray(axes.lines[0].get_xydata())
+    places_K2 = axes.transData.transform(points_K2) * 72 / dpi
     taken: list[np.ndarray] = []
     for number, (point, place) in enumerate(zip(points_K2, places_K2, strict=True)):
         away_K2 = np.delete(places_K2, number, axis=0) - place

@@ -66,8 +66,8 @@ def print_result(
     names = {baseline_name(summary): "constant", "naive": "naive", "tuned": "best"}
     for name, key in names.items():
         style = "bold" if key == "best" else ""
-        cells = name, format_loss(summary["loss"].get(key)), _percent(summary["loss"], key)
-        losses.add_row(*(Text(cell, style=style) for cell in cells))
+        row = name, format_loss(summary["loss"].get(key)), _percent(summary["loss"], key)
+        losses.add_row(*(Text(cell, style=style) for cell in row))
     if polished := summary.get("polish"):
         share = _percent(summary["loss"] | {"best": polished["loss"]})
         losses.add_row("then polished by gradient", format_loss(polished["loss"]), share)

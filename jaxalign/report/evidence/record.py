@@ -16,7 +16,7 @@ Interval = tuple[float, float]
 Scores = dict[str, float | None]  # by dimension
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct):
     """A part of the document; a field that may be None may also be missing from the file."""
 
 

@@ -67,7 +67,7 @@ def plot_rows(
         axes.grid(axis="x")
         for row, (label, (_, marks)) in enumerate(zip(axes.get_yticklabels(), lines, strict=True)):
             if marks is None:
-                label.set_weight("bold")
+                label.set_fontweight("bold")
             else:
                 axes.axhline(row, color=GRID, linewidth=0.6, zorder=1)
                 _draw(axes, row, marks)
