@@ -11,6 +11,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 import jaxalign
+from jaxalign.config import RENAMED
 from jaxalign.devices import compile_cache
 from jaxalign.devices.distributed import leave_soon
 from jaxalign.devices.memory import is_out_of_memory
@@ -110,6 +111,13 @@ def _tell(mistake: str) -> NoReturn:
 def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     configured = "config" in flags.FLAGS  # a command on a workdir needs none
+    renamed = {f"config.{old}": f"config.{new}" for old, new in RENAMED.items()}
+    if "culturalbench" in flags.FLAGS:
+        renamed["benchmark"] = "culturalbench"
+    for argument in argv:
+        name = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and name in renamed:
+            raise UserError(f"--{name} is now --{renamed[name]}")
     for index, argument in enumerate(argv):
         if match := re.match(r"^--?config(?:=(.*))?$", argument):
             if match[1] is not None:

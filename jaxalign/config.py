@@ -10,6 +10,12 @@ from ml_collections import config_dict
 from jaxalign.errors import UserError
 from jaxalign.settings import EMBEDDED, INITIAL, Settings
 
+RENAMED = {
+    "objective.benchmark": "objective.culturalbench",
+    "objective.terms.benchmark_nll": "objective.terms.culturalbench_nll",
+    "objective.terms.benchmark_error": "objective.terms.culturalbench_error",
+}
+
 
 def base(variant: str = "") -> config_dict.ConfigDict:
     """Return the config that every file in configs/ starts from.
@@ -65,6 +71,16 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def with_new_names(plain: Mapping[str, Any], room: str = "") -> dict[str, Any]:
+    """Return a recorded config with keys that were renamed since under their new names."""
+    renamed = {}
+    for name, value in plain.items():
+        new = RENAMED.get(f"{room}{name}", name).rpartition(".")[2]
+        is_room = isinstance(value, Mapping)
+        renamed[new] = with_new_names(value, f"{room}{name}.") if is_room else value
+    return renamed
+
+
 def with_keys(settings: Settings, keys: Mapping[str, Any]) -> Settings:
     """Return settings with some keys replaced, such as {"search.population": 8}.
 
@@ -110,7 +126,12 @@ def _build(kind: Any, plain: Any, room: str, faults: list[str]) -> Any:
     """Build a settings class from a dictionary; appends to `faults`."""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     known = ", ".join(fields)
-    faults += [f"{room}{name}: unknown key; give {known}" for name in plain if name not in fields]
+    for name in plain:
+        if name not in fields:
+            new = RENAMED.get(f"{room}{name}")
+            faults.append(
+                f"{room}{name}: " + (f"is now {new}" if new else f"unknown; give {known}")
+            )
     values = {
         name: _checked(field, f"{room}{name}", plain[name], faults)
         for name, field in fields.items()

@@ -1,6 +1,6 @@
 """Says what a tuned prompt is worth: baselines, other formats, answers, respondents, CulturalBench.
 
-    python -m jaxalign.evaluate --workdir=DIR [--benchmark=SOURCE] [--siblings=DIR,DIR]
+    python -m jaxalign.evaluate --workdir=DIR [--culturalbench=SOURCE] [--siblings=DIR,DIR]
     python -m jaxalign.evaluate --config=NAME[:VARIANT] --prompt=PATH --workdir=DIR
     python -m jaxalign.evaluate --compare=DIR,DIR,… --output=DIR
 
@@ -27,8 +27,8 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 _PROMPT = flags.DEFINE_string(
     "prompt", None, "A soft prompt without a run; then --workdir is written to."
 )
-_BENCHMARK = flags.DEFINE_string(
-    "benchmark", None, "CulturalBench: a file or folder, REPO@COMMIT, `fixture`, or `none`."
+_CULTURALBENCH = flags.DEFINE_string(
+    "culturalbench", None, "CulturalBench: a file or folder, REPO@COMMIT, `fixture`, or `none`."
 )
 _SIBLINGS = flags.DEFINE_list(
     "siblings", None, "Workdirs of other countries; left out, those beside the workdir."
@@ -55,7 +55,7 @@ def main(typed: list[str]) -> None:
     if not _WORKDIR.value:
         raise UserError("--workdir=DIR is missing, such as --workdir=runs/sa-embedded")
     again = f"python -m jaxalign.evaluate {shlex.join(typed)}"
-    options = Options(_BENCHMARK.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
+    options = Options(_CULTURALBENCH.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
     workdir = _path(_WORKDIR.value)
     check_local(workdir, "--workdir")
     if _PROMPT.value:

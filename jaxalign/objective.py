@@ -21,7 +21,7 @@ from jaxalign.survey import (
 )
 
 TERMS = ("survey", "naive_distance", "prompt_norm")
-CULTURALBENCH_TERMS = ("benchmark_nll", "benchmark_error")
+CULTURALBENCH_TERMS = ("culturalbench_nll", "culturalbench_error")
 
 
 @struct.dataclass
@@ -201,8 +201,8 @@ def measure_answers(
     }
     if goal.right_B.shape[0]:
         arguments = answers_PQA[:, asked:], goal.right_B, goal.asked_GB
-        measured["benchmark_nll"] = -log_likelihood(*arguments).T
-        measured["benchmark_error"] = 100.0 * (1.0 - accuracy(*arguments).T)
+        measured["culturalbench_nll"] = -log_likelihood(*arguments).T
+        measured["culturalbench_error"] = 100.0 * (1.0 - accuracy(*arguments).T)
     shape = measured["survey"].shape
     terms_GPO = jnp.stack(
         [jnp.broadcast_to(jnp.atleast_2d(measured[name]), shape) for name in goal.terms], axis=-1

@@ -56,15 +56,15 @@ from jaxalign.settings import (
 )
 from jaxalign.survey import (
     DISTRIBUTION,
-    Benchmark,
     Instrument,
+    Quiz,
     Scoring,
     ShareScoring,
     Target,
     find_target,
     instrument_digest,
-    load_benchmark,
     load_instrument,
+    load_quiz,
     make_scoring,
     questions_for,
     shuffled,
@@ -157,7 +157,7 @@ def load_problem(settings: Settings) -> Problem:
     model_config = read_config(folder)
     with on_disk(folder) as here:
         tokenizer = load_tokenizer(here)
-    questions = build_questions(instrument, tokenizer, benchmark=asked, formats=formats)
+    questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
     check_positions(model_config, questions, settings.prompt.length)
     mesh = mesh_for(settings, model_config, len(targets))
     check_devices(settings, mesh)
@@ -302,13 +302,13 @@ def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, .
     return tuple({target.code: target for target in found}.values())
 
 
-def _load_culturalbench(objective: ObjectiveSettings) -> Benchmark | None:
-    if objective.benchmark:
-        return load_benchmark(objective.benchmark)
+def _load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:
+    if objective.culturalbench:
+        return load_quiz(objective.culturalbench)
     for name in CULTURALBENCH_TERMS:
         if weight := getattr(objective.terms, name):
             raise UserError(
-                f"objective.terms.{name}={weight:g}: needs questions; set objective.benchmark to a "
-                "CSV of CulturalBench-Easy, or to `fixture`"
+                f"objective.terms.{name}={weight:g}: needs questions; set objective.culturalbench "
+                "to a CSV of CulturalBench-Easy, or to `fixture`"
             )
     return None

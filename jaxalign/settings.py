@@ -193,10 +193,10 @@ class TermSettings:
         0.0, "Distance of the answers to those without a prompt.", _NOT_NEGATIVE
     )
     prompt_norm: float = _key(0.0, "Mean norm of the prompt rows.", _NOT_NEGATIVE)
-    benchmark_nll: float = _key(
+    culturalbench_nll: float = _key(
         0.0, "Negative log-likelihood of CulturalBench's right options.", _NOT_NEGATIVE
     )
-    benchmark_error: float = _key(
+    culturalbench_error: float = _key(
         0.0, "Share of CulturalBench questions answered wrongly.", _NOT_NEGATIVE
     )
 
@@ -223,7 +223,7 @@ class ObjectiveSettings:
     reevaluate: int = _key(
         5, "Generations between two evaluations of the parents, if sampled.", _at_least(0)
     )
-    benchmark: str = _key(
+    culturalbench: str = _key(
         "",
         "CulturalBench-Easy: a CSV or Parquet file, REPO@COMMIT on the hub, or `fixture`, toy "
         "questions of ours; empty for none.",

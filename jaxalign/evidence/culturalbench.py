@@ -18,9 +18,9 @@ from jaxalign.evidence.statistics import (
     wilson,
 )
 from jaxalign.survey import (
-    BENCHMARK_LABELS,
-    BenchmarkQuestion,
+    QUIZ_LABELS,
     HardRow,
+    QuizQuestion,
     easy_correct,
     hard_correct,
     hard_questions,
@@ -28,11 +28,11 @@ from jaxalign.survey import (
 )
 
 OVERALL = "all"
-_OPTIONS = len(BENCHMARK_LABELS)
+_OPTIONS = len(QUIZ_LABELS)
 
 
 @dataclass(frozen=True)
-class BenchmarkRow:
+class QuizRow:
     """One method on the questions of one country, or on all of them. Shares are 0 to 1.
 
     Attributes:
@@ -75,12 +75,12 @@ class BenchmarkRow:
 
 
 def easy_rows(
-    questions: Sequence[BenchmarkQuestion],
+    questions: Sequence[QuizQuestion],
     probabilities: Mapping[str, np.ndarray],
     versus: str,
     own: str = "",
     seed: int = 0,
-) -> list[BenchmarkRow]:
+) -> list[QuizRow]:
     """Scores methods on CulturalBench-Easy: overall, then by country in order of appearance.
 
     p-values are adjusted in two families: overall and the country of `own`, which a run asks about
@@ -113,7 +113,7 @@ def hard_rows(
     versus: str,
     own: str = "",
     seed: int = 0,
-) -> list[BenchmarkRow]:
+) -> list[QuizRow]:
     """As `easy_rows` for CulturalBench-Hard, where a question counts if all its rows are right.
 
     Args:
@@ -147,7 +147,7 @@ def _rows(
     versus: str,
     own: str,
     seed: int,
-) -> list[BenchmarkRow]:
+) -> list[QuizRow]:
     groups = {OVERALL: np.ones(len(country_Q), bool)}
     for country in dict.fromkeys(country_Q):
         groups[country] = np.array([each == country for each in country_Q])
@@ -157,7 +157,7 @@ def _rows(
             own_Q, versus_Q = correct_Q[in_Q], correct[versus][in_Q]
             low, high = bootstrap_mean(own_Q, seed)
             wilson_low, wilson_high = wilson(own_Q)
-            row = BenchmarkRow(
+            row = QuizRow(
                 form=form,
                 country=country,
                 method=method,
@@ -178,8 +178,8 @@ def _rows(
 
 
 def _compared(
-    row: BenchmarkRow, own_Q: np.ndarray, versus_Q: np.ndarray, versus: str, seed: int
-) -> BenchmarkRow:
+    row: QuizRow, own_Q: np.ndarray, versus_Q: np.ndarray, versus: str, seed: int
+) -> QuizRow:
     low, high = bootstrap_paired_difference(own_Q, versus_Q, seed)
     gained, lost, p = mcnemar(own_Q, versus_Q)
     return replace(
@@ -194,7 +194,7 @@ def _compared(
     )
 
 
-def _adjusted(rows: list[BenchmarkRow], own: str) -> list[BenchmarkRow]:
+def _adjusted(rows: list[QuizRow], own: str) -> list[QuizRow]:
     """The rows with `p_holm`: asked from the start in one family, looked through in another."""
     planned: dict[int, float] = {}
     others: dict[int, float] = {}

@@ -12,9 +12,9 @@ import numpy as np
 from jaxalign.evidence.answers import answer_table
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.baselines import NAIVE, PERSONA, TUNED, Baselines, Method
-from jaxalign.evidence.benchmark import ask_culturalbench
 from jaxalign.evidence.countries import differences, tau_by_dimension
 from jaxalign.evidence.parts import Parts
+from jaxalign.evidence.quiz import ask_culturalbench
 from jaxalign.evidence.respondents import add_intervals, sampling_errors, scores_and_loss
 from jaxalign.evidence.robustness import Presentation, ask_everywhere, presentations
 from jaxalign.evidence.siblings import Sibling
@@ -22,7 +22,7 @@ from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
 from jaxalign.prompts import load_texts
 from jaxalign.settings import Settings
-from jaxalign.survey import Benchmark, Instrument, distance_to_target, knowing_nothing, targets_for
+from jaxalign.survey import Instrument, Quiz, distance_to_target, knowing_nothing, targets_for
 
 SCHEMA = 1
 _REFERENCE = "US"  # of differences between countries, where it is among them
@@ -39,7 +39,7 @@ class Evidence:
       siblings: other runs' prompts.
       wordings: other wordings of the same survey.
       easy, hard: CulturalBench, or None.
-      revision: of the benchmark on the hub, or None.
+      revision: of the quiz on the hub, or None.
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 
@@ -48,8 +48,8 @@ class Evidence:
     prompt_LD: np.ndarray
     siblings: Sequence[Sibling] = ()
     wordings: Sequence[Instrument] = ()
-    easy: Benchmark | None = None
-    hard: Benchmark | None = None
+    easy: Quiz | None = None
+    hard: Quiz | None = None
     seed: int = 0
 
     @functools.cached_property
@@ -85,7 +85,7 @@ def evaluate_prompt(
     answers = parts.get("answers", lambda: _answers(evidence, baselines))
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
     countries = parts.get("countries", lambda: _countries(evidence, baselines))
-    benchmark = parts.get("culturalbench", lambda: _benchmark(evidence))
+    quiz = parts.get("culturalbench", lambda: _culturalbench(evidence))
     trie = problem.questions.trie
     result = {
         "formats": {
@@ -99,7 +99,7 @@ def evaluate_prompt(
         "answers": answers,
         "respondents": respondents,
         "countries": countries,
-        "culturalbench": benchmark,
+        "culturalbench": quiz,
         "trie": {
             "formats": len(problem.questions.formats),
             "tokens": trie.size,
@@ -264,7 +264,7 @@ def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | Non
     }
 
 
-def _benchmark(evidence: Evidence) -> dict[str, Any] | None:
+def _culturalbench(evidence: Evidence) -> dict[str, Any] | None:
     if evidence.easy is None and evidence.hard is None:
         return None
     return ask_culturalbench(

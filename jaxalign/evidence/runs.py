@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.config import from_plain, to_plain, with_keys
+from jaxalign.config import from_plain, to_plain, with_keys, with_new_names
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
@@ -18,7 +18,7 @@ from jaxalign.problem import load_problem
 from jaxalign.report import print_header
 from jaxalign.run.provenance import make_run_record
 from jaxalign.settings import EMBEDDED, Settings, TermSettings
-from jaxalign.survey import Instrument, load_benchmarks, load_instrument
+from jaxalign.survey import Instrument, load_instrument, load_quizzes
 
 _SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
 _FIXTURE = "fixture"
@@ -29,14 +29,14 @@ class Options:
     """What an evaluation may be told.
 
     Attributes:
-      benchmark: CulturalBench, as --benchmark takes it; None for the fixture where the model is the
+      culturalbench: source, as the flag takes it; None for the fixture where the model is the
         embedded one, and for nothing otherwise.
       siblings: workdirs of other countries; None for those beside the workdir.
       wordings: other wordings of the survey, as YAML files; None for those in the package.
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 
-    benchmark: str | None = None
+    culturalbench: str | None = None
     siblings: list[str] | None = None
     wordings: list[str] | None = None
     seed: int = 0
@@ -49,7 +49,7 @@ def evaluate_run(workdir: Path, options: Options, again: str = "") -> dict[str, 
       UserError: the run is not finished, or its model or survey has changed since.
     """
     run = read_run(workdir)
-    settings = from_plain(run.config["config"])
+    settings = from_plain(with_new_names(run.config["config"]))
     settings = with_keys(settings, {"country": run.summary["country"]})
     prompt_LD = read_soft_prompt(workdir / RESULT)
     return evaluate(settings, prompt_LD, workdir, options, again, run.config["digests"])
@@ -79,13 +79,13 @@ def evaluate(
       UserError: from any part.
     """
     wordings = _load_wordings(settings, options)
-    source = options.benchmark or (_FIXTURE if settings.model.path == EMBEDDED else "none")
-    easy, hard = (None, None) if source == "none" else load_benchmarks(source, "--benchmark")
+    source = options.culturalbench or (_FIXTURE if settings.model.path == EMBEDDED else "none")
+    easy, hard = (None, None) if source == "none" else load_quizzes(source, "--culturalbench")
     settings = with_keys(
         settings,
         {
             "model.quantization": "none",
-            "objective.benchmark": "",
+            "objective.culturalbench": "",
             "objective.terms": dataclasses.asdict(TermSettings()),
             "prompt.length": prompt_LD.shape[0],
         },
@@ -115,7 +115,7 @@ def evaluate(
         "prompt": _digest(prompt_LD),
         "siblings": {str(each.folder): _digest(each.prompt_LD) for each in siblings},
         "wordings": [repr(each) for each in wordings],
-        "benchmark": [repr(each) for each in (easy, hard)],
+        "culturalbench": [repr(each) for each in (easy, hard)],
     }
     print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
     found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _tell)

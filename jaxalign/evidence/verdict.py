@@ -11,7 +11,7 @@ def verdict(evaluation: dict[str, Any]) -> list[str]:
     Args:
       evaluation: with methods, robustness and culturalbench, as evaluation.json has them.
     """
-    return [_baselines(evaluation), _robustness(evaluation), _benchmark(evaluation)]
+    return [_baselines(evaluation), _robustness(evaluation), _culturalbench(evaluation)]
 
 
 def _baselines(evaluation: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _robustness(evaluation: dict[str, Any]) -> str:
     return f"In {count} presentations that the search never saw it {holds}; {numbers}."
 
 
-def _benchmark(evaluation: dict[str, Any]) -> str:
+def _culturalbench(evaluation: dict[str, Any]) -> str:
     bench = evaluation.get("culturalbench")
     if not bench:
         return "CulturalBench was not asked: nothing is known about knowledge of cultures."

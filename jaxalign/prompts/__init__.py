@@ -6,13 +6,13 @@ from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
-    ask_benchmark,
     ask_items,
-    benchmark_text,
+    ask_quiz,
     build_questions,
     encode_asked,
     option_ids,
     question_text,
+    quiz_text,
 )
 from jaxalign.prompts.texts import Texts, encode_texts, load_texts, starting_texts
 from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
@@ -25,9 +25,8 @@ __all__ = [
     "Questions",
     "Texts",
     "TokenTrie",
-    "ask_benchmark",
     "ask_items",
-    "benchmark_text",
+    "ask_quiz",
     "build_questions",
     "build_trie",
     "encode",
@@ -40,6 +39,7 @@ __all__ = [
     "option_ids",
     "parse_format",
     "question_text",
+    "quiz_text",
     "render_chat",
     "starting_texts",
 ]

@@ -1,4 +1,4 @@
-"""A survey's items and a benchmark's questions as token sequences, and the tokens of answers."""
+"""A survey's items and a quiz's questions as token sequences, and the tokens of answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode, render_chat
 from jaxalign.prompts.formats import USUAL, Format
 from jaxalign.prompts.trie import TokenTrie, build_trie
-from jaxalign.survey import BENCHMARK_LABELS, BenchmarkQuestion, Instrument, Item
+from jaxalign.survey import QUIZ_LABELS, Instrument, Item, QuizQuestion
 
-_BENCHMARK_INSTRUCTION = "Reply with the letter of one option only."
+_QUIZ_INSTRUCTION = "Reply with the letter of one option only."
 _OTHER_LABELS = "choose other labels in the survey file"
-_NO_BENCHMARK = "this tokenizer cannot be asked for letters: leave the benchmark out"
+_NO_QUIZ = "this tokenizer cannot be asked for letters: leave CulturalBench out"
 
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """A survey, and perhaps a benchmark, ready to be asked.
+    """A survey, and perhaps a quiz, ready to be asked.
 
     Attributes:
       trie: all Q questions, up to where the answer begins: the survey's items in each of F
-        formats, then the benchmark's B questions.
+        formats, then the quiz's B questions.
       answer_ids_QA: token that stands for each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
       formats: the F formats.
-      right_B: int32, index of the right option of each benchmark question.
-      countries_B: name of the country that each benchmark question is on.
+      right_B: int32, index of the right option of each quiz question.
+      countries_B: name of the country that each quiz question is on.
     """
 
     trie: TokenTrie
@@ -71,46 +71,46 @@ def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> 
     return "\n".join([item.stem, *options, shown.instruction(instrument), item.text])
 
 
-def benchmark_text(question: BenchmarkQuestion) -> str:
-    """The user's message for one question of a benchmark.
+def quiz_text(question: QuizQuestion) -> str:
+    """The user's message for one question of a quiz.
 
     The instruction stands first, since nothing after it is shared: questions differ from their
     first word on.
     """
-    labels = BENCHMARK_LABELS[: len(question.options)]
+    labels = QUIZ_LABELS[: len(question.options)]
     options = [f"{label}. {option}" for label, option in zip(labels, question.options, strict=True)]
-    return "\n".join([_BENCHMARK_INSTRUCTION, question.text, *options])
+    return "\n".join([_QUIZ_INSTRUCTION, question.text, *options])
 
 
 def build_questions(
     instrument: Instrument,
     tokenizer: Any,
     system: str | None = None,
-    benchmark: Sequence[BenchmarkQuestion] = (),
+    quiz: Sequence[QuizQuestion] = (),
     formats: Sequence[Format] = (USUAL,),
 ) -> Questions:
-    """Tokenises a survey and a benchmark and merges their questions into one trie.
+    """Tokenises a survey and a quiz and merges their questions into one trie.
 
     Args:
       instrument: the survey.
       tokenizer: a transformers tokenizer.
       system: text of a system message before each question, such as a persona; None for none.
-      benchmark: further questions, asked after the survey's items.
+      quiz: further questions, asked after the survey's items.
       formats: in which each item is asked, all items in one before the next.
 
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
     """
     asked = [one for shown in formats for one in ask_items(instrument, shown, system)]
-    asked += ask_benchmark(benchmark, system)
+    asked += ask_quiz(quiz, system)
     sequences, answer_ids_QA, offered_QA = encode_asked(tokenizer, asked)
     return Questions(
         trie=build_trie(sequences),
         answer_ids_QA=answer_ids_QA,
         offered_QA=offered_QA,
         formats=tuple(formats),
-        right_B=np.array([question.right for question in benchmark], np.int32),
-        countries_B=tuple(question.country for question in benchmark),
+        right_B=np.array([question.right for question in quiz], np.int32),
+        countries_B=tuple(question.country for question in quiz),
     )
 
 
@@ -130,17 +130,17 @@ def ask_items(
     ]
 
 
-def ask_benchmark(benchmark: Sequence[BenchmarkQuestion], system: str | None = None) -> list[Asked]:
-    """Questions of a benchmark, answered by a letter."""
+def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[Asked]:
+    """Questions of a quiz, answered by a letter."""
     return [
         Asked(
-            benchmark_text(question),
-            BENCHMARK_LABELS[: len(question.options)],
-            f"benchmark question {question.id}",
-            _NO_BENCHMARK,
+            quiz_text(question),
+            QUIZ_LABELS[: len(question.options)],
+            f"quiz question {question.id}",
+            _NO_QUIZ,
             system,
         )
-        for question in benchmark
+        for question in quiz
     ]
 
 

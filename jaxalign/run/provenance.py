@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import jaxalign
-from jaxalign.config import flatten
+from jaxalign.config import flatten, with_new_names
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics
 
@@ -150,7 +150,7 @@ def check_same_run(
     Raises:
       UserError: with every key that differs.
     """
-    before, after = flatten(old["config"]), flatten(config)
+    before, after = flatten(with_new_names(old["config"])), flatten(config)
     same_target = old["digests"].get("target") == digests["target"]
     free = FREE_KEYS if same_target else set(FREE_KEYS) - {"country"}
     changes = [

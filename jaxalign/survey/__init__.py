@@ -1,16 +1,15 @@
 """What is asked, and how answers become scores."""
 
-from jaxalign.survey.benchmark_scores import SMALLEST_PROBABILITY, accuracy, log_likelihood
 from jaxalign.survey.culturalbench import (
-    BENCHMARK_LABELS,
     HARD_LABELS,
-    Benchmark,
-    BenchmarkQuestion,
+    QUIZ_LABELS,
     HardRow,
+    Quiz,
+    QuizQuestion,
     questions_for,
     same_country,
 )
-from jaxalign.survey.culturalbench_files import load_benchmark, load_benchmarks
+from jaxalign.survey.culturalbench_files import load_quiz, load_quizzes
 from jaxalign.survey.culturalbench_scores import easy_correct, hard_correct, hard_questions
 from jaxalign.survey.instrument import (
     DISTRIBUTION,
@@ -23,6 +22,7 @@ from jaxalign.survey.instrument import (
     parse_instrument,
     share_key,
 )
+from jaxalign.survey.quiz_scores import SMALLEST_PROBABILITY, accuracy, log_likelihood
 from jaxalign.survey.scoring import (
     Scoring,
     distance,
@@ -39,20 +39,20 @@ from jaxalign.survey.targets import Target, find_target, load_targets, shuffled,
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
-    "BENCHMARK_LABELS",
     "DISTRIBUTION",
     "HARD_LABELS",
     "IPSATISED",
     "LINEAR",
     "OPTION",
+    "QUIZ_LABELS",
     "REFUSAL",
     "SMALLEST_PROBABILITY",
     "UNPARSED",
-    "Benchmark",
-    "BenchmarkQuestion",
     "HardRow",
     "Instrument",
     "Item",
+    "Quiz",
+    "QuizQuestion",
     "Reading",
     "Scoring",
     "ShareScoring",
@@ -69,9 +69,9 @@ __all__ = [
     "item_means",
     "jensen_shannon",
     "knowing_nothing",
-    "load_benchmark",
-    "load_benchmarks",
     "load_instrument",
+    "load_quiz",
+    "load_quizzes",
     "load_share_targets",
     "load_targets",
     "log_likelihood",

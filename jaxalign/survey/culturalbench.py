@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from jaxalign.errors import UserError
 
-BENCHMARK_LABELS = ("A", "B", "C", "D")
+QUIZ_LABELS = ("A", "B", "C", "D")
 HARD_LABELS = ("True", "False")
 _FIXTURE_NOTICE = (
     "fixture: 20 questions of our own in CulturalBench's format; scores on them say nothing about "
@@ -27,11 +27,11 @@ _ALIASES = {
 
 
 @dataclass(frozen=True)
-class BenchmarkQuestion:
+class QuizQuestion:
     """One question of CulturalBench-Easy.
 
     Attributes:
-      id: the benchmark's own; country: name, as the file spells it.
+      id: the quiz's own; country: name, as the file spells it.
       text: the question.
       options: 2 to 4 answers, in the file's order, without the empty ones.
       right: index of the right one among `options`.
@@ -64,18 +64,18 @@ class HardRow:
     answer: bool
 
 
-Asked = TypeVar("Asked", BenchmarkQuestion, HardRow)
+Asked = TypeVar("Asked", QuizQuestion, HardRow)
 
 
 @dataclass(frozen=True)
-class Benchmark(Generic[Asked]):
+class Quiz(Generic[Asked]):
     """A file of questions.
 
     Attributes:
       questions: in the order of the file; of CulturalBench-Hard, its rows.
       skipped_options: number of empty options that were left out.
       source: the file or hub commit, or `fixture`.
-      fixture: whether these are our own few questions and not the benchmark.
+      fixture: whether these are our own few questions and not the quiz.
     """
 
     questions: tuple[Asked, ...]
@@ -89,18 +89,18 @@ class Benchmark(Generic[Asked]):
         return _FIXTURE_NOTICE if self.fixture else None
 
 
-def questions_for(benchmark: Benchmark[Asked], country: str) -> tuple[Asked, ...]:
+def questions_for(quiz: Quiz[Asked], country: str) -> tuple[Asked, ...]:
     """The questions on one country, by name, in any case and under its usual other names.
 
     Raises:
       UserError: there is none; the message lists the countries there are.
     """
     found = tuple(
-        question for question in benchmark.questions if same_country(question.country, country)
+        question for question in quiz.questions if same_country(question.country, country)
     )
     if not found:
-        known = ", ".join(sorted({question.country for question in benchmark.questions}))
-        raise UserError(f"country={country!r}: no question in {benchmark.source}; it has {known}")
+        known = ", ".join(sorted({question.country for question in quiz.questions}))
+        raise UserError(f"country={country!r}: no question in {quiz.source}; it has {known}")
     return found
 
 

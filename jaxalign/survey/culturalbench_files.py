@@ -7,18 +7,18 @@ from importlib import resources
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.survey.culturalbench import Benchmark, BenchmarkQuestion, HardRow
+from jaxalign.survey.culturalbench import HardRow, Quiz, QuizQuestion
 from jaxalign.survey.culturalbench_formats import Rows, parse_easy, parse_hard
 
 FIXTURE = "fixture"
-_KEY = "objective.benchmark"
+_KEY = "objective.culturalbench"
 _KINDS = (".csv", ".parquet")
 _FIXTURES = {"Easy": "culturalbench_fixture.csv", "Hard": "culturalbench_hard_fixture.csv"}
 _ON_HUB = re.compile(r"[\w.-]+/[\w.-]+(?:@(?P<commit>.*))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def load_benchmark(source: str, key: str = _KEY) -> Benchmark[BenchmarkQuestion]:
+def load_quiz(source: str, key: str = _KEY) -> Quiz[QuizQuestion]:
     """Reads CulturalBench-Easy.
 
     Args:
@@ -36,13 +36,13 @@ def load_benchmark(source: str, key: str = _KEY) -> Benchmark[BenchmarkQuestion]
     return _easy(_read(path, source, key), source, path)
 
 
-def load_benchmarks(
+def load_quizzes(
     source: str, key: str = _KEY
-) -> tuple[Benchmark[BenchmarkQuestion] | None, Benchmark[HardRow] | None]:
+) -> tuple[Quiz[QuizQuestion] | None, Quiz[HardRow] | None]:
     """Reads CulturalBench-Easy and -Hard; None for the one that the source does not hold.
 
     Args:
-      source: as in `load_benchmark`; of a single file, the columns tell which of the two it is.
+      source: as in `load_quiz`; of a single file, the columns tell which of the two it is.
       key: names the setting in messages.
 
     Raises:
@@ -65,14 +65,14 @@ def load_benchmarks(
     )
 
 
-def _easy(rows: Rows, source: str, path: Path) -> Benchmark[BenchmarkQuestion]:
+def _easy(rows: Rows, source: str, path: Path) -> Quiz[QuizQuestion]:
     name = _name(source, path)
-    return Benchmark(*parse_easy(rows, name), name, source == FIXTURE)
+    return Quiz(*parse_easy(rows, name), name, source == FIXTURE)
 
 
-def _hard(rows: Rows, source: str, path: Path) -> Benchmark[HardRow]:
+def _hard(rows: Rows, source: str, path: Path) -> Quiz[HardRow]:
     name = _name(source, path)
-    return Benchmark(*parse_hard(rows, name), name, source == FIXTURE)
+    return Quiz(*parse_hard(rows, name), name, source == FIXTURE)
 
 
 def _name(source: str, path: Path) -> str:

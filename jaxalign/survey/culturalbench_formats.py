@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from jaxalign.errors import UserError
-from jaxalign.survey.culturalbench import BENCHMARK_LABELS, BenchmarkQuestion, HardRow
+from jaxalign.survey.culturalbench import QUIZ_LABELS, HardRow, QuizQuestion
 
 Rows = Iterable[tuple[int, dict[str, str]]]  # number in the file, and column name to cell
 
-_OPTIONS = tuple(f"prompt_option_{label.lower()}" for label in BENCHMARK_LABELS)
+_OPTIONS = tuple(f"prompt_option_{label.lower()}" for label in QUIZ_LABELS)
 _EASY = ("question_idx", "prompt_question", *_OPTIONS, "answer", "country")
 _HARD = ("data_idx", "question_idx", "prompt_question", "prompt_option", "answer", "country")
 _ROWS_A_QUESTION = 4
@@ -15,7 +15,7 @@ _ROWS_A_QUESTION = 4
 _TRUTH = {"True": True, "TRUE": True, "False": False, "FALSE": False}
 
 
-def parse_easy(rows: Rows, source: str) -> tuple[tuple[BenchmarkQuestion, ...], int]:
+def parse_easy(rows: Rows, source: str) -> tuple[tuple[QuizQuestion, ...], int]:
     """Questions of CulturalBench-Easy, and how many empty options were left out.
 
     Args:
@@ -26,7 +26,7 @@ def parse_easy(rows: Rows, source: str) -> tuple[tuple[BenchmarkQuestion, ...], 
       UserError: no row, a column or cell is missing, the answer is not the letter of an option,
         there are fewer than two options, or two questions have the same number.
     """
-    questions: dict[str, BenchmarkQuestion] = {}
+    questions: dict[str, QuizQuestion] = {}
     skipped = 0
     for number, row in rows:
         where = f"{source}: row {number}"
@@ -34,18 +34,16 @@ def parse_easy(rows: Rows, source: str) -> tuple[tuple[BenchmarkQuestion, ...], 
         id_, answer = cells["question_idx"], cells["answer"]
         if id_ in questions:
             raise UserError(f"{where}: question_idx {id_!r} appears twice")
-        if answer not in BENCHMARK_LABELS:
-            raise UserError(
-                f"{where}: answer {answer!r} is not one of {', '.join(BENCHMARK_LABELS)}"
-            )
+        if answer not in QUIZ_LABELS:
+            raise UserError(f"{where}: answer {answer!r} is not one of {', '.join(QUIZ_LABELS)}")
         offered = [column for column in _OPTIONS if cells[column]]
         if len(offered) < 2:
             raise UserError(f"{where} has {len(offered)} options; a choice needs at least two")
-        right = _OPTIONS[BENCHMARK_LABELS.index(answer)]
+        right = _OPTIONS[QUIZ_LABELS.index(answer)]
         if right not in offered:
             raise UserError(f"{where}: answer {answer!r} names an empty option, {right}")
         skipped += len(_OPTIONS) - len(offered)
-        questions[id_] = BenchmarkQuestion(
+        questions[id_] = QuizQuestion(
             id=id_,
             country=cells["country"],
             text=cells["prompt_question"],

@@ -41,7 +41,7 @@ def runs(tiny_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluation(runs):
-    return evaluate_run(runs / "sa", Options(benchmark="fixture"))
+    return evaluate_run(runs / "sa", Options(culturalbench="fixture"))
 
 
 def named(evaluation, name):
@@ -143,13 +143,13 @@ def test_the_verdict_tells_these_numbers(evaluation):
 
 
 def test_parts_are_kept_and_a_change_makes_them_anew(runs, evaluation, capsys):
-    again = evaluate_run(runs / "sa", Options(benchmark="fixture"))
+    again = evaluate_run(runs / "sa", Options(culturalbench="fixture"))
     told = capsys.readouterr().out
     assert told.count("kept from before") == 6
     without = {key: again[key] for key in again if key not in ("command", "date")}
     assert without == {key: evaluation[key] for key in without}
     (runs / "sa" / "evaluation" / "answers.json").write_text("{")
-    evaluate_run(runs / "sa", Options(benchmark="fixture"))
+    evaluate_run(runs / "sa", Options(culturalbench="fixture"))
     assert capsys.readouterr().out.count("kept from before") == 5
 
 
@@ -186,7 +186,7 @@ def test_a_bare_prompt_is_evaluated_as_in_its_run(runs, evaluation, tiny_folder,
     ]
     done = evaluate(*flags, f"--workdir={own}")
     assert done.returncode == 2 and "is a run, which has a prompt of its own" in done.stderr
-    done = evaluate(*flags, f"--workdir={tmp_path / 'bare'}", "--benchmark=none")
+    done = evaluate(*flags, f"--workdir={tmp_path / 'bare'}", "--culturalbench=none")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "bare" / "evaluation.json").read_text())
     for name in ("tuned", "naive", "persona (best)"):
@@ -214,7 +214,7 @@ def test_a_run_for_several_countries_is_evaluated_for_each(tiny_folder, tmp_path
     config.model.path = str(tiny_folder)
     config.prompt.length, config.search.population, config.search.generations = 3, 6, 2
     tune(freeze(config), tmp_path / "run")
-    done = evaluate(f"--workdir={tmp_path / 'run'}", "--benchmark=none")
+    done = evaluate(f"--workdir={tmp_path / 'run'}", "--culturalbench=none")
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     for code in ("SA", "US"):

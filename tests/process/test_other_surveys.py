@@ -82,12 +82,12 @@ def distances_by_scipy(summary: dict, place: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_several_countries_and_a_benchmark(tiny_config, tmp_path, capsys):
+def test_several_countries_and_culturalbench(tiny_config, tmp_path, capsys):
     example = configure(tiny_config, "example_opinions")
     example.country = "sa,cn"
     example.search.generations = 1
-    example.objective.benchmark = "fixture"
-    example.objective.terms.benchmark_nll = 1.0
+    example.objective.culturalbench = "fixture"
+    example.objective.terms.culturalbench_nll = 1.0
     summary = tune(freeze(example), tmp_path / "run")
     assert list(summary["countries"]) == ["SA", "CN"] and "items" not in summary
     folders = [tmp_path / "run", *(tmp_path / "run" / "countries" / c for c in ("SA", "CN"))]

@@ -136,8 +136,8 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
         },
         "culturalbench": {
             "source": "fixture", "revision": None, "fixture": True,
-            "easy": {"rows": _benchmark(rng, 20, 0.25)},
-            "hard": {"rows": _benchmark(rng, 20, 0.0625)},
+            "easy": {"rows": _culturalbench(rng, 20, 0.25)},
+            "hard": {"rows": _culturalbench(rng, 20, 0.0625)},
         },
         "trie": {"formats": 2, "tokens": 966, "padded": 3500, "saving": 3.62},
         "seconds": {"baselines": 12.5, "robustness": 61.25},
@@ -170,7 +170,7 @@ def _answers(rng: np.random.Generator) -> dict[str, Any]:
     return {"items": items, "methods": methods}
 
 
-def _benchmark(rng: np.random.Generator, questions: int, chance: float) -> list[dict[str, Any]]:
+def _culturalbench(rng: np.random.Generator, questions: int, chance: float) -> list[dict[str, Any]]:
     rows = []
     for scope, count in (("overall", questions), ("Saudi Arabia", 5), ("China", 6)):
         for method in ("naive", "tuned"):

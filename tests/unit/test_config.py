@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_dict
 
-from jaxalign.config import base, freeze, from_plain, to_plain, with_keys
+from jaxalign.config import base, freeze, from_plain, to_plain, with_keys, with_new_names
 from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
 from jaxalign.run.tune import tune
@@ -212,8 +212,8 @@ LATE = {
     "search.strategy": ("DE", "DifferentialEvolution"),
     "search.population": (3, "needs at least 4"),
     "country": ("sa,atlantis", "atlantis"),
-    "objective.terms.benchmark_nll": (1.0, "objective.benchmark"),
-    "objective.benchmark": ("no.csv", "no.csv"),
+    "objective.terms.culturalbench_nll": (1.0, "objective.culturalbench"),
+    "objective.culturalbench": ("no.csv", "no.csv"),
 }
 
 
@@ -259,3 +259,13 @@ def test_the_command_says_so_in_one_line(tmp_path, flags, words):
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ") and all(word in line for word in words), line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_renamed_key_is_refused_with_its_new_name_and_mapped_in_a_record():
+    plain = json.loads(base("embedded").to_json()) | {"country": "SA"}
+    plain["objective"]["benchmark"] = plain["objective"].pop("culturalbench")
+    plain["objective"]["terms"]["benchmark_nll"] = 0.5
+    with pytest.raises(UserError, match=r"objective\.benchmark.* objective\.culturalbench"):
+        from_plain(plain)
+    settings = from_plain(with_new_names(plain))
+    assert settings.objective.terms.culturalbench_nll == 0.5

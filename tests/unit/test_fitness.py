@@ -187,12 +187,12 @@ def test_every_country_is_served_by_one_pass(tiny_config, population_PLD, tiny_p
 
 def test_objectives_by_hand(tiny_config, population_PLD):
     tiny_config.country = "sa,cn"
-    tiny_config.objective.benchmark = "fixture"
+    tiny_config.objective.culturalbench = "fixture"
     problem = load_problem(freeze(tiny_config))
     no_rows = jnp.zeros((1, 0, problem.model_config.width))
     naive_QA = run(problem, no_rows, chunk=1).answers_PQA[0]
     problem = dataclasses.replace(problem, task=problem.task.with_goal(naive_QA=naive_QA))
-    weights = (("benchmark_nll", 2.0), ("naive_distance", 0.5), ("survey", 1.0))
+    weights = (("culturalbench_nll", 2.0), ("naive_distance", 0.5), ("survey", 1.0))
     result = run(problem, population_PLD, chunk=2, weights=weights)
     terms = dict(zip(problem.task.goal.terms, np.moveaxis(result.terms_GPO, -1, 0), strict=True))
 
@@ -214,11 +214,11 @@ def test_objectives_by_hand(tiny_config, population_PLD):
         answers = result.answers_PQA[:, 24:][:, asked]
         likely = np.take_along_axis(answers, right[None, :, None], axis=-1)[..., 0]
         np.testing.assert_allclose(
-            terms["benchmark_nll"][place], -np.log(likely).mean(-1), rtol=1e-4
+            terms["culturalbench_nll"][place], -np.log(likely).mean(-1), rtol=1e-4
         )
         wrong = 100 * (answers.argmax(-1) != right).mean(-1)
-        np.testing.assert_allclose(terms["benchmark_error"][place], wrong, atol=1e-3)
-    total = terms["survey"] + 2 * terms["benchmark_nll"] + 0.5 * terms["naive_distance"]
+        np.testing.assert_allclose(terms["culturalbench_error"][place], wrong, atol=1e-3)
+    total = terms["survey"] + 2 * terms["culturalbench_nll"] + 0.5 * terms["naive_distance"]
     np.testing.assert_allclose(result.loss_GP, total, rtol=1e-5)
 
 

@@ -10,7 +10,7 @@ from jaxalign.evidence import asking
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
 from jaxalign.prompts import USUAL, Asked, ask_items, encode, parse_format, render_chat
-from jaxalign.survey import load_benchmark
+from jaxalign.survey import load_quiz
 
 
 @pytest.fixture
@@ -102,11 +102,11 @@ def test_fitting_answers_cannot_be_bettered_by_one_change():
     np.testing.assert_array_equal(found, fitting_answers(instrument, loss, 0))
 
 
-def test_benchmark_questions_fit_beside_items(tiny_problem):
-    from jaxalign.prompts import ask_benchmark
+def test_quiz_questions_fit_beside_items(tiny_problem):
+    from jaxalign.prompts import ask_quiz
 
-    questions = load_benchmark("fixture").questions
-    asked = [*ask_items(tiny_problem.instrument), *ask_benchmark(questions)]
+    questions = load_quiz("fixture").questions
+    asked = [*ask_items(tiny_problem.instrument), *ask_quiz(questions)]
     shares = Asker(tiny_problem).ask(asked)[0]
     np.testing.assert_allclose(shares.sum(-1), 1.0, atol=1e-5)
     for row, question in zip(shares[24:], questions, strict=True):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxalign.evidence.culturalbench import OVERALL, BenchmarkRow, easy_rows, hard_rows
-from jaxalign.survey import easy_correct, load_benchmarks
+from jaxalign.evidence.culturalbench import OVERALL, QuizRow, easy_rows, hard_rows
+from jaxalign.survey import easy_correct, load_quizzes
 
-EASY, HARD = load_benchmarks("fixture")
+EASY, HARD = load_quizzes("fixture")
 
 
 def choices(seed: int, skill: float) -> np.ndarray:
@@ -39,7 +39,7 @@ METHODS = {"naive": choices(0, 0.2), "persona": choices(1, 0.4), "tuned": choice
 ROWS = easy_rows(EASY.questions, METHODS, "naive", own="China")
 
 
-def row_of(rows: list[BenchmarkRow], country: str, method: str) -> BenchmarkRow:
+def row_of(rows: list[QuizRow], country: str, method: str) -> QuizRow:
     (row,) = [row for row in rows if (row.country, row.method) == (country, method)]
     return row
 

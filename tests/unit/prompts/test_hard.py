@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxalign.model import resolve
 from jaxalign.prompts import build_trie, encode, hard_text, load_tokenizer, option_ids, render_chat
-from jaxalign.survey import HARD_LABELS, HardRow, load_benchmarks
+from jaxalign.survey import HARD_LABELS, HardRow, load_quizzes
 
 
 def test_the_words_of_a_hard_row():
@@ -17,7 +17,7 @@ def test_the_words_of_a_hard_row():
 
 
 def test_rows_have_two_tokens_to_answer_with_and_share_their_question():
-    _, hard = load_benchmarks("fixture")
+    _, hard = load_quizzes("fixture")
     tokenizer = load_tokenizer(resolve("embedded"))
     sequences = []
     for row in hard.questions:

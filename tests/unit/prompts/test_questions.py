@@ -18,16 +18,16 @@ from jaxalign.model import resolve
 from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import (
     Questions,
-    benchmark_text,
     build_questions,
     build_trie,
     encode,
     load_tokenizer,
     option_ids,
     question_text,
+    quiz_text,
     render_chat,
 )
-from jaxalign.survey import BenchmarkQuestion, load_benchmark, make_scoring, parse_instrument
+from jaxalign.survey import QuizQuestion, load_quiz, make_scoring, parse_instrument
 
 
 def survey(**labels: list) -> Any:
@@ -153,7 +153,7 @@ def test_a_template_that_refuses_is_a_user_error(tiny):
     assert "chat template" in fault(survey(q=["a", "b"]), tiny([], "{{ raise_exception('no') }}"))
 
 
-# A benchmark beside the survey
+# A quiz beside the survey
 
 
 @pytest.fixture(scope="module")
@@ -163,18 +163,18 @@ def embedded() -> Any:
 
 
 @pytest.fixture(scope="module")
-def facts() -> tuple[BenchmarkQuestion, ...]:
-    return load_benchmark("fixture").questions
+def facts() -> tuple[QuizQuestion, ...]:
+    return load_quiz("fixture").questions
 
 
-def choice(options: int) -> BenchmarkQuestion:
+def choice(options: int) -> QuizQuestion:
     """A question with that many options; the last one is right."""
     names = tuple(f"choice {number}" for number in range(options))
-    return BenchmarkQuestion(f"q{options}", "Peru", f"Which of {options}?", names, options - 1)
+    return QuizQuestion(f"q{options}", "Peru", f"Which of {options}?", names, options - 1)
 
 
 def test_the_words_of_a_benchmark_question():
-    assert benchmark_text(choice(3)) == (
+    assert quiz_text(choice(3)) == (
         "Reply with the letter of one option only.\n"
         "Which of 3?\n"
         "A. choice 0\nB. choice 1\nC. choice 2"
@@ -182,10 +182,10 @@ def test_the_words_of_a_benchmark_question():
 
 
 @pytest.mark.parametrize("system", [None, "You are a person from Peru."])
-def test_benchmark_and_survey_share_one_trie(vsm13, embedded, facts, system):
+def test_quiz_and_survey_share_one_trie(vsm13, embedded, facts, system):
     alone = build_questions(vsm13, embedded, system)
     merged = build_questions(vsm13, embedded, system, facts)
-    users = [question_text(vsm13, item) for item in vsm13.items] + list(map(benchmark_text, facts))
+    users = [question_text(vsm13, item) for item in vsm13.items] + list(map(quiz_text, facts))
     separate = [encode(embedded, render_chat(embedded, user, system)) for user in users]
     assert [sequence_at(merged, row) for row in range(24 + len(facts))] == separate
     prefixes = {tuple(tokens[:end]) for tokens in separate for end in range(1, len(tokens) + 1)}
@@ -196,7 +196,7 @@ def test_benchmark_and_survey_share_one_trie(vsm13, embedded, facts, system):
 
 
 def test_the_answers_to_a_benchmark_question(vsm13, embedded, facts):
-    merged = build_questions(vsm13, embedded, benchmark=facts)
+    merged = build_questions(vsm13, embedded, quiz=facts)
     assert len(merged.offered_QA) == 24 + len(facts)
     assert merged.right_B.dtype == np.int32
     assert merged.countries_B == tuple(question.country for question in facts)
@@ -209,9 +209,9 @@ def test_the_answers_to_a_benchmark_question(vsm13, embedded, facts):
         assert f"\n{letters[right]}. {question.options[question.right]}" in text
 
 
-def test_benchmark_questions_share_everything_ahead_of_their_own_words(vsm13, embedded, facts):
-    merged = build_questions(vsm13, embedded, benchmark=facts)
-    ahead = render_chat(embedded, benchmark_text(facts[0])).split(facts[0].text)[0]
+def test_quiz_questions_share_everything_ahead_of_their_own_words(vsm13, embedded, facts):
+    merged = build_questions(vsm13, embedded, quiz=facts)
+    ahead = render_chat(embedded, quiz_text(facts[0])).split(facts[0].text)[0]
     tokens = encode(embedded, ahead)
     assert len(tokens) > 10
     assert all(sequence_at(merged, row)[: len(tokens)] == tokens for row in range(24, 44))
@@ -225,7 +225,7 @@ def test_benchmark_questions_share_everything_ahead_of_their_own_words(vsm13, em
 )
 def test_padding_offers_nothing_and_changes_no_share(embedded, scale, counts, seed):
     instrument = survey(p=list(range(1, scale + 1)), q=["x", "y"])
-    questions = build_questions(instrument, embedded, benchmark=list(map(choice, counts)))
+    questions = build_questions(instrument, embedded, quiz=list(map(choice, counts)))
     sizes = [scale, 2, *counts]
     assert questions.offered_QA.shape == questions.answer_ids_QA.shape == (len(sizes), max(sizes))
     logits_V = 20 * np.random.default_rng(seed).normal(size=len(embedded))
@@ -241,7 +241,7 @@ def test_padding_offers_nothing_and_changes_no_share(embedded, scale, counts, se
 def test_a_model_answers_in_the_merged_trie_as_to_each_question_alone(tiny_problem, facts):
     three_options = facts[16]
     instrument = survey(p=[1, 2, 3, 4, 5], q=["x", "y"])
-    merged = build_questions(instrument, tiny_problem.tokenizer, benchmark=[three_options])
+    merged = build_questions(instrument, tiny_problem.tokenizer, quiz=[three_options])
     scoring, target_C = make_scoring(instrument, 0.0), np.zeros(1)
     model = nnx.merge(tiny_problem.graphdef, tiny_problem.weights)
     prompt_LD = 0.3 * jax.random.normal(jax.random.key(0), (3, 32))
@@ -269,5 +269,5 @@ def test_a_model_answers_in_the_merged_trie_as_to_each_question_alone(tiny_probl
 def test_letters_that_a_tokenizer_cannot_tell_apart_are_no_fault_of_the_survey(tiny):
     tokenizer = tiny([(":", "A")])  # the text ends with a colon
     message = fault(survey(q=["1", "2"]), tokenizer, None, [choice(2)])
-    assert "benchmark question q2: option label 'A'" in message
-    assert "survey file" not in message and "leave the benchmark out" in message
+    assert "quiz question q2: option label 'A'" in message
+    assert "survey file" not in message and "leave CulturalBench out" in message

@@ -1,4 +1,4 @@
-"""The benchmark's file as it is published, its faults, and its scores by hand."""
+"""The quiz's file as it is published, its faults, and its scores by hand."""
 
 import collections
 import csv
@@ -13,11 +13,11 @@ from paths import ROOT
 
 from jaxalign.errors import UserError
 from jaxalign.survey import (
-    BENCHMARK_LABELS,
+    QUIZ_LABELS,
     SMALLEST_PROBABILITY,
-    Benchmark,
+    Quiz,
     accuracy,
-    load_benchmark,
+    load_quiz,
     load_targets,
     log_likelihood,
     questions_for,
@@ -33,8 +33,8 @@ KEYS = ("PDI", "IDV", "MAS", "UAI", "LTO", "IVR")
 
 
 @pytest.fixture(scope="module")
-def fixture() -> Benchmark:
-    return load_benchmark("fixture")
+def fixture() -> Quiz:
+    return load_quiz("fixture")
 
 
 def write(folder: Path, *lines: str, encoding: str = "utf-8") -> str:
@@ -52,7 +52,7 @@ def with_cells(**cells: str) -> str:
 
 def fault(path: str) -> str:
     with pytest.raises(UserError) as error:
-        load_benchmark(path)
+        load_quiz(path)
     assert len(str(error.value).splitlines()) == 1
     return str(error.value)
 
@@ -63,13 +63,13 @@ def fault(path: str) -> str:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])  # spreadsheets write the second
 def test_a_file_in_the_published_format(tmp_path, encoding):
     path = write(tmp_path, HEADER, ROW, with_cells(question_idx="8", answer="C"), encoding=encoding)
-    benchmark = load_benchmark(path)
-    first, second = benchmark.questions
+    quiz = load_quiz(path)
+    first, second = quiz.questions
     assert (first.id, first.country, first.text) == ("7", "Xanadu", "What is brewed?")
     assert first.options == ("tea", "milk", "sand", "air")
     assert (first.right, second.right) == (0, 2)
-    assert (benchmark.source, benchmark.skipped_options) == (path, 0)
-    assert not benchmark.fixture and benchmark.notice is None
+    assert (quiz.source, quiz.skipped_options) == (path, 0)
+    assert not quiz.fixture and quiz.notice is None
 
 
 def test_other_columns_another_order_empty_lines_and_spaces(tmp_path):
@@ -78,13 +78,13 @@ def test_other_columns_another_order_empty_lines_and_spaces(tmp_path):
     path = write(
         tmp_path, ",".join(names), "", ",".join(["0", *(f" {row[n]} " for n in names[1:])])
     )
-    (question,) = load_benchmark(path).questions
+    (question,) = load_quiz(path).questions
     assert (question.id, question.options[question.right]) == ("7", "tea")
 
 
 def test_commas_and_line_breaks_within_quotes(tmp_path):
     row = with_cells(prompt_question='"What,\nif so, is brewed?"', prompt_option_b='"milk\nand"')
-    (question,) = load_benchmark(write(tmp_path, HEADER, row)).questions
+    (question,) = load_quiz(write(tmp_path, HEADER, row)).questions
     assert question.text == "What, if so, is brewed?"
     assert question.options[1] == "milk and"  # a line of its own would look like an option
 
@@ -95,11 +95,9 @@ def test_empty_options_are_skipped_and_counted(tmp_path):
         with_cells(question_idx="2", prompt_option_b=" ", answer="C"),
         with_cells(question_idx="3", prompt_option_a="", prompt_option_c="", answer="D"),
     )
-    benchmark = load_benchmark(write(tmp_path, HEADER, *rows))
-    assert benchmark.skipped_options == 4
-    read = [
-        (question.options, question.options[question.right]) for question in benchmark.questions
-    ]
+    quiz = load_quiz(write(tmp_path, HEADER, *rows))
+    assert quiz.skipped_options == 4
+    read = [(question.options, question.options[question.right]) for question in quiz.questions]
     assert read == [
         (("tea", "milk", "sand"), "tea"),
         (("tea", "sand", "air"), "sand"),
@@ -192,7 +190,7 @@ def test_the_fixture_rewards_no_letter(fixture):
 def test_the_fixture_names_its_country_and_has_no_equal_options(fixture):
     for question in fixture.questions:
         assert question.country in question.text
-        assert len(set(question.options)) == len(question.options) <= len(BENCHMARK_LABELS)
+        assert len(set(question.options)) == len(question.options) <= len(QUIZ_LABELS)
 
 
 # Countries
@@ -311,4 +309,4 @@ def test_the_packaged_file_has_the_published_columns():
     path = ROOT / "jaxalign/survey/data/culturalbench_fixture.csv"
     with path.open(newline="", encoding="utf-8") as file:
         assert next(csv.reader(file)) == HEADER.split(",")
-    assert load_benchmark(str(path)).questions == load_benchmark("fixture").questions
+    assert load_quiz(str(path)).questions == load_quiz("fixture").questions

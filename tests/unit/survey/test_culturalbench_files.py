@@ -14,7 +14,7 @@ from paths import ROOT
 from pyarrow import parquet
 
 from jaxalign.errors import UserError
-from jaxalign.survey import load_benchmark, load_benchmarks, questions_for
+from jaxalign.survey import load_quiz, load_quizzes, questions_for
 
 EASY_HEADER = (
     "question_idx,prompt_question,prompt_option_a,prompt_option_b,prompt_option_c,"
@@ -38,7 +38,7 @@ def write(folder: Path, *lines: str, name: str = "hard.csv", encoding: str = "ut
     return str(path)
 
 
-def fault(source: str, load=load_benchmarks) -> str:
+def fault(source: str, load=load_quizzes) -> str:
     with pytest.raises(UserError) as error:
         load(source)
     assert len(str(error.value).splitlines()) == 1
@@ -51,7 +51,7 @@ def fault(source: str, load=load_benchmarks) -> str:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_hard_rows_as_published(tmp_path, encoding):
     path = write(tmp_path, HARD_HEADER, *HARD_ROWS, encoding=encoding)
-    easy, hard = load_benchmarks(path)
+    easy, hard = load_quizzes(path)
     assert easy is None
     assert [(row.id, row.option, row.answer) for row in hard.questions] == [
         ("28", "tea", True),
@@ -67,7 +67,7 @@ def test_hard_rows_as_published(tmp_path, encoding):
 def test_rows_of_a_question_may_stand_apart(tmp_path):
     other = [row.replace(",7,", ",8,") for row in HARD_ROWS]
     mixed = [row for pair in zip(HARD_ROWS, other, strict=True) for row in pair]
-    _, hard = load_benchmarks(write(tmp_path, HARD_HEADER, *mixed))
+    _, hard = load_quizzes(write(tmp_path, HARD_HEADER, *mixed))
     assert [row.question for row in hard.questions] == ["7"] * 3 + ["8"] * 3
 
 
@@ -97,7 +97,7 @@ def test_a_question_of_empty_options_alone(tmp_path):
 
 def test_a_hard_file_is_not_enough_for_the_objective(tmp_path):
     path = write(tmp_path, HARD_HEADER, *HARD_ROWS)
-    assert "lacks the columns prompt_option_a" in fault(path, load_benchmark)
+    assert "lacks the columns prompt_option_a" in fault(path, load_quiz)
     assert "lacks the columns country of CulturalBench-Hard" in fault(
         write(tmp_path, *(line.rsplit(",", 1)[0] for line in (HARD_HEADER, *HARD_ROWS)))
     )
@@ -108,14 +108,14 @@ def test_a_hard_file_is_not_enough_for_the_objective(tmp_path):
 
 def test_a_folder_holds_both_or_one(tmp_path):
     write(tmp_path, EASY_HEADER, EASY_ROW, name="CulturalBench-Easy.csv")
-    easy, hard = load_benchmarks(str(tmp_path))
-    assert hard is None and load_benchmark(str(tmp_path)) == easy
+    easy, hard = load_quizzes(str(tmp_path))
+    assert hard is None and load_quiz(str(tmp_path)) == easy
     assert (easy.questions[0].options, easy.skipped_options) == (("tea", "milk", "sand"), 1)
     write(tmp_path, HARD_HEADER, *HARD_ROWS, name="CulturalBench-Hard.csv")
-    assert len(load_benchmarks(str(tmp_path))[1].questions) == 3
+    assert len(load_quizzes(str(tmp_path))[1].questions) == 3
     (tmp_path / "CulturalBench-Easy.csv").unlink()
-    assert load_benchmarks(str(tmp_path))[0] is None
-    assert "no CulturalBench-Easy.csv" in fault(str(tmp_path), load_benchmark)
+    assert load_quizzes(str(tmp_path))[0] is None
+    assert "no CulturalBench-Easy.csv" in fault(str(tmp_path), load_quiz)
     assert "no CulturalBench-Hard.csv" in fault(str(tmp_path / ".."))
 
 
@@ -145,10 +145,10 @@ def test_parquet_reads_as_the_csv(tmp_path):
         }
     )
     parquet.write_table(easy, tmp_path / "CulturalBench-Easy.parquet")
-    from_parquet = load_benchmarks(str(tmp_path))
+    from_parquet = load_quizzes(str(tmp_path))
     write(tmp_path, EASY_HEADER, EASY_ROW, name="CulturalBench-Easy.csv")
     write(tmp_path, HARD_HEADER, *HARD_ROWS, name="CulturalBench-Hard.csv")
-    from_csv = load_benchmarks(str(tmp_path))
+    from_csv = load_quizzes(str(tmp_path))
     for one, other in zip(from_parquet, from_csv, strict=True):
         assert one.questions == other.questions and one.skipped_options == other.skipped_options
         assert one.source.endswith(".parquet") and other.source.endswith(".csv")
@@ -169,7 +169,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
 
 def test_messages_name_the_setting_they_are_about():
     with pytest.raises(UserError, match=r"^evaluation\.culturalbench='nowhere\.csv': cannot read"):
-        load_benchmarks("nowhere.csv", key="evaluation.culturalbench")
+        load_quizzes("nowhere.csv", key="evaluation.culturalbench")
 
 
 # The hub
@@ -187,17 +187,17 @@ def test_messages_name_the_setting_they_are_about():
     ],
 )
 def test_the_hub_is_never_read_unpinned(source):
-    for load in (load_benchmark, load_benchmarks):
+    for load in (load_quiz, load_quizzes):
         assert "only a pinned commit is read" in fault(source, load)
 
 
 READ = """
 import sys
 from jaxalign.errors import UserError
-from jaxalign.survey import load_benchmarks
+from jaxalign.survey import load_quizzes
 try:
-    for benchmark in load_benchmarks(sys.argv[1]):
-        print(benchmark.source, len(benchmark.questions), benchmark.skipped_options)
+    for quiz in load_quizzes(sys.argv[1]):
+        print(quiz.source, len(quiz.questions), quiz.skipped_options)
 except UserError as error:
     print("UserError:", error)
 """
@@ -268,7 +268,7 @@ def hub(tmp_path):
 
 def test_a_commit_is_fetched_once_and_then_read_offline(hub):
     seen = f"{SOURCE} 1 1\n{SOURCE} 3 1"
-    assert read(SOURCE, HF_HUB_OFFLINE="1", **hub).startswith("UserError: objective.benchmark=")
+    assert read(SOURCE, HF_HUB_OFFLINE="1", **hub).startswith("UserError: objective.culturalbench=")
     assert read(SOURCE, **hub) == seen
     assert read(SOURCE, HF_HUB_OFFLINE="1", **hub) == seen
 
@@ -292,8 +292,8 @@ def test_what_the_hub_does_not_have(hub):
 
 
 def test_the_fixture_asks_the_same_questions_in_both_formats():
-    easy, hard = load_benchmarks("fixture")
-    assert easy == load_benchmark("fixture")
+    easy, hard = load_quizzes("fixture")
+    assert easy == load_quiz("fixture")
     assert hard.fixture and hard.notice == easy.notice and "fixture" in hard.notice
     assert hard.skipped_options == easy.skipped_options == 1
     rows = iter(hard.questions)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxalign.survey import easy_correct, hard_correct, hard_questions, load_benchmarks
+from jaxalign.survey import easy_correct, hard_correct, hard_questions, load_quizzes
 
 HARD = """data_idx,question_idx,prompt_question,prompt_option,answer,country
 0,1,Which drink?,tea,True,Xanadu
@@ -30,7 +30,7 @@ P_TRUE_R = [0.9, 0.1, 0.4, 0.0, 0.2, 0.51, 0.49, 0.8, 0.1, 0.3, 0.7, 0.1, 0.5, 0
 
 def test_a_hard_file_by_hand(tmp_path):
     (tmp_path / "hard.csv").write_text(HARD, encoding="utf-8")
-    _, hard = load_benchmarks(str(tmp_path / "hard.csv"))
+    _, hard = load_quizzes(str(tmp_path / "hard.csv"))
     rows = hard.questions
     answer_R, question_R = [row.answer for row in rows], [row.question for row in rows]
     assert list(hard_questions(rows)) == ["1", "2", "3", "4"]

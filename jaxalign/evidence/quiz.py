@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 
 from jaxalign.evidence.asking import Asker
-from jaxalign.evidence.culturalbench import OVERALL, BenchmarkRow, easy_rows, hard_rows
-from jaxalign.prompts import Asked, ask_benchmark, hard_text
-from jaxalign.survey import HARD_LABELS, Benchmark, BenchmarkQuestion, HardRow
+from jaxalign.evidence.culturalbench import OVERALL, QuizRow, easy_rows, hard_rows
+from jaxalign.prompts import Asked, ask_quiz, hard_text
+from jaxalign.survey import HARD_LABELS, HardRow, Quiz, QuizQuestion
 
 
 def ask_culturalbench(
     asker: Asker,
-    easy: Benchmark[BenchmarkQuestion] | None,
-    hard: Benchmark[HardRow] | None,
+    easy: Quiz[QuizQuestion] | None,
+    hard: Quiz[HardRow] | None,
     prompt_LD: np.ndarray,
     country: str,
     seed: int,
@@ -38,7 +38,7 @@ def ask_culturalbench(
         "hard": None,
     }
     if easy is not None:
-        answers = _both(asker, ask_benchmark(easy.questions), prompt_LD)
+        answers = _both(asker, ask_quiz(easy.questions), prompt_LD)
         rows = easy_rows(easy.questions, answers, "naive", country, seed)
         result["easy"] = {"rows": _tell(rows)}
     if hard is not None:
@@ -56,7 +56,7 @@ def _both(asker: Asker, asked: Sequence[Asked], prompt_LD: np.ndarray) -> dict[s
     return {"naive": asker.ask(asked)[0], "tuned": asker.ask(asked, prompt_LD[None])[0]}
 
 
-def _tell(rows: Sequence[BenchmarkRow]) -> list[dict[str, Any]]:
+def _tell(rows: Sequence[QuizRow]) -> list[dict[str, Any]]:
     return [
         {
             "scope": "overall" if row.country == OVERALL else row.country,
