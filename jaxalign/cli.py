@@ -13,7 +13,7 @@ from ml_collections import config_flags
 import jaxalign
 from jaxalign.config import RENAMED
 from jaxalign.devices import compile_cache
-from jaxalign.devices.distributed import leave_soon
+from jaxalign.devices.distributed import exit_soon
 from jaxalign.devices.memory import is_out_of_memory
 from jaxalign.errors import UserError
 
@@ -35,7 +35,7 @@ def config_folder() -> Path:
 
 
 def find_config(name: str) -> str:
-    """The path of `NAME[:VARIANT]`, from the current folder or configs/, with its variant.
+    """Return the path of `NAME[:VARIANT]`, from the current folder or configs/, with its variant.
 
     Raises:
       UserError: there is no such file; the message lists the packaged ones.
@@ -49,7 +49,7 @@ def find_config(name: str) -> str:
 
 
 def without_flag(arguments: Sequence[str], name: str) -> list[str]:
-    """The arguments without `--name=value`, `--name value` and their forms with one dash."""
+    """Return the arguments without `--name=value`, `--name value` and their forms with one dash."""
     left, skip = [], False
     for argument in arguments:
         bare = argument.lstrip("-")
@@ -61,12 +61,12 @@ def without_flag(arguments: Sequence[str], name: str) -> list[str]:
 
 @functools.cache  # so that one process may import several commands
 def define_config() -> flags.FlagHolder:
-    """Defines --config; the flag's value is a locked, type-checked ConfigDict."""
+    """Define --config; the flag's value is a locked, type-checked ConfigDict."""
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
 def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
-    """Parses the flags and runs `main` on the arguments as they were typed; ends the process.
+    """Parse the flags and run `main` on the arguments as they were typed; ends the process.
 
     Before `main` the compilation cache is set up, as --compile_cache says.
 
@@ -90,21 +90,21 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
         sys.exit(0 if helped else end.code)
     except UserError as error:
-        _tell(str(error))
+        _fail(str(error))
     except Exception as error:
         if not is_out_of_memory(error):
-            leave_soon(1)
+            exit_soon(1)
             raise  # a fault of ours, told in full
-        _tell(
+        _fail(
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
         )
 
 
-def _tell(mistake: str) -> NoReturn:
-    """Ends the process with one line."""
+def _fail(mistake: str) -> NoReturn:
+    """End the process with one line."""
     print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
-    leave_soon(USER_ERROR)
+    exit_soon(USER_ERROR)
     sys.exit(USER_ERROR)
 
 
@@ -145,7 +145,7 @@ def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
 
 
 def _first_line(error: Exception) -> str:
-    """What was wrong, without the quoting that nested exceptions add."""
+    """Return what was wrong, without the quoting that nested exceptions add."""
     text = str(error)
     if typo := re.search(r"Did you mean (\S+) instead of (\S+)\?", text):
         return f"config has no key {typo[2]}; did you mean {typo[1]}?"

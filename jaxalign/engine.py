@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxalign.devices.distributed import least
+from jaxalign.devices.distributed import smallest
 from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.evolve import Evolution, Metrics, RunState
@@ -106,7 +106,7 @@ def choose_execution(
         return dataclasses.replace(execution, chunk=kept.chunk)
     chunk = settings.chunk
     if not chunk:
-        chunk, budget = CPU_CHUNK, least(chunk_budget(jax.local_devices()[0]))
+        chunk, budget = CPU_CHUNK, smallest(chunk_budget(jax.local_devices()[0]))
         if budget is not None:
             prompts_ELD = jax.jit(plan.space.prompts)(plan.vectors_E)
             chunk = find_chunk(problem, execution, prompts_ELD, budget)

@@ -40,7 +40,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, random prompts and resa
 
 
 def main(typed: list[str]) -> None:
-    """The command."""
+    """Run the command."""
     if _COMPARE.value:
         if not _OUTPUT.value:
             raise UserError("--output=DIR is missing: the folder that --compare writes to")

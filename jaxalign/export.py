@@ -27,7 +27,7 @@ flags.adopt_module_key_flags(cli)
 
 
 def main(_: list[str]) -> None:
-    """The command."""
+    """Run the command."""
     for flag, example in ((_WORKDIR, "runs/sa-embedded"), (_OUTPUT, "exports/sa")):
         if not flag.value:
             raise UserError(f"--{flag.name}=DIR is missing, such as --{flag.name}={example}")

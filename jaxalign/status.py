@@ -29,7 +29,7 @@ _TAIL = 2**20  # bytes of metrics.jsonl that are read: many generations, even of
 
 
 def main(arguments: list[str]) -> None:
-    """The command.
+    """Run the command.
 
     Raises:
       UserError: a DIR is none, or holds no run.
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
 
 
 def find_workdirs(folders: Iterable[Path]) -> list[Path]:
-    """The workdirs among these folders and right within them, each once.
+    """Return the workdirs among these folders and right within them, each once.
 
     Raises:
       UserError: a folder is none, or holds no run.
@@ -63,7 +63,7 @@ def find_workdirs(folders: Iterable[Path]) -> list[Path]:
 
 
 def describe(workdir: Path, now: float) -> dict[str, Any]:
-    """What is known of a run; null where it is not, as in a run that has only begun.
+    """Return what is known of a run, None where it is not, as in a run that has just begun.
 
     Args:
       workdir: of the run; files that are missing or damaged count as empty.
@@ -111,7 +111,7 @@ def _is_workdir(folder: Path) -> bool:
 
 
 def _state(workdir: Path, beat: dict[str, Any], age: float | None, done: bool) -> str:
-    """The state, from the lock where it can be seen, and elsewhere from the heartbeat's age."""
+    """Return the state of a run: by its lock, or else by the age of its heartbeat."""
     told = beat.get("state", "done" if done else "dead")  # a run of before there were heartbeats
     late = age is not None and age > beat.get("patience", math.inf)
     if is_held(workdir):
@@ -122,7 +122,7 @@ def _state(workdir: Path, beat: dict[str, Any], age: float | None, done: bool) -
 
 
 def _age(workdir: Path, beat: dict[str, Any], now: float) -> float | None:
-    """Seconds since the last beat, or without any since the last line of metrics."""
+    """Return seconds since the last beat, or without any since the last line of metrics."""
     signed, metrics = beat.get("time"), workdir / "metrics.jsonl"
     if signed is None and metrics.exists():
         signed = metrics.stat().st_mtime
@@ -143,7 +143,7 @@ def _pace(records: Sequence[dict[str, Any]]) -> tuple[float | None, float | None
 
 
 def _last_records(path: Path) -> list[dict[str, Any]]:
-    """The whole lines at the end of metrics.jsonl."""
+    """Return the whole lines at the end of metrics.jsonl."""
     with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))

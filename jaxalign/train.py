@@ -58,7 +58,7 @@ def main(typed: list[str]) -> None:
         import_wandb()
     arguments = cli.without_flag(typed, "workdir")
     is_first = distributed.is_first()
-    with distributed.a_death_is_told():
+    with distributed.exit_on_peer_failure():
         tune(
             settings,
             path,

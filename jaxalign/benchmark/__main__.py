@@ -1,4 +1,4 @@
-"""Times generations of a search and their parts, and prints the figures.
+"""Times generations of a search and their parts, and print the figures.
 
     python -m jaxalign.benchmark --config=NAME[:VARIANT] [--model=SHAPE] [--repeats=N]
         [--peer=transformers] [--sweep=KEY=VALUE,VALUE … …] [--trace] [--output=DIR]
@@ -63,7 +63,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder for the files.")
 
 
 def main(typed: list[str]) -> None:
-    """The command; `typed` are its arguments. Ends with 1 where the peer's losses differ."""
+    """Run the command; `typed` are its arguments. Ends with 1 where the peer's losses differ."""
     config, output = _CONFIG.value, _OUTPUT.value
     if _MODEL.value == EMBEDDED:
         config.model.path = EMBEDDED
@@ -89,7 +89,7 @@ def main(typed: list[str]) -> None:
 
 
 def _measure(points: list[Point], typed: str, folder: Path | None) -> list[dict[str, Any]]:
-    """All settings' figures, each written and told of as soon as it is there."""
+    """Measure all settings; each is written and printed as soon as it is there."""
     name = "benchmark.jsonl" if _SWEEP.value else "benchmark.json"
     done: list[dict[str, Any]] = []
     with _scratch(folder) as scratch:
@@ -114,7 +114,7 @@ def _measure(points: list[Point], typed: str, folder: Path | None) -> list[dict[
 
 
 def _scratch(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
-    """A folder for the checkpoints, inside --output where there is one: its disk is meant."""
+    """Return a folder for the checkpoints, inside --output if given."""
     if folder is None:
         return tempfile.TemporaryDirectory()
     try:

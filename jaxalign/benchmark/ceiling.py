@@ -33,5 +33,5 @@ class Ceiling:
         self._multiply = jax.jit(functools.partial(jnp.matmul, precision=matmul_precision(dtype)))
 
     def __call__(self) -> None:
-        """Multiplies, until the device is done."""
+        """Multiply, until the device is done."""
         jax.block_until_ready([self._multiply(*self._sides) for _ in range(self._products)])

@@ -11,7 +11,7 @@ import jax
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """The result, once the device has it, and the seconds that took."""
+    """Return the result, once the device has it, and the seconds that took."""
     begun = time.perf_counter()
     result = jax.block_until_ready(function(*arguments))
     return result, time.perf_counter() - begun
@@ -29,11 +29,11 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Adds the seconds that pass inside to those of `name`."""
+        """Add the seconds that pass inside to those of `name`."""
         begun = time.perf_counter()
         yield
         self.taken[name].append(time.perf_counter() - begun)
 
     def medians(self, warm_up: int = 1) -> dict[str, float]:
-        """The median of each name's seconds, without the first ones, which warmed up."""
+        """Return the median of each name's seconds, without the first ones, which warmed up."""
         return {name: statistics.median(taken[warm_up:]) for name, taken in self.taken.items()}

@@ -43,7 +43,7 @@ def _use(settings: dict[str, object]) -> None:
 
 @contextlib.contextmanager
 def compile_seconds() -> Iterator[dict[str, float]]:
-    """Seconds of lowering and compiling by function, of what is compiled inside; no tracing."""
+    """Return seconds of lowering and compiling by function, without tracing."""
     seconds: dict[str, float] = defaultdict(float)
 
     def listen(event: str, duration: float, **about: object) -> None:
@@ -58,7 +58,7 @@ def compile_seconds() -> Iterator[dict[str, float]]:
 
 
 def step_from_cache(problem: Problem, engine: Engine) -> float | None:
-    """Seconds to lower an engine's step again and read it from the cache that it was compiled into.
+    """Return seconds to lower a step again and read it from its compilation cache.
 
     Forgets everything that the process has compiled in other ways, or nothing would be read.
 

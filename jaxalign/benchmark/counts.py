@@ -17,7 +17,7 @@ _UNTUNED = {"xla_gpu_autotune_level": 0}  # trying kernels out takes long and ch
 
 
 def linear_parameters(weights: Any) -> int:
-    """Counts the blocks' matrices; embedding, head, norms and biases are left out."""
+    """Count the blocks' matrices; embedding, head, norms and biases are left out."""
     return sum(
         math.prod(leaf.shape)
         for name, leaf in named_leaves(weights).items()

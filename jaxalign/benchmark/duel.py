@@ -24,7 +24,7 @@ _WORSE = 2  # batch sizes in a row that do not help before larger ones are left 
 def duel(
     peer: Peer, settings: Settings, problem: Problem, parts: Parts, repeats: int
 ) -> dict[str, Any]:
-    """Scores one population on both sides, checks that they agree, and compares the times.
+    """Score one population on both sides, check that they agree, and compare the times.
 
     Ours is `evaluate` alone, the peer's whole forward with numpy's losses. The sides take turns,
     and each round the other begins. A population that the peer has been timed on before is

@@ -36,7 +36,7 @@ def measure(
     peer: Peer | None = None,
     trace: Path | None = None,
 ) -> dict[str, Any]:
-    """Times generations and their parts.
+    """Time generations and their parts.
 
     In `seconds`, a generation is `evaluate` + `ask_tell` + `rest`. The rest is a difference of
     medians, so noise can make it negative. Beside a generation, a run has `checkpoint`, one save
@@ -120,7 +120,7 @@ def measure(
 
 
 def _sizes(settings: Settings, problem: Problem, engine: Engine) -> dict[str, Any]:
-    """What was measured."""
+    """Return the measurements."""
     trie = problem.questions.trie
     return {
         "dtype": settings.model.dtype,
@@ -144,7 +144,7 @@ def _rates(
     seconds: float,
     ceiling: float,
 ) -> dict[str, Any]:
-    """What a generation's seconds come to, for the user and for the device."""
+    """Return rates of a generation: candidates and tokens per second, share of the ceiling."""
     length = settings.prompt.length
     model, layout = problem.model_config, problem.task.layout
     attention = settings.evaluation.attention
@@ -167,6 +167,6 @@ def _rates(
 
 
 def _resident_peak() -> int:
-    """The most of the host's memory that the process has had, all of it and not just arrays."""
+    """Return the process's peak of host memory in bytes, arrays and all else."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

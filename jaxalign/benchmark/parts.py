@@ -85,7 +85,7 @@ class Parts(contextlib.ExitStack):
         self._saved: tuple[int, RunState] | None = None
 
     def run(self, number: int, around: Around) -> None:
-        """Takes every part once, each inside `around(name)` and blocked until it is done.
+        """Take every part once, each inside `around(name)` and blocked until it is done.
 
         Args:
           number: of the round; a greater one each time.
@@ -108,11 +108,11 @@ class Parts(contextlib.ExitStack):
             self._watch(self._idle(state)[1])
 
     def evaluate(self) -> Evaluation:
-        """The first population's answers, scores and losses."""
+        """Return the first population's answers, scores and losses."""
         return jax.block_until_ready(self._evaluate())
 
     def resumes(self) -> bool:
-        """Whether a step from the last checkpoint equals the step from the state it was made of."""
+        """Return whether a step from the last checkpoint equals one from the live state."""
         assert self._saved is not None
         restored = self._checkpoints.restore(self._engine.abstract_state)
         assert restored is not None
@@ -121,7 +121,7 @@ class Parts(contextlib.ExitStack):
         return kept == again
 
     def _watch(self, metrics: Metrics) -> None:
-        """What a run does on the host with each generation's metrics."""
+        """Return what a run does on the host with each generation's metrics."""
         record = self._record(jax.device_get(metrics), 1.0, self._tokens)
         self._workdir.append_metrics(record)
         self._progress.update(record)
@@ -132,7 +132,7 @@ def _idle(_: Any, __: Task, ___: Any, state: RunState) -> tuple[RunState, Metric
 
 
 def _search_alone(problem: Problem, engine: Engine) -> Evolution:
-    """The engine's evolution without the model: a loss is one coordinate of its candidate."""
+    """Return the engine's evolution with one coordinate as loss, in place of the model."""
     countries = len(problem.targets)
     dimensions = len(problem.instrument.dimensions)
 
@@ -150,17 +150,17 @@ def _search_alone(problem: Problem, engine: Engine) -> Evolution:
 
 
 def peak_bytes() -> int | None:
-    """The most that the process has held on the device so far; None where it does not tell."""
+    """Return the peak of device memory in bytes; None where the device reports none."""
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
 def _copy(state: RunState) -> RunState:
-    """The same state in memory of its own, for a step that donates it."""
+    """Return a copy of the state, for a step that donates it."""
     return jax.block_until_ready(jax.tree.map(jnp.copy, state))
 
 
 def _content(state: RunState) -> list[bytes]:
-    """The bytes of every leaf."""
+    """Return the bytes of all leaves."""
 
     def raw(leaf: jax.Array) -> jax.Array:
         is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -89,7 +89,7 @@ class Peer:
         self.known: dict[str, Known] = {}
 
     def logits(self, prompts_PLD: np.ndarray, batch: int) -> np.ndarray:
-        """Float32 logits of the options `[P, Q, A]`, `batch` candidates at a time."""
+        """Return float32 logits of the options `[P, Q, A]`, `batch` candidates at a time."""
         torch = self._torch
         with torch.inference_mode():
             parts = [
@@ -99,7 +99,7 @@ class Peer:
             return torch.cat(parts).cpu().numpy()
 
     def fits(self, prompts_PLD: np.ndarray, batch: int) -> bool:
-        """Runs one batch; False where the device's memory is too small for it."""
+        """Run one batch; False where the device's memory is too small for it."""
         torch = self._torch
         try:
             self.logits(prompts_PLD[:batch], batch)
@@ -132,7 +132,7 @@ class Peer:
 
 
 def find_device() -> str:
-    """Gives torch's name of the kind of device that JAX uses.
+    """Return torch's name of the kind of device that JAX uses.
 
     Raises:
       UserError: torch is missing, or has no such device.
@@ -154,7 +154,7 @@ def find_device() -> str:
 
 
 def check_objective(settings: Settings) -> None:
-    """Refuses what the peer does not compute.
+    """Refuse what the peer does not compute.
 
     Raises:
       UserError: the readout is not `expected`, a term beside `survey` has a weight, the weights
@@ -179,7 +179,7 @@ def check_objective(settings: Settings) -> None:
 
 
 def numpy_losses(settings: Settings, problem: Problem, logits_PQA: np.ndarray) -> np.ndarray:
-    """Losses `[G, P]` of option logits, as one would write them in numpy."""
+    """Return losses `[G, P]` of option logits, as one would write them in numpy."""
     scoring = problem.scoring
     assert isinstance(scoring, Scoring)  # `check_objective` has refused others
     logits_PQA = np.where(problem.questions.offered_QA, logits_PQA, -np.inf)
@@ -201,7 +201,7 @@ def numpy_losses(settings: Settings, problem: Problem, logits_PQA: np.ndarray) -
 
 
 def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:
-    """The trie's Q sequences again, one a row, padded with zeros to the longest; their lengths."""
+    """Return the trie's Q sequences, padded with zeros to the longest, and their lengths."""
     paths = []
     for node in trie.answer_nodes_Q:
         path = []
@@ -217,13 +217,13 @@ def right_padded(trie: TokenTrie) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cores() -> int:
-    """Those that JAX uses: all that this process may run on."""
+    """Return the number of cores that this process may run on."""
     allowed = getattr(os, "sched_getaffinity", None)  # Linux alone has it
     return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _tensors(problem: Problem) -> dict[str, Any]:
-    """The weights under transformers' names, in JAX's own memory."""
+    """Return the weights under transformers' names, in JAX's own memory."""
     import torch
 
     tensors: dict[str, Any] = {}

@@ -32,7 +32,7 @@ def measure_points(
     with_peer: bool = False,
     trace: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Gives each setting's figures as soon as they are there.
+    """Return each setting's figures as soon as they are there.
 
     A setting of a sweep that cannot be run does not take the others with it: its figures are its
     `error` alone. A single setting's error is raised.
@@ -103,7 +103,7 @@ def measure_points(
 
 
 def describe(swept: dict[str, Any]) -> str:
-    """A setting in words, such as `population=16 chunk=4`."""
+    """Return a setting in words, such as `population=16 chunk=4`."""
     return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in swept.items())
 
 

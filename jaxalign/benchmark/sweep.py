@@ -28,7 +28,7 @@ class Point:
 
 
 def make_points(settings: Settings, sweeps: Sequence[str]) -> list[Point]:
-    """Every combination of what is swept, the last key's values changing fastest.
+    """Return every combination of what is swept, the last key's values changing fastest.
 
     Args:
       settings: of what is not swept.

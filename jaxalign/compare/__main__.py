@@ -34,7 +34,7 @@ _OUTPUT = flags.DEFINE_string("output", "comparison", "Folder for histories, tab
 
 
 def main(_: list[str]) -> None:
-    """The command."""
+    """Run the command."""
     config = _CONFIG.value
     if _COUNTRIES.value:
         config.country = _COUNTRIES.value

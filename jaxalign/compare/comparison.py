@@ -46,7 +46,7 @@ def compare(
     folder: Path,
     shape: str | None = None,
 ) -> None:
-    """Runs what is missing of a comparison, then writes its tables and plots.
+    """Run what is missing of a comparison, then write its tables and plots.
 
     Args:
       settings: what all methods share; every country of it is searched for by itself.
@@ -159,7 +159,7 @@ def _in_words(run: Run) -> str:
 
 
 def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
-    """The problem with one of its countries at a time."""
+    """Return the problem with one of its countries at a time."""
     for place, target in enumerate(problem.targets):
         one = slice(place, place + 1)
         goal = problem.task.goal
@@ -186,7 +186,7 @@ def _check_same(
     evaluations: int,
     shape: str | None,
 ) -> None:
-    """Refuses to add to a comparison of other settings or files; notes new methods."""
+    """Refuse to add to a comparison of other settings or files; record new methods."""
     shared = {
         key: value for key, value in to_plain(settings).items() if key not in ("seed", "country")
     }
@@ -228,7 +228,7 @@ _BY_LABEL = {
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What makes two contents of comparison.json two comparisons."""
+    """Return the differences that make two contents of comparison.json two comparisons."""
     evaluations = old["evaluations"]
     changes = [f"--evaluations was {evaluations}"] if evaluations != new["evaluations"] else []
     then, now = flatten(old["config"]), flatten(new["config"])

@@ -29,7 +29,7 @@ def scipy_de(
     mutation: float | tuple[float, float] = (0.5, 1.0),
     recombination: float = 0.7,
 ) -> History:
-    """Runs `scipy.optimize.differential_evolution` with the settings that scipy ships.
+    """Run `scipy.optimize.differential_evolution` with the settings that scipy ships.
 
     Only what would make the comparison unequal is changed: no gradient polish, no stop on
     convergence, and whole generations (`updating="deferred"`), as all others have. scipy clips the
@@ -89,7 +89,7 @@ def cma_subspace(
     sigma: float = 1.0,
     population: int = 20,
 ) -> History:
-    """Runs pycma's CMA-ES over z in a random subspace; the prompt is origin + z A.
+    """Run pycma's CMA-ES over z in a random subspace; the prompt is origin + z A.
 
     Black-Box Tuning (Sun et al. 2022, ICML, arXiv 2201.03514), which has M = 500 and a population
     of 20. The search starts at z = 0 and ends with the evaluations: pycma's own stopping rules are
@@ -134,7 +134,7 @@ def cma_subspace(
 def random_projection(
     dimensions: int, coordinates: int, spread: float, seed: int, sigma: float = 1.0
 ) -> np.ndarray:
-    """Draws A [M, N], float32: normal with standard deviation spread / (sqrt(M) sigma).
+    """Draw A [M, N], float32: normal with standard deviation spread / (sqrt(M) sigma).
 
     With z of standard deviation sigma, z A then has the spread of the embeddings in every
     coordinate: BBTv2 (Sun et al. 2022, EMNLP, arXiv 2205.11200).

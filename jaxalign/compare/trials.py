@@ -104,7 +104,7 @@ class Trials:
         return Trial(history, history[0][1])
 
     def _cma(self, settings: Settings, problem: Problem) -> Trial:
-        """Starts at the best of the first population, which it pays for."""
+        """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = len(prompts_PLD)
         losses = self._loss_of_vectors(settings, problem)
@@ -128,7 +128,7 @@ class Trials:
         return Trial(history, initial)
 
     def _gradient(self, settings: Settings, problem: Problem) -> Trial:
-        """Starts at the best of the first population, which it pays for."""
+        """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = prompts_PLD.shape[0]
         loss_P = self._loss_of_vectors(settings, problem)(prompts_PLD)
@@ -157,7 +157,7 @@ class Trials:
     def _loss_of_vectors(
         self, settings: Settings, problem: Problem
     ) -> Callable[[np.ndarray], np.ndarray]:
-        """The same objective as a function of NumPy arrays, in batches of one shape."""
+        """Return the same objective as a function of NumPy arrays, in batches of one shape."""
         population = settings.search.population
         shape = (population, settings.prompt.length, problem.model_config.width)
         if self._evaluate is None:
@@ -180,6 +180,6 @@ class Trials:
 
 
 def _first_prompts(settings: Settings, problem: Problem) -> np.ndarray:
-    """Where strategies in the settings' space start, float32 [P, L, D], for what has no space."""
+    """Return first prompts, float32 [P, L, D], for methods without a search space."""
     plan = initialize(settings, problem)
     return np.asarray(plan.space.prompts(plan.vectors_E))

@@ -21,7 +21,7 @@ _FAULT = re.compile(r"Error (reading|writing) persistent compilation cache entry
 
 
 def use(folder: str | None) -> None:
-    """Takes what earlier processes have compiled, and keeps what this one compiles.
+    """Reuse what earlier processes have compiled, and keep what this one compiles.
 
     What was compiled before is not kept. A program is looked up by its own text, its
     options, the versions of JAX and XLA, and the device, so a change in any of them compiles anew.
@@ -86,7 +86,7 @@ def default_folder() -> Path:
 
 
 def _prune(folder: Path, limit: int) -> None:
-    """Removes the programs that were used the longest time ago, until the others fit.
+    """Remove the programs that were used the longest time ago, until the others fit.
 
     JAX's own limit (jax_compilation_cache_max_size) stops every later write once a process was
     killed between the two files that it keeps of a program.
@@ -105,7 +105,7 @@ def _prune(folder: Path, limit: int) -> None:
 
 
 def _heal(folder: Path) -> None:
-    """Lets a program be compiled and kept again whose file is cut short.
+    """Let a program be compiled and kept again whose file is cut short.
 
     JAX writes in place, so a kill or a full disk may leave a part of a file. It notices that and
     compiles, but never replaces the file, and would warn at each start.

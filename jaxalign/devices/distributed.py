@@ -30,7 +30,7 @@ _NAMED = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def is_wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether this process is one of several: by --distributed, under SLURM, or on a TPU slice."""
+    """Return whether this is one of several processes: --distributed, SLURM, a TPU slice."""
     wanted = None
     for argument in arguments:
         name, _, value = argument.lstrip("-").partition("=")
@@ -43,7 +43,7 @@ def is_wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 
 def _tpu_hosts(environment: Mapping[str, str]) -> int:
-    """How many hosts a TPU slice has: GKE tells by a variable, TPU VMs by their metadata server.
+    """Return the number of hosts of a TPU slice, from GKE or the metadata server.
 
     1 where there is no TPU.
     """
@@ -66,7 +66,7 @@ def _tpu_hosts(environment: Mapping[str, str]) -> int:
 
 
 def join(arguments: Sequence[str]) -> None:
-    """Joins the other processes of this run, if there are any.
+    """Join the other processes of this run, if there are any.
 
     Where to find them comes from JAX_COORDINATOR_ADDRESS (host:port of the first process),
     JAX_NUM_PROCESSES and JAX_PROCESS_ID, or else from SLURM, the TPU slice or MPI, as JAX finds it.
@@ -98,25 +98,25 @@ def join(arguments: Sequence[str]) -> None:
         sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
-def several() -> bool:
-    """Whether this process has joined others."""
+def is_multiprocess() -> bool:
+    """Return whether this process has joined others."""
     return jax.process_count() > 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
+    """Return whether this process is the one that writes."""
     return jax.process_index() == 0
 
 
-def least(number: int | None) -> int | None:
-    """The smallest of the processes' numbers of bytes, in whole MiB; None if they have none."""
-    if number is None or not several():
+def smallest(number: int | None) -> int | None:
+    """Return the smallest of the processes' byte counts, in whole MiB; None without any."""
+    if number is None or not is_multiprocess():
         return number
     return int(multihost_utils.process_allgather(np.int32(number >> 20)).min()) << 20
 
 
 def all_stop_at(generation: int) -> bool:
-    """Whether all processes are to stop at this generation, since one was sent SIGTERM.
+    """Return whether all processes are to stop at this generation, since one was sent SIGTERM.
 
     Each must ask at every generation. JAX passes the notice on and agrees on one that none of them
     has passed.
@@ -126,14 +126,14 @@ def all_stop_at(generation: int) -> bool:
 
 @contextlib.contextmanager
 def wait_for_all(name: str) -> Iterator[None]:
-    """Lets no process go on after a block until all have come to its end."""
+    """Make every process wait at the end of a block until all are there."""
     yield
-    if several():
+    if is_multiprocess():
         multihost_utils.sync_global_devices(name)
 
 
-def leave_soon(status: int) -> None:
-    """Lets a process that has failed end with a status, in seconds.
+def exit_soon(status: int) -> None:
+    """End a failed process with a status within seconds.
 
     At its exit JAX waits for the other processes, which may have failed alike, or may wait for this
     one themselves.
@@ -145,8 +145,8 @@ def leave_soon(status: int) -> None:
 
 
 @contextlib.contextmanager
-def a_death_is_told() -> Iterator[None]:
-    """Ends this process with one line, and 1, where another one of the run has ended before it.
+def exit_on_peer_failure() -> Iterator[None]:
+    """Exit with 1 and one line when another process of the run has died.
 
     At once: an orderly exit would wait for the other.
     """
@@ -155,7 +155,7 @@ def a_death_is_told() -> Iterator[None]:
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         # Some calls of JAX make a ValueError of a collective that has failed.
         failed = isinstance(error, jax.errors.JaxRuntimeError) or _STATUS.match(str(error))
-        if not failed or not several() or is_out_of_memory(error):
+        if not failed or not is_multiprocess() or is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:200]
         print(

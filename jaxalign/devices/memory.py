@@ -13,7 +13,7 @@ _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "YNNPACK operation fail
 
 
 def chunk_budget(device: Any) -> int | None:
-    """Bytes that one chunk's temporaries may take on an accelerator that holds the weights already.
+    """Return bytes for one chunk's temporaries on an accelerator that holds the weights.
 
     None for a CPU, and for a device that does not tell.
     """
@@ -24,20 +24,20 @@ def chunk_budget(device: Any) -> int | None:
 
 
 def device_bytes(device: Any) -> int | None:
-    """Bytes of an accelerator's memory in all; None for a CPU, and where a device does not tell."""
+    """Return an accelerator's memory in bytes; None for a CPU or where it is unknown."""
     statistics = device.memory_stats() if device.platform != "cpu" else None
     return (statistics or {}).get("bytes_limit")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether XLA could not have the memory that it asked for; not every path keeps the status."""
+    """Return whether an error of XLA means that memory ran out."""
     return isinstance(error, jax.errors.JaxRuntimeError) and any(
         sign in str(error) for sign in _OUT_OF_MEMORY
     )
 
 
 def available_bytes(device: Any) -> int | None:
-    """Bytes that are left on a device; of the host for a processor; None where nothing tells."""
+    """Return bytes left on a device, or on the host for a CPU; None if unknown."""
     statistics = device.memory_stats() if device.platform != "cpu" else None
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"] - statistics["bytes_in_use"]
@@ -50,7 +50,7 @@ def available_bytes(device: Any) -> int | None:
 
 
 def _numbers(path: str, name: str = "") -> list[int]:
-    """The number after `name` in a file of the kernel's, or none where there is no such thing."""
+    """Return the number after `name` in a file of /proc; None without such a file."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:

@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxalign.devices.distributed import least
 from jaxalign.devices.memory import device_bytes
 from jaxalign.errors import UserError
 
@@ -23,7 +22,7 @@ _GIB = 2**30
 
 
 def make_mesh(population: int, model: int) -> jax.sharding.Mesh | None:
-    """A grid of the first population × model devices; None for one device."""
+    """Return a grid of the first population × model devices; None for one device."""
     if population * model == 1:
         return None
     return jax.make_mesh(
@@ -42,7 +41,7 @@ def shape_of(mesh: jax.sharding.Mesh | None) -> tuple[int, int]:
 def choose_mesh(
     asked: tuple[int, int], candidates: int, split: Mapping[str, int], weight_bytes: int
 ) -> jax.sharding.Mesh | None:
-    """The mesh of `mesh.population` and `mesh.model`, each of which 0 leaves open.
+    """Return the mesh of `mesh.population` and `mesh.model`, each of which 0 leaves open.
 
     What is left open uses the most devices, and of such meshes the one that splits the weights the
     least, as far as they fit.
@@ -56,7 +55,7 @@ def choose_mesh(
     Raises:
       UserError: no such mesh can work, with the arithmetic.
     """
-    devices, memory = jax.device_count(), least(device_bytes(jax.local_devices()[0]))
+    devices, memory = jax.device_count(), smallest(device_bytes(jax.local_devices()[0]))
     population, model = choose_shape(asked, devices, candidates, split, weight_bytes, memory)
     if jax.process_count() > 1 and population * model != devices:
         raise UserError(
@@ -74,7 +73,7 @@ def choose_shape(
     weight_bytes: int,
     memory: int | None,
 ) -> tuple[int, int]:
-    """What `choose_mesh` chooses, for so many devices of so much memory each (None: unknown)."""
+    """Return what `choose_mesh` chooses, for devices of a memory in bytes (None: unknown)."""
     keys = f"mesh.population={asked[0]}, mesh.model={asked[1]}"
     possible = [m for m in range(1, devices + 1) if all(size % m == 0 for size in split.values())]
     if asked[1] and asked[1] not in possible:
@@ -118,12 +117,12 @@ def _either(numbers: list[int]) -> str:
 
 
 def everywhere(mesh: jax.sharding.Mesh | None) -> NamedSharding | None:
-    """A copy on every device; None without a mesh, which leaves it to JAX."""
+    """Return a copy on every device; None without a mesh, which leaves it to JAX."""
     return NamedSharding(mesh, PartitionSpec()) if mesh else None
 
 
 def copy_everywhere(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
-    """The same arrays with a copy on every device; the very same ones without a mesh.
+    """Return the same arrays with a copy on every device; the very same ones without a mesh.
 
     Of several processes each gives its own copy, and all of them must be equal.
     """

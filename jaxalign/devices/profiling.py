@@ -41,7 +41,7 @@ class Profile:
         self._traces = False
 
     def __enter__(self) -> "Profile":
-        """Gives itself."""
+        """Enter the context."""
         return self
 
     def __exit__(
@@ -50,12 +50,12 @@ class Profile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Writes the trace of a search that ends before STOP, or at it."""
+        """Write the trace of a search that ends before STOP, or at it."""
         self._step.close()
         self._trace.close()
 
     def reached(self, generation: int, state: Any) -> None:
-        """Begins or ends the trace where it is time to.
+        """Begin or end the trace at its generations.
 
         Args:
           generation: the newest one.

@@ -17,7 +17,7 @@ from jaxalign.problem import Problem
 def answer_table(
     problem: Problem, prompts: dict[str, np.ndarray], shares: dict[str, np.ndarray], attention: str
 ) -> dict[str, Any]:
-    """Shares of each option, entropy, off-scale mass and the written answer, for each method.
+    """Return shares, entropy, off-scale mass and written answers of each method.
 
     All of the first of the objective's formats.
 

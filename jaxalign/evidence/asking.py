@@ -75,7 +75,7 @@ class Asker:
         return shares_MNA
 
     def fault(self, asked: Sequence[Asked]) -> str | None:
-        """Why these questions cannot be asked of this model, or None."""
+        """Return why these questions cannot be asked of this model, or None."""
         try:
             longest = max(map(len, encode_asked(self._problem.tokenizer, asked)[0]))
             self._problem.model_config.check_positions(longest)
@@ -86,7 +86,7 @@ class Asker:
     def measure(
         self, shares_MNA: np.ndarray, norm: str, target_GC: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Scores [M, C] and survey losses [G, M] of answers to the survey's items.
+        """Return scores [M, C] and survey losses [G, M] of answers to the survey's items.
 
         Args:
           shares_MNA: N is a multiple of the items: one format after another. Scores and losses are
@@ -126,7 +126,7 @@ def _shares(
 
 
 def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Rows of sequences that go into one trie, in order."""
+    """Yield the rows of sequences that go into one trie, in order."""
     rows: list[int] = []
     seen: dict[Any, Any] = {}
     size = 0
@@ -142,7 +142,7 @@ def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 def _insert(seen: dict[Any, Any], sequence: Sequence[int]) -> int:
-    """Adds a sequence to nested dictionaries; gives the number of nodes that were new."""
+    """Add a sequence to nested dictionaries; return the number of new nodes."""
     new = 0
     for token in sequence:
         new += token not in seen

@@ -116,7 +116,7 @@ class Baselines:
         return methods, table
 
     def controls(self, siblings: list[Sibling], seed: int) -> list[Method]:
-        """Soft prompts that should not do as well as the tuned one."""
+        """Return soft prompts that serve as controls."""
         prompt_LD = self._prompt_LD
         rng = np.random.default_rng(seed)
         noise_RLD = rng.standard_normal((RANDOM_PROMPTS, *prompt_LD.shape)).astype(np.float32)
@@ -135,7 +135,7 @@ class Baselines:
         return methods
 
     def _is_control(self, sibling: Sibling) -> bool:
-        """Whether it is another country's, or this one's with shuffled targets."""
+        """Return whether it is another country's, or this one's with shuffled targets."""
         return sibling.shuffled == (sibling.country == self._problem.targets[0].code)
 
     def method(
@@ -147,7 +147,7 @@ class Baselines:
         note: str | None = None,
         texts: list[str] | None = None,
     ) -> Method:
-        """A method of these variants, of which the one whose loss `choose` takes stands for it."""
+        """Return the method that is represented by the variant that `choose` picks."""
         scores_VC, loss_GV = self._asker.measure(shares_VNA, self._norm)
         chosen = int(np.argmin(np.abs(loss_GV[0] - choose(loss_GV[0]))))
         formats = len(self._problem.questions.formats)
@@ -166,7 +166,7 @@ class Baselines:
     def compare_countries(
         self, siblings: list[Sibling], target_GC: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The tuned prompt and those of other countries, each scored against each target.
+        """Return the tuned prompt and those of other countries, each scored against each target.
 
         Args:
           siblings: G - 1 other countries' prompts.
@@ -198,5 +198,5 @@ class Baselines:
 
 
 def _median(losses_V: np.ndarray) -> float:
-    """The middle loss; of an even number the lower of the two, which a variant has."""
+    """Return the lower median, which is the loss of a variant."""
     return float(np.sort(losses_V)[(len(losses_V) - 1) // 2])

@@ -11,7 +11,7 @@ from jaxalign.evidence.statistics import Kendall, kendall_tau
 
 
 def differences(scores_GC: Float[np.ndarray, "G C"], reference: int) -> Float[np.ndarray, "G C"]:
-    """Scores minus those of the country in row `reference`, in points; 0 in that row."""
+    """Return scores minus those of the country in row `reference`, in points; 0 in that row."""
     scores_GC = np.asarray(scores_GC, np.float64)
     return scores_GC - scores_GC[reference][None]
 
@@ -19,5 +19,5 @@ def differences(scores_GC: Float[np.ndarray, "G C"], reference: int) -> Float[np
 def tau_by_dimension(
     scores_GC: Float[np.ndarray, "G C"], target_GC: Float[np.ndarray, "G C"]
 ) -> list[Kendall]:
-    """Whether the countries stand in the order of their targets: Kendall's tau-b, C of them."""
+    """Return Kendall's tau-b between scores and targets over countries, for C dimensions."""
     return [kendall_tau(x_G, y_G) for x_G, y_G in zip(scores_GC.T, target_GC.T, strict=True)]

@@ -81,7 +81,7 @@ def easy_rows(
     own: str = "",
     seed: int = 0,
 ) -> list[QuizRow]:
-    """Scores methods on CulturalBench-Easy: overall, then by country in order of appearance.
+    """Score methods on CulturalBench-Easy: overall, then by country in order of appearance.
 
     p-values are adjusted in two families: overall and the country of `own`, which a run asks about
     from the start, and all other countries, which it only looks through.
@@ -195,7 +195,7 @@ def _compared(
 
 
 def _adjusted(rows: list[QuizRow], own: str) -> list[QuizRow]:
-    """The rows with `p_holm`: asked from the start in one family, looked through in another."""
+    """Return the rows with `p_holm`, adjusted within the two families of tests."""
     planned: dict[int, float] = {}
     others: dict[int, float] = {}
     for index, row in enumerate(rows):

@@ -52,7 +52,7 @@ def ask_with_demonstrations(
     count: int,
     system: str | None = None,
 ) -> list[Asked]:
-    """Each item after `count` others with their answers, as earlier turns of the chat.
+    """Return each item after `count` others with their answers, as earlier turns of the chat.
 
     All items have the same demonstrations, but that an item never has itself: the next one of the
     order stands in for it. So most of the tokens are shared.

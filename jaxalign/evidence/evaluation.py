@@ -22,7 +22,7 @@ from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
 from jaxalign.prompts import load_texts
 from jaxalign.settings import Settings
-from jaxalign.survey import Instrument, Quiz, distance_to_target, knowing_nothing, targets_for
+from jaxalign.survey import Instrument, Quiz, distance_to_target, null_baseline, targets_for
 
 SCHEMA = 1
 _REFERENCE = "US"  # of differences between countries, where it is among them
@@ -119,10 +119,10 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
     norm = evidence.settings.objective.norm
-    nothing, nothing_C = knowing_nothing(problem.instrument, problem.scoring)
+    nothing, nothing_C = null_baseline(problem.instrument, problem.scoring)
     target_GC = np.asarray(problem.task.goal.target_GC)
     nothing_loss = distance_to_target(problem.scoring, nothing_C, target_GC, norm)[0]
-    rows: list[dict[str, Any]] = [_tell(method, keys) for method in methods]
+    rows: list[dict[str, Any]] = [_method_row(method, keys) for method in methods]
     rows.insert(
         2,
         {
@@ -143,7 +143,7 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     return {"methods": rows, "personas": personas, "persona": persona}
 
 
-def _tell(method: Method, keys: Sequence[str]) -> dict[str, Any]:
+def _method_row(method: Method, keys: Sequence[str]) -> dict[str, Any]:
     several = len(method.losses_V) > 1
     return {
         "name": method.name,

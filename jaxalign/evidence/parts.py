@@ -16,30 +16,30 @@ class Parts:
     Args:
       folder: made when the first part is finished.
       inputs: whatever the parts depend on, as plain values; other inputs make all parts anew.
-      tell: called with a part's name and its seconds; None where it was there.
+      report: called with a part's name and its seconds; None where it was there.
     """
 
     def __init__(
-        self, folder: Path, inputs: dict[str, Any], tell: Callable[[str, float | None], None]
+        self, folder: Path, inputs: dict[str, Any], report: Callable[[str, float | None], None]
     ):
-        self._folder, self._tell = folder, tell
+        self._folder, self._report = folder, report
         self._digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
         self.seconds: dict[str, float] = {}
 
     def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """A part's result, JSON values only: kept from before, or made now and kept."""
+        """Return a part's result, JSON values only: kept from before, or made now and kept."""
         path = self._folder / f"{name}.json"
         kept = _read(path)
         if kept.get("inputs") == self._digest:
             self.seconds[name] = kept["seconds"]
-            self._tell(name, None)
+            self._report(name, None)
             return kept["result"]
         begun = time.perf_counter()
         result = make()
         seconds = round(time.perf_counter() - begun, 2)
         write_json(path, {"inputs": self._digest, "seconds": seconds, "result": result})
         self.seconds[name] = seconds
-        self._tell(name, seconds)
+        self._report(name, seconds)
         # As a later run reads it, so that both give the same.
         return json.loads(json.dumps(result))
 

@@ -19,7 +19,7 @@ def ask_culturalbench(
     country: str,
     seed: int,
 ) -> dict[str, Any]:
-    """Scores on both forms, overall and by country, as evaluation.json has them.
+    """Return scores on both forms, overall and by country, as in evaluation.json.
 
     Args:
       asker: of the model.
@@ -40,7 +40,7 @@ def ask_culturalbench(
     if easy is not None:
         answers = _both(asker, ask_quiz(easy.questions), prompt_LD)
         rows = easy_rows(easy.questions, answers, "naive", country, seed)
-        result["easy"] = {"rows": _tell(rows)}
+        result["easy"] = {"rows": _as_json(rows)}
     if hard is not None:
         asked = [
             Asked(hard_text(row), HARD_LABELS, f"CulturalBench-Hard row {row.id}")
@@ -48,7 +48,7 @@ def ask_culturalbench(
         ]
         p_true = {name: each[:, 0] for name, each in _both(asker, asked, prompt_LD).items()}
         rows = hard_rows(hard.questions, p_true, "naive", country, seed)
-        result["hard"] = {"rows": _tell(rows)}
+        result["hard"] = {"rows": _as_json(rows)}
     return result
 
 
@@ -56,7 +56,7 @@ def _both(asker: Asker, asked: Sequence[Asked], prompt_LD: np.ndarray) -> dict[s
     return {"naive": asker.ask(asked)[0], "tuned": asker.ask(asked, prompt_LD[None])[0]}
 
 
-def _tell(rows: Sequence[QuizRow]) -> list[dict[str, Any]]:
+def _as_json(rows: Sequence[QuizRow]) -> list[dict[str, Any]]:
     return [
         {
             "scope": "overall" if row.country == OVERALL else row.country,

@@ -92,7 +92,7 @@ def _formula(
 def add_intervals(
     rows: list[dict[str, Any]], methods: Sequence[Method], statistic: Statistic, seed: int
 ) -> None:
-    """Adds to each method's row the interval of its loss, and of the tuned loss minus its own.
+    """Add to each method's row the interval of its loss, and of the tuned loss minus its own.
 
     The same simulated respondents answer under all methods, so that differences are paired.
     """

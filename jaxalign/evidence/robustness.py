@@ -37,7 +37,7 @@ class Presentation:
     name: str
 
     def ask(self, persona: str | None = None) -> list[Asked]:
-        """The items, behind a persona if one is given."""
+        """Return the items, behind a persona if one is given."""
         system = " ".join(filter(None, (self.system, persona))) or None
         return ask_items(self.instrument, self.shown, system)
 
@@ -45,7 +45,7 @@ class Presentation:
 def presentations(
     instrument: Instrument, seen: Sequence[Format], others: Sequence[Instrument]
 ) -> list[Presentation]:
-    """What the search saw, then what it did not: orders, labels, other wordings, instructions.
+    """Return the formats of the search, then the held-out ones.
 
     Kinds of labels that the survey has no instruction for are left out.
 
@@ -86,7 +86,7 @@ def ask_everywhere(
     persona: str | None,
     norm: str,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Scores and loss of naive, persona and tuned in each presentation, by method.
+    """Return score and loss of naive, persona and tuned in each presentation, by method.
 
     Args:
       asker: of the model.

@@ -43,7 +43,7 @@ class Options:
 
 
 def evaluate_run(workdir: Path, options: Options, again: str = "") -> dict[str, Any]:
-    """Evaluates what a finished run for one country left; gives the content of evaluation.json.
+    """Evaluate a finished run for one country; return the content of evaluation.json.
 
     Raises:
       UserError: the run is not finished, or its model or survey has changed since.
@@ -63,7 +63,7 @@ def evaluate(
     again: str = "",
     digests: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a prompt; writes evaluation.json and the report into a folder.
+    """Evaluate a prompt; write evaluation.json and the report into a folder.
 
     The model is asked in full precision, and the loss is that of the survey alone.
 
@@ -118,7 +118,7 @@ def evaluate(
         "culturalbench": [repr(each) for each in (easy, hard)],
     }
     print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
-    found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _tell)
+    found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _print_part)
     target, instrument = problem.targets[0], problem.instrument
     evaluation = {
         "schema": SCHEMA,
@@ -179,6 +179,6 @@ def _digest(prompt_LD: np.ndarray) -> str:
     return hashlib.sha256(prompt_LD.tobytes()).hexdigest()
 
 
-def _tell(part: str, seconds: float | None) -> None:
+def _print_part(part: str, seconds: float | None) -> None:
     took = "kept from before" if seconds is None else f"{seconds:.1f} s"
     print(f"  {part:<14} {took}", flush=True)

@@ -142,7 +142,7 @@ def _chosen(answers_NQ: np.ndarray, options: int) -> np.ndarray:
 def _resampled_shares(
     answers_NQ: np.ndarray, options: int, seed: int, resamples: int
 ) -> np.ndarray:
-    """Shares in each resample. How often a respondent is drawn is multinomial; no index needed."""
+    """Return shares in each resample: how often a respondent is drawn is multinomial."""
     chosen_NQA = _chosen(answers_NQ, options)
     respondents = len(chosen_NQA)
     even_N = np.full(respondents, 1 / respondents)

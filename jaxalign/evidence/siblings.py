@@ -68,7 +68,7 @@ def find_siblings(
 def _read(
     folder: Path, shape: tuple[int, ...], digests: dict[str, str]
 ) -> tuple[Sibling | None, str]:
-    """The run in a folder, or what keeps it from being one."""
+    """Return the run in a folder, or the reason why it is none."""
     if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
         return None, f"has no {', '.join(missing)}; give the workdir of a finished run"
     try:

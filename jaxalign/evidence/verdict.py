@@ -6,7 +6,7 @@ from jaxalign.evidence.baselines import TUNED
 
 
 def verdict(evaluation: dict[str, Any]) -> list[str]:
-    """Does it beat every baseline, does it hold in other formats, what did CulturalBench do.
+    """Return three sentences: baselines, held-out formats, CulturalBench.
 
     Args:
       evaluation: with methods, robustness and culturalbench, as evaluation.json has them.

@@ -100,7 +100,7 @@ def write_answers(
 
 
 def count_outcomes(answers: Sequence[WrittenAnswer]) -> dict[str, int]:
-    """How many answers `agree`, `disagree`, are a `refusal`, or `unparsed`."""
+    """Return how many answers `agree`, `disagree`, are a `refusal`, or `unparsed`."""
     outcomes = [answer.outcome for answer in answers]
     return {name: outcomes.count(name) for name in (AGREE, DISAGREE, REFUSAL, UNPARSED)}
 

@@ -20,7 +20,7 @@ _AGAIN = "save the adapter again with PEFT's save_pretrained"
 
 
 def adapter_config(base: BaseModel, rows: int) -> dict[str, Any]:
-    """The content of adapter_config.json for a soft prompt, with the fields that PEFT itself saves.
+    """Return the content of adapter_config.json, with the fields that PEFT saves.
 
     Args:
       base: the model that it is for.
@@ -46,7 +46,7 @@ def adapter_config(base: BaseModel, rows: int) -> dict[str, Any]:
 
 
 def adapter_shape(path: Path, where: str) -> tuple[Any, Any]:
-    """What an adapter's config says of its shape, [L, D]; None where it leaves a size to the model.
+    """Return the shape [L, D] in an adapter's config; None where a size is missing.
 
     Args:
       path: of adapter_config.json.

@@ -25,7 +25,7 @@ class BaseModel:
 
 
 def find_base(model: str, revision: str | None) -> BaseModel:
-    """The model that `model.path` and `model.revision` of a config mean.
+    """Return the model that `model.path` and `model.revision` of a config mean.
 
     Of a model on the hub config.json alone is fetched.
 

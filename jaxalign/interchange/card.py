@@ -57,7 +57,7 @@ _MORE = {
 
 
 def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
-    """The card of one country's prompt, in Markdown with the hub's front matter.
+    """Return the card of one country's prompt, in Markdown with the hub's front matter.
 
     Args:
       form: of the export: peft, prompt_embeds or npy.
@@ -106,7 +106,7 @@ def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
 
 
 def countries_card(tuned: Sequence[TunedPrompt]) -> str:
-    """The page above the exports of a run for several countries."""
+    """Return the card above the exports of a multi-country run."""
     parts = [
         f"# Soft prompts for {len(tuned)} countries, {_line(tuned[0].instrument.title)}",
         _notice(tuned[0].notice),
@@ -146,7 +146,7 @@ def _losses(tuned: TunedPrompt) -> dict[str, str]:
 
 
 def _meaning(tuned: TunedPrompt) -> str:
-    """What the words in the tables mean."""
+    """Return the explanations of the tables' terms."""
     sentences = [
         f"Target: {_line(tuned.target_source)}.",
         "Naive is the model without the prompt.",

@@ -49,7 +49,7 @@ class Question:
 def ask(
     instrument: Instrument, tokenizer: Any, formats: Sequence[str] = ("identity",)
 ) -> tuple[Question, ...]:
-    """The questions of a survey, all items in one format before the next.
+    """Return the questions of a survey, all items in one format before the next.
 
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
@@ -84,7 +84,7 @@ def tensors_of(
 
 
 def index_of(questions: Sequence[Question], tuned: TunedPrompt, base: BaseModel) -> dict[str, Any]:
-    """What the tensors hold: for which model, and of each its texts, options and their tokens."""
+    """Return the metadata: model, and text, options and option tokens of each question."""
     rows, width = tuned.prompt_LD.shape
     return {
         "notice": tuned.notice,

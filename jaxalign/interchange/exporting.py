@@ -12,7 +12,7 @@ from jaxalign.interchange.writers import WRITERS
 
 
 def export(workdir: Path, form: str, output: Path) -> tuple[list[TunedPrompt], list[str]]:
-    """Writes what a run found in another tool's form, with a model card.
+    """Write what a run found in another tool's form, with a model card.
 
     Args:
       workdir: of a finished run; of one for several countries, whose prompts then go to a folder

@@ -15,7 +15,7 @@ MARKER = "jaxalign_export.json"  # the SHA-256 of every other file, by name
 
 
 def write_export(output: Path, files: Iterable[tuple[str, bytes]]) -> list[str]:
-    """Writes files into a folder beside the output, and renames it when all are there.
+    """Write files into a folder beside the output, and rename it when all are written.
 
     The same files again change nothing.
 
@@ -52,7 +52,7 @@ def write_export(output: Path, files: Iterable[tuple[str, bytes]]) -> list[str]:
 
 
 def _replace(output: Path, new: Path) -> None:
-    """Puts a folder in the place of another, which comes back if that fails."""
+    """Replace a folder by another; the old one is restored if that fails."""
     old = output.with_name(f".{output.name}.{os.getpid()}.old")
     with contextlib.suppress(FileNotFoundError):
         output.rename(old)

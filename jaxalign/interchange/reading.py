@@ -24,7 +24,7 @@ _READ = (
 def read_soft_prompt(
     path: str | Path, name: str = "", length: int | None = None, width: int | None = None
 ) -> np.ndarray:
-    """Reads one soft prompt as float32 [L, D].
+    """Read one soft prompt as float32 [L, D].
 
     Args:
       path: a .safetensors file with the tensor `prompt_embeddings`, a .npy file, the folder of a
@@ -59,7 +59,7 @@ def read_soft_prompt(
 
 
 def prompt_file(path: str | Path, name: str = "") -> Path:
-    """The file that holds a path's soft prompt: the path itself, or the one in a folder.
+    """Return the file that holds a path's soft prompt: the path itself, or the one in a folder.
 
     Args:
       path: as `read_soft_prompt` takes it.
@@ -94,7 +94,7 @@ def prompt_file(path: str | Path, name: str = "") -> Path:
 
 
 def read_population(path: str | Path, name: str, length: int, width: int) -> np.ndarray:
-    """Reads all tensors [P, L, D] of a safetensors file as one float32 [sum of P, L, D].
+    """Read all tensors [P, L, D] of a safetensors file as one float32 [sum of P, L, D].
 
     Args:
       path: the file; its tensors are taken in the order of their names.
@@ -142,7 +142,7 @@ def _read_array(file: Path, where: str) -> np.ndarray:
 def _checked(
     where: str, tensor: np.ndarray, form: str, length: int | None, width: int | None
 ) -> np.ndarray:
-    """The tensor as float32, if it has the form's rank, L rows of width D and finite values."""
+    """Return the tensor as float32 after checking its rank, L rows, width D and values."""
     real = jnp.issubdtype(tensor.dtype, jnp.floating)  # knows bfloat16, which numpy does not
     if tensor.ndim != form.count(",") + 1 or 0 in tensor.shape or not real:
         raise UserError(

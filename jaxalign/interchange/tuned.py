@@ -77,7 +77,7 @@ def countries_of(workdir: Path) -> list[str]:
 
 
 def read_tuned(folder: Path) -> TunedPrompt:
-    """Reads the workdir of a finished run for one country, or one of its `countries/CODE`.
+    """Read the workdir of a finished run for one country, or one of its `countries/CODE`.
 
     Raises:
       UserError: a file is missing, unreadable or not as a run leaves it.
@@ -130,7 +130,7 @@ def read_tuned(folder: Path) -> TunedPrompt:
 
 
 def _table(summary: dict[str, Any]) -> dict[str, Any]:
-    """What was reached, dimension by dimension, or item by item where answers are compared."""
+    """Return the results by dimension, or by item where answers are compared."""
     if answers := read_answers(summary):
         kinds = ("constant", "naive", "best")
         return {
@@ -153,7 +153,7 @@ def _table(summary: dict[str, Any]) -> dict[str, Any]:
 def _verdict(
     folder: Path, evaluation: dict[str, Any] | None, prompt_LD: np.ndarray
 ) -> tuple[str, ...] | None:
-    """The sentences of an evaluation of this prompt; None where there is none."""
+    """Return the sentences of an evaluation of this prompt; None where there is none."""
     if evaluation is None:
         return None
     verdict = evaluation["verdict"]
@@ -170,7 +170,7 @@ def _verdict(
 
 
 def _objective(summary: dict[str, Any]) -> str:
-    """What the loss adds up, such as `survey + 2 prompt_norm`."""
+    """Return the terms of the loss, such as `survey + 2 prompt_norm`."""
     weights = {name: float(weight) for name, weight in summary["terms"]["weights"].items()}
     return " + ".join(
         name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items() if weight
@@ -182,7 +182,7 @@ def _number(value: Any) -> float | None:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a workdir's file."""
+    """Return a JSON object from a workdir's file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -21,7 +21,7 @@ Writer = Callable[[TunedPrompt], Files]
 
 
 def peft(base: BaseModel, run: TunedPrompt) -> Writer:
-    """Writes the folder of an adapter that PEFT loads."""
+    """Write the folder of an adapter that PEFT loads."""
 
     def write(tuned: TunedPrompt) -> Files:
         config = adapter.adapter_config(base, len(tuned.prompt_LD))
@@ -34,7 +34,7 @@ def peft(base: BaseModel, run: TunedPrompt) -> Writer:
 
 
 def prompt_embeds(base: BaseModel, run: TunedPrompt) -> Writer:
-    """Writes each question of the survey behind the soft prompt, as embeddings.
+    """Write each question of the survey behind the soft prompt, as embeddings.
 
     Raises:
       UserError: model or survey are not those that the run had, or cannot be read.
@@ -63,7 +63,7 @@ def prompt_embeds(base: BaseModel, run: TunedPrompt) -> Writer:
 
 
 def npy(base: BaseModel, run: TunedPrompt) -> Writer:
-    """Writes the rows as a numpy array."""
+    """Write the rows as a numpy array."""
 
     def write(tuned: TunedPrompt) -> Files:
         content = io.BytesIO()

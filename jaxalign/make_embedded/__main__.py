@@ -53,7 +53,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of respondents, weights and batches.", 
 
 
 def make(folder: Path, steps: int, batch_size: int, seed: int) -> None:
-    """Writes tokenizer, config and weights in Hugging Face format.
+    """Write tokenizer, config and weights in Hugging Face format.
 
     Args:
       folder: made if it is missing; files are replaced only when training is done.
@@ -120,7 +120,7 @@ def _reporter(phase: str, steps: int) -> Callable[[int, float], None]:
 
 
 def main(argv: list[str]) -> None:
-    """The command."""
+    """Run the command."""
     if len(argv) > 1:
         sys.exit(f"unexpected argument {argv[1]!r}")
     make(Path(_OUTPUT.value), _STEPS.value, _BATCH.value, _SEED.value)

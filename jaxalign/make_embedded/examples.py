@@ -46,7 +46,7 @@ class Form(NamedTuple):
 def make_form(
     tokenizer: Any, instrument: Instrument, shown: Format, option: int | None = None
 ) -> Form:
-    """Lays out a survey; with an `option` each item is answered by that one of its options."""
+    """Lay out a survey; with an `option` each item is answered by that one of its options."""
     asked = ask_items(instrument, shown)
     sequences, answer_ids_QA, _ = encode_asked(tokenizer, asked)
     written: list[list[int]] = [[] for _ in asked]
@@ -143,7 +143,7 @@ class Examples:
         self.size = longest + LONGEST + len(self._header) + len(self._footer)
 
     def draw(self, rng: np.random.Generator, size: int, noise: float) -> Batch:
-        """A batch of `size` examples."""
+        """Return a batch of `size` examples."""
         forms = np.zeros(size, int)
         if len(self._forms) > 1:
             forms = rng.choice(len(self._forms), size, p=self._shares)
@@ -168,7 +168,7 @@ class Examples:
         return "".join(rng.choice(self._words, int(rng.integers(least, most + 1))))
 
     def batch(self, drawn: list[tuple[str, list[int], bool, int]]) -> Batch:
-        """Lays out examples of (country, persona's token ids, whether before all, which form)."""
+        """Lay out examples of (country, persona's token ids, whether before all, which form)."""
         shape = (len(drawn), self.size)
         tokens_BS, positions_BS = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
         mask_BSS = np.broadcast_to(np.eye(self.size, dtype=bool), (*shape, self.size)).copy()
@@ -201,7 +201,7 @@ class Examples:
     def _insert(
         self, form: int, at: int, chain: list[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The survey's trie with a chain of tokens put in before node `at` and all that follows."""
+        """Return the trie with a chain of tokens inserted before node `at`."""
         trie, count = self._forms[form].trie, len(chain)
         assert trie.parents_T[0] == ROOT and (trie.positions_T[1:] > 0).all()
         tokens = np.concatenate(

@@ -18,7 +18,7 @@ _BOUNDS = (1.15, 4.85)
 def item_mean_profiles(
     scoring: Scoring, targets_NC: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Mean answers [N, Q] within the scale whose scores are the targets.
+    """Return the mean answers [N, Q] within the scale whose scores are the targets.
 
     Args:
       scoring: of VSM13, with its constant C.
@@ -41,7 +41,7 @@ def item_mean_profiles(
 
 
 def answer_distributions(means: np.ndarray, values_A: np.ndarray) -> np.ndarray:
-    """The distribution [..., A] over options of largest entropy for each mean: p_a ∝ exp(λ a)."""
+    """Return the max-entropy distribution [..., A] for each mean: p_a ∝ exp(λ a)."""
     low, high = np.full(means.shape, -20.0), np.full(means.shape, 20.0)
     for _ in range(80):
         middle = (low + high) / 2

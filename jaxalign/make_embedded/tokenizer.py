@@ -25,7 +25,7 @@ _WORDS = (
 
 
 def corpus(forms: Sequence[tuple[Instrument, Format]], texts: Texts) -> list[str]:
-    """Every word that the embedded model is trained on, and nothing of the held-out wordings."""
+    """Return all words that the embedded model is trained on, without held-out wordings."""
     personas = [
         wording.format(country=name)
         for wording in texts.personas
@@ -45,7 +45,7 @@ def corpus(forms: Sequence[tuple[Instrument, Format]], texts: Texts) -> list[str
 
 
 def train_tokenizer(texts: Sequence[str], folder: Path, vocab_size: int) -> None:
-    """Trains and saves the tokenizer files (tokenizer.json, tokenizer_config.json, template)."""
+    """Train and save the tokenizer files (tokenizer.json, tokenizer_config.json, template)."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -26,7 +26,7 @@ def make_optimizer(steps: int, peak: float) -> optax.GradientTransformation:
 
 
 def loss_of_batch(model: Llama, batch: Batch) -> jax.Array:
-    """Mean KL divergence of the answers in nats, plus the cross-entropy of what is written on."""
+    """Return the mean KL divergence of the answers in nats, plus written cross-entropy."""
     items, written = batch.read_BQ.shape[1], batch.written_BW.shape[1]
     read_BR = jnp.concatenate([batch.read_BQ, batch.written_BW], axis=1)
     hidden_BRD = jax.vmap(model)(
@@ -54,7 +54,7 @@ def train(
     report: Callable[[int, float], None],
     start: Any = None,
 ) -> tuple[Any, Any]:
-    """Trains from random weights, or on; equal arguments give equal weights on one machine.
+    """Train from random weights, or on; equal arguments give equal weights on one machine.
 
     Args:
       config: architecture with a tied head.

@@ -29,7 +29,7 @@ def as_dtype(dtype: Any) -> jnp.dtype:
 
 
 def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.State]:
-    """Give the model's structure, with a ShapeDtypeStruct for every weight; allocates nothing.
+    """Return the model's structure, with a ShapeDtypeStruct for every weight; allocates nothing.
 
     Args:
       config: the architecture.
@@ -46,7 +46,7 @@ def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.S
 def random_model(
     config: LlamaConfig, dtype: Any, seed: int, sharding: Sharding | None = None
 ) -> tuple[nnx.GraphDef, nnx.State]:
-    """Give a model with random weights, for benchmarks and training; same shapes as loaded ones.
+    """Return a model with random weights, for benchmarks and training; same shapes as loaded ones.
 
     Args:
       config: the architecture.
@@ -68,7 +68,7 @@ def _draw(config: LlamaConfig, dtype: jnp.dtype, key: jax.Array) -> nnx.State:
 
 
 def named_leaves(params: nnx.State) -> dict[str, Any]:
-    """Give every array of the params by its dotted name, such as `block.query`, in tree order."""
+    """Return every array of the params by its dotted name, such as `block.query`, in tree order."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(params)
     return {_name(path): leaf for path, leaf in leaves}
 
@@ -78,7 +78,7 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def with_leaves(params: nnx.State, leaves: dict[str, Any]) -> nnx.State:
-    """Give params of the same structure with other arrays, one for every name."""
+    """Return params of the same structure with other arrays, one for every name."""
     names = list(named_leaves(params))
     if set(names) != set(leaves):
         raise ValueError(f"names differ: {sorted(set(names) ^ set(leaves))}")
@@ -92,5 +92,5 @@ def parameter_count(params: nnx.State) -> int:
 
 
 def parameter_bytes(params: nnx.State) -> int:
-    """Give the bytes of all weights, of one copy."""
+    """Return the bytes of all weights, of one copy."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))

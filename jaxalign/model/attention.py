@@ -71,7 +71,7 @@ def _dense(
     mask_RS: jax.Array,
     _: Tree | None = None,
 ) -> jax.Array:
-    """All R x S scores at once, softmax in float32.
+    """Attend densely: all R x S scores, softmax in float32.
 
     Scores keep the order in which the product makes them, rows before query heads: the other order
     transposes all of them, which took 30% more time on a CPU with 8 query heads over 2 key heads.
@@ -166,7 +166,7 @@ def _blocks(
 
 
 def _with_gradient_of_blocks(kernel: Attention) -> Attention:
-    """A search only goes forward, so kernels have no backward pass of their own."""
+    """Give a kernel the gradient of blocks, since kernels have no backward pass."""
     differentiable = jax.custom_vjp(kernel)
 
     def forward(*arguments: Any) -> tuple[jax.Array, tuple]:
@@ -238,7 +238,7 @@ IMPLEMENTATIONS: dict[str, Attention] = {
 
 
 def check_attention(implementation: str, platform: str, dtype: str, devices: int = 1) -> None:
-    """Checks that an implementation runs there, and not only interpreted.
+    """Check that an implementation run there, and not only interpreted.
 
     Args:
       implementation: a key of `IMPLEMENTATIONS`, or `auto`.

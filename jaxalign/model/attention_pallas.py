@@ -37,7 +37,7 @@ class Layout(NamedTuple):
 
 
 def lay_out(tree: Tree, length: int) -> Layout:
-    """Lays out a chain of `length` rows, in blocks as large as the tree's, and the tree below."""
+    """Lay out a chain of `length` rows, in blocks as large as the tree's, and the tree below."""
     blocks, rows, _ = tree.path_mask_BRM.shape
     chains = -(-length // rows)
     size = length + tree.size

@@ -24,12 +24,12 @@ _TYPES: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": jnp.bflo
 
 
 def in_bucket(path: epath.PathLike) -> bool:
-    """Whether a path leads into an object store."""
+    """Return whether a path leads into an object store."""
     return str(path).startswith(SCHEME)
 
 
 def find_bucket_folder(path: str) -> epath.Path:
-    """Give the folder of a bucket that `model.path` names, once its config.json has been seen.
+    """Return the folder of a bucket that `model.path` names, once its config.json has been seen.
 
     Raises:
       UserError: gcsfs is missing, the store does not let this machine in, or nothing is there.
@@ -55,7 +55,7 @@ def find_bucket_folder(path: str) -> epath.Path:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether an error is of the network, so that a later try may do; the user cannot mend it."""
+    """Return whether an error comes from the network, so that a retry may help."""
     import aiohttp  # which gcsfs brings
 
     of_network = (ConnectionError, TimeoutError, aiohttp.ClientConnectionError)
@@ -119,15 +119,15 @@ class RangedTensors:
             raise ValueError(f"its header asks for {self._begin + end:,} bytes")
 
     def keys(self) -> list[str]:
-        """The names of the tensors."""
+        """Return the names of the tensors."""
         return list(self._entries)
 
     def metadata(self) -> dict[str, str] | None:
-        """What the writer noted."""
+        """Return the metadata."""
         return self._metadata
 
     def get_slice(self, key: str) -> "RangedTensor":
-        """A tensor, unread."""
+        """Return a tensor, unread."""
         return RangedTensor(self._file, self._begin, self._entries[key])
 
 
@@ -162,7 +162,7 @@ class RangedTensor:
 
 @functools.lru_cache(maxsize=1)
 def _fetch(file: str, start: int, stop: int) -> bytearray:
-    """Bytes of a file; 128 MiB at most are on their way beside what has come."""
+    """Return bytes of a file; 128 MiB at most are on their way beside what has come."""
     content = bytearray(stop - start)
     for first in range(start, stop, _REQUEST * _AT_ONCE):
         edges = [*range(first, min(first + _REQUEST * _AT_ONCE, stop), _REQUEST)]

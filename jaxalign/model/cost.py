@@ -30,7 +30,7 @@ def candidate_flop(config: LlamaConfig, length: int, tree: Tree, answers: int) -
 
 
 def shared_flop(config: LlamaConfig, tree: Tree) -> int:
-    """The same for what a population shares: the tree's projections in the first of many layers."""
+    """Return the cost shared by a population: the first layer's projections of the tree."""
     query, key_value, _ = _widths(config)
     return tree.size * (query + key_value) if config.layers > 1 else 0
 

@@ -78,7 +78,7 @@ def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
 
 
 def to_safetensors(tensors: dict[str, np.ndarray], notice: str | None = None) -> bytes:
-    """Give the content of a safetensors file; equal tensors give equal bytes.
+    """Return the content of a safetensors file; equal tensors give equal bytes.
 
     safetensors writes the metadata in an order that changes from call to call; here it is sorted.
 

@@ -200,7 +200,7 @@ def read_config(folder: epath.PathLike) -> LlamaConfig:
 
 
 def to_hf(config: LlamaConfig) -> dict[str, Any]:
-    """Give the config.json contents that transformers 5 and `parse_config` read back."""
+    """Return the config.json contents that transformers 5 and `parse_config` read back."""
     fields = {name: getattr(config, field) for name, (field, _, _) in FIELDS.items()}
     rope = {"rope_parameters": rope_to_hf(config.rope)}
     return {"architectures": ["LlamaForCausalLM"], "model_type": "llama"} | fields | rope

@@ -11,7 +11,7 @@ FILES = ("config.json", "generation_config.json")
 
 
 def read_stop_ids(folder: epath.PathLike) -> set[int]:
-    """Give every `eos_token_id` of config.json and generation_config.json; either may have none.
+    """Return every `eos_token_id` of config.json and generation_config.json; either may have none.
 
     Raises:
       UserError: a file cannot be read, or the field is neither an id nor a list of ids.

@@ -126,7 +126,7 @@ def read_rope(raw: dict[str, Any], max_positions: int) -> tuple[RopeConfig, list
 
 
 def _attention_factor(values: dict[str, Any]) -> float:
-    """Give the yarn temperature (Peng et al. 2023, eq. 22), with mscale where both are given."""
+    """Return the yarn temperature (Peng et al. 2023, eq. 22), with mscale where both are given."""
     if "attention_factor" in values:
         return float(values["attention_factor"])
 
@@ -139,7 +139,7 @@ def _attention_factor(values: dict[str, Any]) -> float:
 
 
 def rope_to_hf(rope: RopeConfig) -> dict[str, Any]:
-    """Give the `rope_parameters` object that transformers 5 and `read_rope` read back."""
+    """Return the `rope_parameters` object that transformers 5 and `read_rope` read back."""
     named = dataclasses.asdict(rope) | {
         "original_max_position_embeddings": rope.original_max_positions
     }

@@ -116,7 +116,7 @@ class Block(nnx.Module):
     def read(
         self, states_SD: jax.Array, turn: tuple[jax.Array, jax.Array], read_R: jax.Array
     ) -> Projected:
-        """The same with the queries of some rows only."""
+        """Return these projections with the queries of some rows only."""
         normed_SD = rms_norm(states_SD, self.attention_norm, self.config.norm_eps)
         turn_R = (turn[0][read_R], turn[1][read_R])
         return Projected(
@@ -131,7 +131,7 @@ class Block(nnx.Module):
         tree: Tree | None = None,
         attention: str = AUTO,
     ) -> jax.Array:
-        """The rest of this one layer for the rows whose queries there are.
+        """Run attention and feed-forward of this layer for the rows that have queries.
 
         Args:
           states_RD: the layer's input.
@@ -161,7 +161,7 @@ class Block(nnx.Module):
         return rotate(_heads(key_SD, head_dim), turn), _heads(value_SD, head_dim)
 
     def feed_forward(self, states_RD: jax.Array) -> jax.Array:
-        """The gated feed-forward of this one layer, `[R, D]` to `[R, D]`."""
+        """Return the gated feed-forward of this one layer, `[R, D]` to `[R, D]`."""
         activate = ACTIVATION_FUNCTIONS[self.config.activation]
         normed_RD = rms_norm(states_RD, self.mlp_norm, self.config.norm_eps)
         gate_RF = linear(normed_RD, self.gate, self.gate_bias).astype(jnp.float32)
@@ -171,7 +171,7 @@ class Block(nnx.Module):
 
 
 def _whole(rows: jax.Array) -> jax.Array:
-    """The same on every device of the model axis, where there is one.
+    """Return the same on every device of the model axis, where there is one.
 
     Or the split of the embedding's columns would go on through all layers, and each norm and
     product would have to put the rows together again.
@@ -215,7 +215,7 @@ class Llama(nnx.Module):
         return _whole(self.embedding[...][tokens_T])
 
     def share(self, tokens_T: jax.Array, positions_T: jax.Array) -> Shared:
-        """What many sequences that hold these tokens at these positions need to compute only once.
+        """Return what sequences with these tokens and positions need to compute only once.
 
         Args:
           tokens_T: token ids.
@@ -235,7 +235,7 @@ class Llama(nnx.Module):
         tree: Tree | None = None,
         shared: Shared | None = None,
     ) -> jax.Array:
-        """Give the final hidden states at the read positions of one sequence.
+        """Return the final hidden states at the read positions of one sequence.
 
         The last layer computes keys and values for all of S, and everything else for R only.
 
@@ -304,7 +304,7 @@ class Llama(nnx.Module):
         return (self.embedding if self.head is None else self.head)[...]
 
     def option_logits(self, hidden_RD: jax.Array, ids_RA: jax.Array) -> jax.Array:
-        """Give the logits of A tokens per row from their head rows alone.
+        """Return the logits of A tokens per row from their head rows alone.
 
         Args:
           hidden_RD: final hidden states, as `__call__` gives them.

@@ -20,7 +20,7 @@ _BY_WIDTH = ("embedding", "head")
 
 
 def partition(name: str) -> PartitionSpec:
-    """Where the weight of a dotted name, such as `block.query`, is split; stacked over layers."""
+    """Return how the stacked weight of a dotted name, such as `block.query`, is split."""
     name = name.removeprefix("block.")
     if name in _BY_WIDTH or name.removesuffix("_bias") in _BY_OUTPUT:
         return PartitionSpec(None, MODEL)
@@ -28,7 +28,7 @@ def partition(name: str) -> PartitionSpec:
 
 
 def split_sizes(config: LlamaConfig) -> dict[str, int]:
-    """What the model axis has to divide, in words."""
+    """Return the sizes that the model axis must divide, in words."""
     return {
         "heads": config.heads,
         "key/value heads": config.kv_heads,
@@ -38,5 +38,5 @@ def split_sizes(config: LlamaConfig) -> dict[str, int]:
 
 
 def sharding_over(mesh: jax.sharding.Mesh | None) -> Sharding | None:
-    """What `load_model` takes to lay the weights over a mesh; None without one."""
+    """Return what `load_model` takes to lay the weights over a mesh; None without one."""
     return (lambda name, _: NamedSharding(mesh, partition(name))) if mesh else None

@@ -40,12 +40,12 @@ class Quantized:
 
     @classmethod
     def tree_unflatten(cls, rows: bool, leaves: tuple[Any, Any]) -> "Quantized":
-        """The reverse of flattening."""
+        """Return the reverse of flattening."""
         return cls(*leaves, rows)
 
 
 def quantize(params: nnx.State, mode: str, keep: bool = False) -> nnx.State:
-    """Gives a model's params with the blocks' matrices in 8 bits, one after the other.
+    """Return a model's params with the blocks' matrices in 8 bits, one after the other.
 
     Args:
       params: as `load_model` gives them.
@@ -69,7 +69,7 @@ def quantize(params: nnx.State, mode: str, keep: bool = False) -> nnx.State:
 
 
 def multiply(inputs: jax.Array, weight: jax.Array | Quantized, precision: Any) -> jax.Array:
-    """Multiplies `[rows, in]` by a `[out, in]` weight, quantised or not.
+    """Multiply `[rows, in]` by a `[out, in]` weight, quantised or not.
 
     Products of 8-bit values are summed in int32 or float32, and scaled in float32.
     """

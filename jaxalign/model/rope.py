@@ -64,7 +64,7 @@ def _yarn(rope: RopeConfig, head_dim: int, wavelengths: np.ndarray) -> np.ndarra
 def rotation(
     rope: RopeConfig, head_dim: int, positions_S: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Give cosine and sine of each position's angles, attention factor included.
+    """Return cosine and sine of each position's angles, attention factor included.
 
     Args:
       rope: type, base and scaling.

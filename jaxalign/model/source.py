@@ -89,7 +89,7 @@ def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
 
 
 def weights_digest(folder: epath.PathLike) -> str:
-    """Give a SHA-256 that identifies a folder's weights, for the record of a run.
+    """Return a SHA-256 that identifies a folder's weights, for the record of a run.
 
     It covers, for each weight file in order: name, size, and the bytes. Of files above 64 MiB it
     takes the header (every tensor's name, type, shape and place) and 256 evenly spread pieces of

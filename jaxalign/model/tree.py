@@ -29,13 +29,13 @@ class Tree:
     size: int = struct.field(pytree_node=False)
 
     def pairs(self, length: int) -> int:
-        """Scores for one head, with `length` rows in a chain above the tree."""
+        """Return the score pairs of one head, with `length` rows in a chain above the tree."""
         blocks, rows, path = self.path_mask_BRM.shape
         return length**2 + blocks * rows * (length + path + rows)
 
 
 def cut_tree(parents_T: np.ndarray, rows: int = BLOCK) -> Tree:
-    """Cuts a tree into blocks. Time and memory are linear in T × (depth + rows).
+    """Cut a tree into blocks. Time and memory are linear in T × (depth + rows).
 
     Args:
       parents_T: index of each row's parent, -1 for none, in depth-first order.

@@ -55,7 +55,7 @@ _ROWS = 8192  # of an unstacked tensor that are converted at a time
 
 
 def source_keys(name: str, layers: int) -> list[str]:
-    """Give the checkpoint's keys that fill one leaf: one per layer for those of the block."""
+    """Return the checkpoint's keys that fill one leaf: one per layer for those of the block."""
     if name in TOP_KEYS:
         return [TOP_KEYS[name]]
     tail = LAYER_KEYS[name.removeprefix("block.")]
@@ -125,7 +125,7 @@ def read_embeddings(folder: epath.PathLike, tokens: Sequence[int]) -> np.ndarray
 
 
 def _table(handles: list[Any]) -> tuple[dict[str, Any], list[str]]:
-    """All tensors of all files as unread slices, and the keys that occur twice."""
+    """Return all tensors of all files as unread slices, and the keys that occur twice."""
     tensors: dict[str, Any] = {}
     faults = []
     for handle in handles:
@@ -167,7 +167,7 @@ def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: LlamaCon
 
 
 def _same(tensors: Mapping[str, Any]) -> bool:
-    """Whether the stored head equals the embedding, compared a few rows at a time."""
+    """Return whether the stored head equals the embedding, compared a few rows at a time."""
     head, embedding = tensors[TOP_KEYS["head"]], tensors[TOP_KEYS["embedding"]]
     if head.get_shape() != embedding.get_shape():
         return False
@@ -212,7 +212,7 @@ def _read(slices: list[Any], leaf: jax.ShapeDtypeStruct, stacked: bool) -> jax.A
 
 
 def _spans(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Where a part begins and ends in each dimension."""
+    """Return where a part begins and ends in each dimension."""
     ends = (where.indices(size) for where, size in zip(index, shape, strict=True))
     return tuple((start, stop) for start, stop, _ in ends)
 
@@ -249,6 +249,6 @@ def save_model(
 
 
 def read_notice(folder: epath.PathLike) -> str | None:
-    """Give what every output of the model must say, from the metadata of its weights, or None."""
+    """Return what every output of the model must say, from the metadata of its weights, or None."""
     with open_files(weight_files(folder)[:1]) as handles:
         return (handles[0].metadata() or {}).get(NOTICE_KEY)

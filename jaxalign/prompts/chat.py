@@ -29,7 +29,7 @@ _ENDS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endofte
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Loads the tokenizer beside the weights, never running code of the checkpoint.
+    """Load the tokenizer beside the weights, never running code of the checkpoint.
 
     Raises:
       UserError: there is none, or it cannot be read.
@@ -53,7 +53,7 @@ def render_chat(
     system: str | None = None,
     before: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """The text up to and including the header of the assistant's answer.
+    """Return the text up to and including the header of the assistant's answer.
 
     Args:
       tokenizer: a transformers tokenizer.

@@ -39,7 +39,7 @@ class Format:
         return self.order if self.labels == "own" else f"{self.order}/{self.labels}"
 
     def places(self, options: int) -> list[int]:
-        """Indices of a question's options in the order in which they are shown."""
+        """Return indices of a question's options in the order in which they are shown."""
         if self.order == "reversed":
             return list(range(options))[::-1]
         first = 0 if self.order == "identity" else int(self.order.removeprefix("cyclic"))
@@ -62,7 +62,7 @@ class Format:
         return list(zip(labels, options, strict=True))
 
     def labels_of(self, item: Item) -> tuple[str, ...]:
-        """What stands for each option, in the survey's order of options."""
+        """Return the label of each option, in the survey's order of options."""
         shown = [label for label, _ in self.shown(item)]
         labels = [""] * len(shown)
         for label, index in zip(shown, self.places(len(shown)), strict=True):
@@ -70,7 +70,7 @@ class Format:
         return tuple(labels)
 
     def instruction(self, instrument: Instrument) -> str:
-        """How to answer.
+        """Return the instruction.
 
         Raises:
           UserError: the survey has no instruction for these labels.
@@ -89,7 +89,7 @@ USUAL = Format()
 
 
 def parse_format(name: str) -> Format:
-    """The format of a name, such as `reversed` or `cyclic2/letters`.
+    """Return the format of a name, such as `reversed` or `cyclic2/letters`.
 
     Raises:
       UserError: it is not one.

@@ -7,7 +7,7 @@ _INSTRUCTION = "Is the proposed answer to the question right? Reply with True or
 
 
 def hard_text(row: HardRow) -> str:
-    """The user's message for one row, to be answered with one of `HARD_LABELS`.
+    """Return the user's message for one row, to be answered with one of `HARD_LABELS`.
 
     The option stands last, so that the rows of a question share all tokens but its own.
     """

@@ -60,7 +60,7 @@ class Asked(NamedTuple):
 
 
 def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> str:
-    """The user's message for one item.
+    """Return the user's message for one item.
 
     Ordered so that what items share comes first (stem, options, instruction, then the item): the
     24 items of VSM13 make a third fewer trie tokens than with the options last.
@@ -72,7 +72,7 @@ def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> 
 
 
 def quiz_text(question: QuizQuestion) -> str:
-    """The user's message for one question of a quiz.
+    """Return the user's message for one question of a quiz.
 
     The instruction stands first, since nothing after it is shared: questions differ from their
     first word on.
@@ -89,7 +89,7 @@ def build_questions(
     quiz: Sequence[QuizQuestion] = (),
     formats: Sequence[Format] = (USUAL,),
 ) -> Questions:
-    """Tokenises a survey and a quiz and merges their questions into one trie.
+    """Tokenise a survey and a quiz and merge their questions into one trie.
 
     Args:
       instrument: the survey.
@@ -117,7 +117,7 @@ def build_questions(
 def ask_items(
     instrument: Instrument, shown: Format = USUAL, system: str | None = None
 ) -> list[Asked]:
-    """A survey's items in one format."""
+    """Return a survey's items in one format."""
     suffix = "" if shown == USUAL else f" in format {shown.name}"
     return [
         Asked(
@@ -131,7 +131,7 @@ def ask_items(
 
 
 def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[Asked]:
-    """Questions of a quiz, answered by a letter."""
+    """Return questions of a quiz, answered by a letter."""
     return [
         Asked(
             quiz_text(question),
@@ -147,7 +147,7 @@ def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[As
 def encode_asked(
     tokenizer: Any, asked: Sequence[Asked]
 ) -> tuple[list[list[int]], np.ndarray, np.ndarray]:
-    """Tokens of each question up to its answer, and of its options.
+    """Return tokens of each question up to its answer, and of its options.
 
     Returns:
       The token sequences; int32 [Q, A], the token of each option, which repeats the first where a

@@ -39,7 +39,7 @@ class Texts:
 
 
 def load_texts(path: str = "") -> Texts:
-    """Reads the packaged texts, and adds those of a user's YAML file if there is one.
+    """Read the packaged texts, and add those of a user's YAML file.
 
     The file has the packaged one's form, with any of the keys personas, values, facts, countries
     and overlaps. Where both name a country's code, the user's name holds.
@@ -68,7 +68,7 @@ def starting_texts(
     rng: np.random.Generator,
     diverse: bool = False,
 ) -> list[str]:
-    """Draws texts that never name a country that is searched for, nor one that overlaps with it.
+    """Draw texts that never name a country that is searched for, nor one that overlaps with it.
 
     First one persona for each other country, each in a random wording, then the value statements,
     then the remaining personas, then the facts; when all n are used, random joined pairs of them,
@@ -114,7 +114,7 @@ def encode_texts(tokenizer: Any, texts: list[str], length: int) -> np.ndarray:
 
 
 def _filled(pool: list[str], count: int, rng: np.random.Generator) -> list[str]:
-    """The pool's first texts, then random joins of it, shorter ones first."""
+    """Return the pool's first texts, then random joins of it, shorter ones first."""
     chosen = dict.fromkeys(pool[:count])
     for size in range(2, len(pool) + 1):
         for _ in range(math.perm(len(pool), size)):
@@ -147,7 +147,7 @@ def _unnamed(barred: list[re.Pattern[str]], candidates: Iterable[str]) -> list[s
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    """Finds a name as whole words in any case: Niger is not found in Nigeria."""
+    """Find a name as whole words in any case: Niger is not found in Nigeria."""
     return re.compile(rf"(?<!\w){re.escape(_plain(name))}(?!\w)", re.IGNORECASE)
 
 
@@ -170,7 +170,7 @@ def _read_yaml(path: str) -> Any:
 
 
 def _parse(raw: Any, codes: set[str], path: str) -> dict[str, Any]:
-    """Checks a user's file, strips its texts and writes its codes in capitals.
+    """Check a user's file, strips its texts and write its codes in capitals.
 
     Args:
       raw: the file's content.

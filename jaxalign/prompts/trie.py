@@ -49,7 +49,7 @@ class TokenTrie:
 
 
 def build_trie(sequences: Sequence[Sequence[int]]) -> TokenTrie:
-    """Merges Q token sequences into a trie. Linear in the number of tokens.
+    """Merge Q token sequences into a trie. Linear in the number of tokens.
 
     Equal sequences share their answer node; one that is a prefix of another is answered inside it.
 

@@ -49,7 +49,7 @@ class Checkpoints:
             preserved.append(policies.EveryNSteps(keep))
         self._folder = folder
         self._every = every
-        self._manager = _told(
+        self._manager = _attempt(
             folder,
             lambda: ocp.CheckpointManager(
                 folder.absolute(),
@@ -65,7 +65,7 @@ class Checkpoints:
                 self._losses[step] = self._manager.metadata(step).custom_metadata[_BEST_LOSS]
 
     def save(self, generation: int, state: RunState, force: bool = False) -> None:
-        """Copies the state off the device and writes it in the background; it may then be donated.
+        """Copy the state off the device and write it in the background; it may then be donated.
 
         A generation between two periods is passed over unless `force` is set; one that is already
         saved is left as it is.
@@ -77,7 +77,7 @@ class Checkpoints:
         if passed_over or generation in self._manager.all_steps():
             return
         self._losses[generation] = float(jnp.mean(state.metrics.best_loss_G))
-        _told(
+        _attempt(
             self._folder,
             lambda: self._manager.save(
                 generation,
@@ -91,7 +91,7 @@ class Checkpoints:
         )
 
     def restore(self, abstract_state: RunState) -> RunState | None:
-        """The newest state that can be read; None if nothing was saved.
+        """Return the newest state that can be read; None if nothing was saved.
 
         A checkpoint that cannot be read is removed with a warning, and the one before is tried.
 
@@ -124,7 +124,7 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, abstract_state: RunState) -> tuple[RunState | None, str]:
-        """The state of one checkpoint, or None and the reason."""
+        """Return the state of one checkpoint, or None and the reason."""
         placed = jax.tree.map(_placed, abstract_state)
         args = ocp.args.Composite(
             state=ocp.args.StandardRestore(placed), check=ocp.args.JsonRestore()
@@ -138,15 +138,15 @@ class Checkpoints:
         return found["state"], ""
 
     def wait(self) -> None:
-        """Returns when every save is durable.
+        """Wait until every save is durable.
 
         Raises:
           UserError: a write failed.
         """
-        _told(self._folder, self._manager.wait_until_finished)
+        _attempt(self._folder, self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Waits, then ends the background threads."""
+        """Wait, then ends the background threads."""
         self.wait()
         self._manager.close()
 
@@ -173,7 +173,7 @@ class _Best(policies.PreservationPolicy):
 
 @contextlib.contextmanager
 def _leftovers_ignored() -> Iterator[None]:
-    """A read that fails leaves coroutines behind, which Python would complain about."""
+    """Silence the coroutines that a failed read leaves behind."""
     before = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:
@@ -187,7 +187,7 @@ def _leftovers_ignored() -> Iterator[None]:
 
 @jax.jit
 def fingerprint(state: Any) -> jax.Array:
-    """A uint32 that any single flipped bit of the state changes, computed where the state is.
+    """Return a uint32 checksum of a state, computed on its devices.
 
     Orbax stores no checksum of the values: bits that flipped on disk came back unnoticed.
     """
@@ -211,7 +211,7 @@ def fingerprint(state: Any) -> jax.Array:
 
 
 def _ignore_closed_loops() -> None:
-    """Keeps quiet about writes that end after another has failed and Orbax has left its loop."""
+    """Silence writes that end after another has failed and Orbax has closed its loop."""
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -221,8 +221,8 @@ def _ignore_closed_loops() -> None:
     sys.unraisablehook = hook
 
 
-def _told(folder: Path, action: Callable[[], Any]) -> Any:
-    """Runs a write, and turns what the file system refuses into a line for the user."""
+def _attempt(folder: Path, action: Callable[[], Any]) -> Any:
+    """Run a write; faults of the file system become a UserError."""
     try:
         return action()
     except Exception as error:

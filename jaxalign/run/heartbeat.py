@@ -22,7 +22,7 @@ _PATIENCE, _LEAST_PATIENCE, _GENERATIONS = 1800.0, 60.0, 20
 
 
 def hold(folder: Path, name: str) -> TextIO:
-    """Makes a folder and holds it for this process alone, until the file given back is closed.
+    """Create a folder and lock it for this process until the returned file is closed.
 
     Args:
       folder: with its parents.
@@ -54,7 +54,7 @@ def hold(folder: Path, name: str) -> TextIO:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds the folder; one on another machine is seen where locks reach."""
+    """Return whether a process holds the folder, as far as locks reach."""
     with contextlib.suppress(OSError), (folder / _LOCK).open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -82,7 +82,7 @@ class Heartbeat:
         self._state, self._last = "", 0.0
 
     def beat(self, state: str, generation: int | None, seconds: float | None = None) -> None:
-        """Writes the file, at most once a second while the state is the same.
+        """Write the file, at most once a second while the state is the same.
 
         Args:
           state: of the run.
@@ -109,7 +109,7 @@ class Heartbeat:
         write_json(self._path, content)
 
     def fail(self, generation: int | None) -> None:
-        """Tells of an error; one before the first generation leaves the file as it was found."""
+        """Write that the run failed; before the first generation the file is left as it was."""
         if self._state != "starting":
             self.beat("failed", generation)
         elif self._before is None:

@@ -50,7 +50,7 @@ FREE_KEYS = frozenset(
 
 
 def as_number(value: Any) -> float | None:
-    """The shortest decimal that reads back as the same float32; None if it is not finite."""
+    """Return the shortest decimal that reads back as the same float32; None if it is not finite."""
     return float(str(np.float32(value))) if math.isfinite(value) else None
 
 
@@ -115,7 +115,7 @@ def make_run_record(
     notice: str | None,
     naive_loss: float | None = None,
 ) -> dict[str, Any]:
-    """The content of config.json: what was run, with what, on what."""
+    """Return the content of config.json: what was run, with what, on what."""
     return {
         "command": command,
         "notice": notice,
@@ -137,7 +137,7 @@ def check_same_run(
     path: Path,
     mesh: tuple[int, int] = (1, 1),
 ) -> None:
-    """Refuses to go on with a run whose result would differ from the one that was begun.
+    """Refuse to resume a run whose result would differ from the one that was begun.
 
     Args:
       old: config.json of the workdir.
@@ -173,7 +173,7 @@ def check_same_run(
 
 
 def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Warns when a run goes on where it may round differently: other devices or versions."""
+    """Warn when a run is resumed on other devices or versions, which may round differently."""
     changes = [
         f"{name} was {old['versions'].get(name)}, now {version}"
         for name, version in new["versions"].items()
@@ -199,7 +199,7 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
 
 
 def describe_device() -> str:
-    """The hardware in words, such as `NVIDIA H200` or the processor's name and cores."""
+    """Return the hardware in words, such as `NVIDIA H200` or the processor's name and cores."""
     device = jax.devices()[0]
     if device.platform != "cpu":
         return f"{len(jax.devices())} x {device.device_kind}"

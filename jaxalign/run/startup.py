@@ -21,7 +21,7 @@ class StartUp:
             self.end("imports")
 
     def end(self, part: str) -> None:
-        """Ends a part."""
+        """End a part."""
         now = time.perf_counter()
         self.seconds[part] = now - self._last
         self._last = now

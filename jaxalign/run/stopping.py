@@ -20,8 +20,8 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Takes over both signals; of several processes JAX passes SIGTERM on to all by itself."""
-        for number in () if distributed.several() else SIGNALS:
+        """Take over both signals; of several processes JAX passes SIGTERM on to all by itself."""
+        for number in () if distributed.is_multiprocess() else SIGNALS:
             self._before[number] = signal.signal(number, self._take)
         return self
 
@@ -31,13 +31,17 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Gives both signals back."""
+        """Restore the handlers of both signals."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def at(self, generation: int) -> bool:
-        """Whether to stop at this generation; of several processes all stop at the same one."""
-        if distributed.several() and not self.received and distributed.all_stop_at(generation):
+        """Return whether to stop at this generation, the same on all processes."""
+        if (
+            distributed.is_multiprocess()
+            and not self.received
+            and distributed.all_stop_at(generation)
+        ):
             self.received = "SIGTERM"
         return self.received is not None
 

@@ -17,7 +17,7 @@ from jaxalign.survey import (
     ShareScoring,
     distance_to_target,
     item_distances,
-    knowing_nothing,
+    null_baseline,
 )
 
 
@@ -50,7 +50,7 @@ def summarize(outcome: Outcome, index: int) -> dict[str, Any]:
     instrument, target, metrics = problem.instrument, problem.targets[index], state.metrics
     scoring, objective, goal = problem.scoring, problem.objective, outcome.engine.task.goal
     naive, asked = outcome.engine.unquantised, outcome.engine.naive
-    baseline, baseline_C = knowing_nothing(instrument, scoring)
+    baseline, baseline_C = null_baseline(instrument, scoring)
     target_GC = goal.target_GC[index : index + 1]
     (constant,) = distance_to_target(scoring, baseline_C, target_GC, objective.norm)
     timed = [record for record in outcome.records if record["seconds"]]

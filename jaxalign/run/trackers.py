@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 WANDB_ID = "wandb_run_id"  # in a workdir: of the run that a restart goes on with
 
 
-class Curves(Protocol):
+class Tracker(Protocol):
     """What shows the records of a run while it goes on, and its result at the end."""
 
     def draw(self, record: Mapping[str, Any]) -> None:
-        """Adds a line of metrics.jsonl."""
+        """Add a line of metrics.jsonl."""
 
     def show(self, ending: "Ending") -> None:
-        """Adds the plots and texts of a finished run."""
+        """Add the plots and texts of a finished run."""
 
     def close(self, failed: bool) -> None:
-        """Lets go; `failed` says that an error ended the run."""
+        """Close it; `failed` says that an error ended the run."""
 
 
 class TensorBoard:
@@ -47,12 +47,12 @@ class TensorBoard:
             self._writer.add_text("notice", notice)
 
     def draw(self, record: Mapping[str, Any]) -> None:
-        """Adds each number of a record as a point."""
+        """Add each number of a record as a point."""
         for name, value in numbers(record):
             self._writer.add_scalar(name, value, record["generation"])
 
     def show(self, ending: "Ending") -> None:
-        """Adds plots as images and texts as Markdown."""
+        """Add plots as images and texts as Markdown."""
         from matplotlib.image import imread
 
         for name, path in ending.plots.items():
@@ -61,7 +61,7 @@ class TensorBoard:
             self._writer.add_text(name, text, ending.generation)
 
     def close(self, failed: bool) -> None:
-        """Writes what is left."""
+        """Flush and close."""
         self._writer.close()
 
 
@@ -108,12 +108,12 @@ class WandB:
         self._run.summary.update(dict(numbers(ending.summary)))
 
     def close(self, failed: bool) -> None:
-        """Waits until all of it has been sent."""
+        """Wait until all of it has been sent."""
         self._run.finish(exit_code=int(failed))
 
 
 def import_wandb() -> Any:
-    """The package.
+    """Import the package.
 
     Raises:
       UserError: it is not installed.
@@ -127,7 +127,7 @@ def import_wandb() -> Any:
 
 
 def numbers(record: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, float]]:
-    """Names and values of a record's numbers; what lies deeper is named with slashes."""
+    """Return names and values of a record's numbers; what lies deeper is named with slashes."""
     for name, value in record.items():
         if isinstance(value, dict):
             yield from numbers(value, f"{place}{name}/")

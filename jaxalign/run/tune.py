@@ -28,11 +28,11 @@ from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.provenance import check_same_run, make_record, make_run_record, warn_of_changes
 from jaxalign.run.startup import StartUp
 from jaxalign.run.stopping import StopRequest
-from jaxalign.run.trackers import Curves
+from jaxalign.run.trackers import Tracker
 from jaxalign.run.workdir import Workdir
 from jaxalign.settings import Settings
 
-MakeTracker = Callable[[Path, Mapping[str, Any]], Curves]  # of the workdir and the plain settings
+MakeTracker = Callable[[Path, Mapping[str, Any]], Tracker]  # of the workdir and the plain settings
 
 
 def tune(
@@ -89,7 +89,7 @@ def tune(
             workdir.begin(generations)
             if distributed.is_first():
                 for make_tracker in trackers:
-                    workdir.add_curves(make_tracker(path, {"command": again} | to_plain(settings)))
+                    workdir.add_tracker(make_tracker(path, {"command": again} | to_plain(settings)))
             execution = choose_execution(settings.evaluation, problem, plan, kept)
             startup.end("chunk")
 
@@ -138,13 +138,13 @@ def tune(
             state = search(engine, restored, records, generations, hooks)
             generation = int(state.metrics.generation)
             if generation == generations:
-                workdir.tell("finishing")
+                workdir.write_state("finishing")
                 outcome = conclude(settings, problem, engine, state, records)
                 summary = write_results(outcome, path) if distributed.is_first() else {}
                 workdir.show_ending()
-                workdir.tell("done")
+                workdir.write_state("done")
                 return summary
-            workdir.tell("stopped")
+            workdir.write_state("stopped")
     if distributed.is_first():
         print(
             f"\nstopped by {stop.received} after generation {generation}, which is saved; resume "

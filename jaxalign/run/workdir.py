@@ -15,7 +15,7 @@ from jaxalign.devices.distributed import is_first
 from jaxalign.errors import UserError
 from jaxalign.files import write_file
 from jaxalign.run.heartbeat import Heartbeat, hold
-from jaxalign.run.trackers import Curves, TensorBoard
+from jaxalign.run.trackers import TensorBoard, Tracker
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class Workdir:
         self.path = path
         self._lock = hold(path, "--workdir") if is_first() else None
         self._metrics: TextIO | None = None
-        self._curves: list[Curves] = []
+        self._trackers: list[Tracker] = []
         self._heartbeat: Heartbeat | None = None
         self._generation: int | None = None
 
     def __enter__(self) -> "Workdir":
-        """Gives itself."""
+        """Enter the context."""
         return self
 
     def __exit__(
@@ -53,19 +53,19 @@ class Workdir:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Lets others have the folder."""
+        """Release the folder."""
         if self._heartbeat and error:
             with contextlib.suppress(UserError):  # the disk may be what is at fault
                 self._heartbeat.fail(self._generation)
         if self._metrics:
             self._metrics.close()
-        for curves in self._curves:
+        for curves in self._trackers:
             curves.close(failed=error is not None)
         if self._lock:
             self._lock.close()
 
     def begin(self, generations: int) -> None:
-        """Tells supervisors that a run up to this generation starts, and is not refused so far."""
+        """Write that a run up to this generation starts."""
         if not is_first():
             return
         for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
@@ -73,28 +73,28 @@ class Workdir:
         self._heartbeat = Heartbeat(self.path, generations)
         self._heartbeat.beat("starting", None)
 
-    def tell(self, state: str) -> None:
-        """Tells supervisors of a new state of the run: one of those that `Heartbeat` lists."""
+    def write_state(self, state: str) -> None:
+        """Write a new state of the run, one of those listed by `Heartbeat`."""
         if self._heartbeat:
             self._heartbeat.beat(state, self._generation)
 
-    def add_curves(self, curves: Curves) -> None:
-        """Shows the records there too."""
-        self._curves.append(curves)
+    def add_tracker(self, curves: Tracker) -> None:
+        """Show the records there too."""
+        self._trackers.append(curves)
 
     def show_ending(self) -> None:
-        """Adds plots and texts of the finished run, whose report is written, to the curves."""
+        """Add plots and texts of the finished run, whose report is written, to the curves."""
         if not is_first():
             return
         # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
         from jaxalign.report.ending import read_ending
 
         ending = read_ending(self.path)
-        for curves in self._curves:
+        for curves in self._trackers:
             curves.show(ending)
 
     def require_space(self, abstract_state: Any) -> None:
-        """Raises UserError unless the disk has room for the checkpoints kept at one time."""
+        """Raise UserError unless the disk has room for the checkpoints kept at one time."""
         leaves = jax.tree.leaves(abstract_state)
         needed = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
         free = shutil.disk_usage(self.path).free
@@ -105,7 +105,7 @@ class Workdir:
             )
 
     def has_generations(self) -> bool:
-        """Whether a run got so far here that something would be lost: a checkpoint or a metric."""
+        """Return whether the workdir has a checkpoint or a metric that could be lost."""
         metrics = self.path / "metrics.jsonl"
         if metrics.exists() and metrics.stat().st_size:
             return True
@@ -130,7 +130,7 @@ class Workdir:
         last: dict[str, Any] | None,
         notice: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Opens metrics.jsonl for a run that goes on after a generation; None starts it anew.
+        """Open metrics.jsonl for a run that goes on after a generation; None starts it anew.
 
         Later lines are of generations that will be run again.
 
@@ -156,17 +156,17 @@ class Workdir:
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
         self._metrics = path.open("a", encoding="utf-8")
-        self.add_curves(TensorBoard(self.path / "tensorboard", notice))
+        self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
         for record in records:
-            for curves in self._curves:
+            for curves in self._trackers:
                 curves.draw(record)
         if records:
             self._generation = records[-1]["generation"]
-            self.tell("running")
+            self.write_state("running")
         return records
 
     def append_metrics(self, record: dict[str, Any]) -> None:
-        """Adds one line; it survives the death of the process and of the machine."""
+        """Add one line; it survives the death of the process and of the machine."""
         if not is_first():
             return
         assert self._metrics is not None
@@ -174,7 +174,7 @@ class Workdir:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
-            for curves in self._curves:
+            for curves in self._trackers:
                 curves.draw(record)
         except OSError as error:
             raise UserError(
@@ -186,7 +186,7 @@ class Workdir:
 
 
 def _whole_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl that can be read; a kill or a full disk may have cut the last."""
+    """Return the readable lines of metrics.jsonl; the last one may be cut."""
     records = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         with contextlib.suppress(ValueError):

@@ -162,7 +162,7 @@ def current_to_pbest(
 
 
 def top_count(share_P: jax.Array, count: int | jax.Array) -> jax.Array:
-    """How many of `count` members are the best: a share of them, but 2 at least, as published."""
+    """Return the number of best members: a share of `count`, at least 2, as published."""
     return jnp.clip(jnp.round(share_P * count).astype(jnp.int32), 2, count)
 
 
@@ -173,7 +173,7 @@ def archived(
     enters_P: jax.Array,
     capacity: int | jax.Array,
 ) -> Archive:
-    """The archive with new vectors, cut to its capacity by leaving out uniformly drawn ones.
+    """Return the archive with new vectors, cut to its capacity by leaving out uniformly drawn ones.
 
     The key is consumed.
     """

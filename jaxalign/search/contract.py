@@ -79,7 +79,7 @@ class Strategy:
             return self.algorithm.ask(key, state, params)
 
     def active(self, state: Any) -> jax.Array:
-        """How many leading candidates count, int32, in the generation whose `ask` gave this state.
+        """Return the number of leading candidates that count, int32, after an `ask`.
 
         The others are copies; `tell` does not look at their losses. All count but in L-SHADE.
         """
@@ -88,13 +88,13 @@ class Strategy:
     def tell(
         self, key: jax.Array, params: Any, population: jax.Array, loss_P: jax.Array, state: Any
     ) -> Any:
-        """The next state. Consumes the key."""
+        """Return the next state. Consumes the key."""
         usable_P = self._usable(loss_P)
         with _evosax_rules():
             return self.algorithm.tell(key, population, usable_P, state, params)[0]
 
     def accepted(self, before: Any, after: Any) -> jax.Array:
-        """How many members the `tell` from `before` to `after` replaced; -1 where none is kept."""
+        """Return the number of members that a `tell` replaced; -1 without members."""
         if not self.keeps_population:
             return jnp.int32(-1)
         if hasattr(after, "replaced"):
@@ -102,7 +102,7 @@ class Strategy:
         return jnp.sum(jnp.any(before.population != after.population, axis=-1), dtype=jnp.int32)
 
     def members(self, state: Any) -> jax.Array:
-        """The kept population `[P, *shape]`, of which `active` count.
+        """Return the kept population `[P, *shape]`, of which `active` count.
 
         Raises:
           TypeError: the strategy keeps none.
@@ -112,7 +112,7 @@ class Strategy:
         return state.population.reshape(self.population, *self.shape)
 
     def receive(self, state: Any, vectors: jax.Array, loss_K: jax.Array) -> Any:
-        """The state after migrants `[K, *shape]` with their losses.
+        """Return the state after migrants `[K, *shape]` with their losses.
 
         The best migrant meets the worst member, the second best the second worst, and so on. A
         better migrant takes the member's place; what the member had beside its vector and loss, as
@@ -137,7 +137,7 @@ class Strategy:
         )
 
     def refresh(self, state: Any, loss_P: jax.Array) -> Any:
-        """The state with the members' losses measured anew, the best member among them on record.
+        """Return the state with new losses of the members, and the best member recorded.
 
         Rows that do not count stay. The state itself if not `exchanges`.
         """

@@ -120,7 +120,7 @@ def descend(
 def forward_equivalents(
     loss: Loss, args: Any, prompt_LD: Float[Array, "L D"] | jax.ShapeDtypeStruct
 ) -> float:
-    """What a value and its gradient cost in evaluations of the loss: the ratio of operations.
+    """Return the cost of a value and its gradient, in evaluations of the loss.
 
     With frozen weights it is 2 for a product with a weight (forward, and back to the activations),
     3 for a product of two activations (attention), and 1 more for what `jax.checkpoint` makes
@@ -155,7 +155,7 @@ def _operations(jaxpr: Jaxpr | ClosedJaxpr) -> int:
 
 @jax.jit
 def _start(prompt_LD: jax.Array) -> _State:
-    """The state before the first step, for every start; compiled, so that no buffer is shared."""
+    """Return the state before the first step, compiled so that no buffer is shared."""
 
     def one(prompt_LD: jax.Array) -> _State:
         return _State(
@@ -198,5 +198,5 @@ def _step(
 
 
 def _each_start(function: Callable, rank: int, axes: Any) -> Callable:
-    """The function itself for a prompt `[L, D]`, mapped over the starts for `[P, L, D]`."""
+    """Return the function itself for a prompt `[L, D]`, mapped over the starts for `[P, L, D]`."""
     return function if rank == 2 else jax.vmap(function, in_axes=axes)

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 
 def from_tokens(table_VD: jax.Array, ids_PL: jax.Array) -> jax.Array:
-    """Soft prompts that spell given texts in the model's own embeddings."""
+    """Return soft prompts that spell given texts in the model's own embeddings."""
     return table_VD[ids_PL].astype(jnp.float32)
 
 
 def from_vocabulary(key: jax.Array, table_VD: jax.Array, population: int, length: int) -> jax.Array:
-    """Soft prompts of embedding rows drawn uniformly from the vocabulary."""
+    """Return soft prompts of embedding rows drawn uniformly from the vocabulary."""
     ids_PL = jax.random.randint(key, (population, length), 0, table_VD.shape[0])
     return from_tokens(table_VD, ids_PL)
 
@@ -28,7 +28,7 @@ def normal(key: jax.Array, table_VD: jax.Array, population: int, length: int) ->
 
 
 def mixtures(key: jax.Array, texts_NLD: jax.Array, population: int) -> jax.Array:
-    """Soft prompts between two of N given ones: row l is u_l a_l + (1 - u_l) b_l.
+    """Return soft prompts between two of N given ones: row l is u_l a_l + (1 - u_l) b_l.
 
     Each member draws two different texts a and b, and for each row a weight u_l uniform in [0, 1).
     So every row lies between two real embeddings, and any population can be filled from N texts.
@@ -47,7 +47,7 @@ def mixtures(key: jax.Array, texts_NLD: jax.Array, population: int) -> jax.Array
 def resize_population(
     population_PLD: jax.Array, count: int, key: jax.Array, noise: float | jax.Array
 ) -> jax.Array:
-    """The first `count` members; where there are fewer, they come again in turn with normal noise.
+    """Return `count` members: the first ones, or all repeated with normal noise.
 
     So a search can go on from another's population, best first, or from one prompt alone, `[None]`.
 
@@ -67,7 +67,7 @@ def resize_population(
 
 
 def draw_pairs(key: jax.Array, choices: int, count: int) -> tuple[jax.Array, jax.Array]:
-    """Draws `count` ordered pairs of different indices below `choices`, all equally likely.
+    """Draw `count` ordered pairs of different indices below `choices`, all equally likely.
 
     Raises:
       ValueError: there are fewer than two choices.
@@ -95,7 +95,7 @@ def embedding_std(table_VD: jax.Array) -> jax.Array:
 
 
 def _moments(table_VD: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and mean square of each coordinate, in float32 whatever the table's type."""
+    """Return mean and mean square of each coordinate, in float32 whatever the table's type."""
     mean_D = jnp.mean(table_VD, axis=0, dtype=jnp.float32)
     square_D = jnp.mean(jnp.square(table_VD.astype(jnp.float32)), axis=0)
     return mean_D, square_D

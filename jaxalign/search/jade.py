@@ -65,7 +65,7 @@ class JADE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """All are parts of one; the archive holds up to 10 populations."""
+        """Check that all are shares; the archive holds up to 10 populations."""
         names = ("best_share", "learning_rate", "initial_weight", "initial_rate")
         return dict.fromkeys(names, (0.0, 1.0)) | {"archive_rate": (0.0, 10.0)}
 

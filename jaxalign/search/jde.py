@@ -70,7 +70,7 @@ class jDE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """All are weights in [0, 2] or probabilities."""
+        """Check that all are weights in [0, 2] or probabilities."""
         weights = ("weight_low", "weight_range", "initial_weight")
         rates = ("weight_change", "rate_change", "initial_rate")
         return dict.fromkeys(weights, (0.0, 2.0)) | dict.fromkeys(rates, (0.0, 1.0))

@@ -99,7 +99,7 @@ class LSHADE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Shares and locations are parts of one; the schedule's arithmetic has to fit int32."""
+        """Check that shares and locations are in [0, 1] and that the schedule fits int32."""
         names = ("best_share", "initial_weight", "initial_rate")
         return dict.fromkeys(names, (0.0, 1.0)) | {
             "archive_rate": (0.0, 10.0),
@@ -196,7 +196,7 @@ class LSHADE(adaptive.AdaptiveDE):
         )
 
     def _remember(self, state: State, fitness_P: jax.Array, success_P: jax.Array) -> State:
-        """Writes one entry of the history, if anything succeeded (algorithm 1, eqs. 7 to 9)."""
+        """Write one entry of the history, if anything succeeded (algorithm 1, eqs. 7 to 9)."""
         slot, learns = state.slot, jnp.any(success_P)
         share_P = adaptive.improvements(state.fitness, fitness_P, success_P)
         new_weight = adaptive.lehmer_mean(state.trial_weight, share_P)

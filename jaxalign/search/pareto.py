@@ -20,7 +20,7 @@ class Front:
 
 
 def empty_front(size: int, objectives: int, prompt_LD: Float[Array, "L D"]) -> Front:
-    """A front without members, for prompts of a shape."""
+    """Return a front without members, for prompts of a shape."""
     return Front(
         terms_KO=jnp.full((size, objectives), jnp.inf, jnp.float32),
         prompts_KLD=jnp.zeros((size, *prompt_LD.shape), prompt_LD.dtype),
@@ -28,7 +28,7 @@ def empty_front(size: int, objectives: int, prompt_LD: Float[Array, "L D"]) -> F
 
 
 def merge(front: Front, terms_PO: Float[Array, "P O"], prompts_PLD: Float[Array, "P L D"]) -> Front:
-    """The front of old members and new candidates.
+    """Return the front of old members and new candidates.
 
     Where more than K are left the most crowded go (Deb et al. 2002, NSGA-II, section III.B), so the
     extremes of every objective stay. Candidates with a non-finite objective never enter. Costs
@@ -52,7 +52,7 @@ def merge(front: Front, terms_PO: Float[Array, "P O"], prompts_PLD: Float[Array,
 
 
 def _undominated(terms_MO: jax.Array) -> jax.Array:
-    """Whether no other is at least as good in all objectives; of equal ones the first counts."""
+    """Return whether each candidate is on the Pareto front; the first of equal ones is."""
     ours_MMO, theirs_MMO = terms_MO[:, None], terms_MO[None]
     no_worse_MM = jnp.all(theirs_MMO <= ours_MMO, axis=-1)
     better_MM = jnp.any(theirs_MMO < ours_MMO, axis=-1)

@@ -72,7 +72,7 @@ class SHADE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Shares and locations are parts of one; the archive holds up to 10 populations."""
+        """Check that shares and locations are in [0, 1]; the archive holds up to 10 populations."""
         names = ("best_share", "initial_weight", "initial_rate")
         limits = {"archive_rate": (0.0, 10.0), "memory_size": (1, 10_000)}
         return dict.fromkeys(names, (0.0, 1.0)) | limits

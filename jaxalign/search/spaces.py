@@ -52,7 +52,7 @@ class Space:
         return self.kind == "full" and limited
 
     def prompts(self, vectors: jax.Array) -> jax.Array:
-        """The soft prompts `[..., L, D]` of search vectors `[..., *shape]`, within the limits.
+        """Return the soft prompts [..., L, D] of search vectors [..., *shape], within limits.
 
         Linear spaces multiply in full float32: accelerators would otherwise round to fewer bits.
 
@@ -68,7 +68,7 @@ class Space:
         return self._limited(jnp.broadcast_to(self.origin_LD, moves.shape) + moves)
 
     def confine(self, vectors: jax.Array) -> jax.Array:
-        """What a strategy is to be told that it asked for.
+        """Return the vectors that a strategy is told it asked for.
 
         In the full space a vector within the limits stands for exactly one prompt, so the limits
         are applied to it. Elsewhere no vector need lie behind a limited prompt: it stays as it is.
@@ -102,7 +102,7 @@ class Space:
 
 
 def full_space(length: int, width: int) -> Space:
-    """Every coordinate of the prompt is searched."""
+    """Return the space of every coordinate of the prompt."""
     return Space("full", (length, width))
 
 
@@ -157,7 +157,7 @@ def text_space(texts_MLD: jax.Array) -> Space:
 
 
 def with_limits(space: Space, bounds: str, max_norm_ratio: float, table_VD: jax.Array) -> Space:
-    """The same space with limits on its prompts.
+    """Return the same space with limits on its prompts.
 
     Args:
       space: of any kind.
@@ -177,7 +177,7 @@ def with_limits(space: Space, bounds: str, max_norm_ratio: float, table_VD: jax.
 
 
 def first_vectors(space: Space, key: jax.Array, prompts_PLD: jax.Array) -> jax.Array:
-    """The search vectors `[P, *shape]` of generation 0, float32.
+    """Return the search vectors `[P, *shape]` of generation 0, float32.
 
     In the full space they are the given prompts. In a subspace the first is zero, so that it gives
     the origin, and the others are N(0, I). Among texts the first M are the texts themselves, and
@@ -205,5 +205,5 @@ def first_vectors(space: Space, key: jax.Array, prompts_PLD: jax.Array) -> jax.A
 
 
 def mean_norm(table_VD: jax.Array) -> jax.Array:
-    """Mean Euclidean norm of the rows of the embedding table."""
+    """Return the mean Euclidean norm of the rows of the embedding table."""
     return jnp.mean(jnp.linalg.norm(table_VD.astype(jnp.float32), axis=-1))

@@ -73,17 +73,17 @@ def _table() -> dict[str, type[EvolutionaryAlgorithm]]:
 
 
 def strategy_names() -> list[str]:
-    """Names of all algorithms that run here: evosax's class names, and ours."""
+    """Return the names of all algorithms that run here: evosax's class names, and ours."""
     return list(_table())
 
 
 def is_ours(name: str) -> bool:
-    """Whether the algorithm is this package's own, and not evosax's."""
+    """Return whether the algorithm is this package's own, and not evosax's."""
     return name in _OURS
 
 
 def generations_for(name: str, population: int, evaluations: int, params: dict[str, Any]) -> int:
-    """The most generations after the initial population that so many evaluations pay for.
+    """Return the largest number of generations that a budget of evaluations pays for.
 
     L-SHADE has more than others: its population shrinks on the way, by its own plan or by that of
     `max_evaluations` among the params.
@@ -111,7 +111,7 @@ def make_strategy(
     params: dict[str, Any],
     generations: int = 1,
 ) -> Strategy:
-    """Builds a strategy and its parameters.
+    """Build a strategy and its parameters.
 
     Args:
       name: in the table, or `FILE.py:CLASS`.
@@ -172,7 +172,7 @@ def make_strategy(
 
 
 def _class_named(name: str) -> type[EvolutionaryAlgorithm]:
-    """The class of the table, or of a user's file."""
+    """Return the class of the table, or of a user's file."""
     table = _table()
     if name in table:
         return table[name]
@@ -185,7 +185,7 @@ def _class_named(name: str) -> type[EvolutionaryAlgorithm]:
 
 
 def strategy_file(name: str) -> Path | None:
-    """The file of a user's own strategy, `FILE.py:CLASS`; None for a name of the table."""
+    """Return the file of a user's own strategy, `FILE.py:CLASS`; None for a name of the table."""
     path, colon, _ = name.rpartition(":")
     return Path(os.path.expanduser(path)) if colon and path.endswith(".py") else None
 
@@ -247,7 +247,7 @@ def _constructor_numbers(cls: type) -> dict[str, type]:
 def _arguments(
     cls: type, options: dict[str, Any], spread: float, generations: int
 ) -> dict[str, Any]:
-    """The constructor's arguments: the user's numbers, and what follows from the run."""
+    """Return the constructor's arguments: the user's numbers, and what follows from the run."""
     parameters = inspect.signature(cls).parameters
     arguments = dict(options)
     std, scale = arguments.pop("std_init", spread), arguments.pop("step_scale", None)

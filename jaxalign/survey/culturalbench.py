@@ -90,7 +90,7 @@ class Quiz(Generic[Asked]):
 
 
 def questions_for(quiz: Quiz[Asked], country: str) -> tuple[Asked, ...]:
-    """The questions on one country, by name, in any case and under its usual other names.
+    """Return the questions on one country, by name, in any case and under its usual other names.
 
     Raises:
       UserError: there is none; the message lists the countries there are.
@@ -105,7 +105,7 @@ def questions_for(quiz: Quiz[Asked], country: str) -> tuple[Asked, ...]:
 
 
 def same_country(one: str, other: str) -> bool:
-    """Whether two names mean the same country: `USA` and `the United States` do."""
+    """Return whether two names mean the same country: `USA` and `the United States` do."""
     return _canonical(one) == _canonical(other)
 
 

@@ -19,7 +19,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load_quiz(source: str, key: str = _KEY) -> Quiz[QuizQuestion]:
-    """Reads CulturalBench-Easy.
+    """Read CulturalBench-Easy.
 
     Args:
       source: `fixture` (our few questions in its format), a CSV or Parquet file, a folder with
@@ -39,7 +39,7 @@ def load_quiz(source: str, key: str = _KEY) -> Quiz[QuizQuestion]:
 def load_quizzes(
     source: str, key: str = _KEY
 ) -> tuple[Quiz[QuizQuestion] | None, Quiz[HardRow] | None]:
-    """Reads CulturalBench-Easy and -Hard; None for the one that the source does not hold.
+    """Read CulturalBench-Easy and -Hard; None for the one that the source does not hold.
 
     Args:
       source: as in `load_quiz`; of a single file, the columns tell which of the two it is.
@@ -76,12 +76,12 @@ def _hard(rows: Rows, source: str, path: Path) -> Quiz[HardRow]:
 
 
 def _name(source: str, path: Path) -> str:
-    """How messages and records call a file: nobody knows a hub file by its place in the cache."""
+    """Return the name of a file in messages and records."""
     return source if source == FIXTURE or _is_on_hub(source) else str(path)
 
 
 def _find(source: str, form: str, key: str) -> Path | None:
-    """The file that should hold `Easy` or `Hard`; None if the source is a folder without it."""
+    """Return the file that should hold `Easy` or `Hard`; None if a folder lacks it."""
     if source == FIXTURE:
         return Path(str(resources.files("jaxalign.survey") / "data" / _FIXTURES[form]))
     if _is_on_hub(source):
@@ -101,7 +101,7 @@ def _is_on_hub(source: str) -> bool:
 
 
 def _fetch(source: str, name: str, key: str) -> Path:
-    """A file of a data set at a commit, from the hub's cache or the hub."""
+    """Return a file of a data set at a commit, from the hub's cache or the hub."""
     repository, _, commit = source.partition("@")
     if not _COMMIT.fullmatch(commit):
         raise UserError(
@@ -142,7 +142,7 @@ def _read(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]
 
 
 def _read_csv(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]:
-    """Rows numbered as a spreadsheet numbers them: the header is row 1."""
+    """Return rows numbered as a spreadsheet numbers them: the header is row 1."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.reader(file, strict=True))
@@ -163,7 +163,7 @@ def _read_csv(path: Path, source: str, key: str) -> list[tuple[int, dict[str, st
 
 
 def _read_parquet(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]:
-    """Rows numbered from 1; what is missing becomes an empty cell."""
+    """Return rows numbered from 1; what is missing becomes an empty cell."""
     try:
         import pyarrow
         from pyarrow import parquet

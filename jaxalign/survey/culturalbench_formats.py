@@ -16,7 +16,7 @@ _TRUTH = {"True": True, "TRUE": True, "False": False, "FALSE": False}
 
 
 def parse_easy(rows: Rows, source: str) -> tuple[tuple[QuizQuestion, ...], int]:
-    """Questions of CulturalBench-Easy, and how many empty options were left out.
+    """Return questions of CulturalBench-Easy, and how many empty options were left out.
 
     Args:
       rows: from whatever kind of file.
@@ -56,7 +56,7 @@ def parse_easy(rows: Rows, source: str) -> tuple[tuple[QuizQuestion, ...], int]:
 
 
 def parse_hard(rows: Rows, source: str) -> tuple[tuple[HardRow, ...], int]:
-    """Rows of CulturalBench-Hard, and how many were left out because their option is empty.
+    """Return rows of CulturalBench-Hard, and how many were left out because their option is empty.
 
     Args:
       rows: from whatever kind of file; the four rows of a question need not stand together.
@@ -112,7 +112,7 @@ def _cells(
     where: str,
     form: str,
 ) -> dict[str, str]:
-    """A row's cells without needless white space; complete but for `may_be_empty`."""
+    """Return a row's cells without needless white space; complete but for `may_be_empty`."""
     missing = [column for column in columns if column not in row]
     if missing:
         raise UserError(f"{source}: lacks the columns {', '.join(missing)} of {form}")

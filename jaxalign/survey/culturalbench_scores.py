@@ -16,7 +16,7 @@ from jaxalign.survey.culturalbench import HardRow
 def easy_correct(
     probabilities_QA: Float[np.ndarray, "Q A"], right_Q: Int[np.ndarray, " Q"] | Sequence[int]
 ) -> Bool[np.ndarray, " Q"]:
-    """Whether the right option of each question is likelier than every other one.
+    """Return whether the right option of each question is likelier than every other one.
 
     Args:
       probabilities_QA: of the options; 0 where one is not offered.
@@ -34,7 +34,7 @@ def hard_correct(
     answer_R: Bool[np.ndarray, " R"] | Sequence[bool],
     question_R: Sequence[str],
 ) -> Bool[np.ndarray, " Q"]:
-    """Whether all rows of each question are judged right, questions in order of appearance.
+    """Return whether all rows of each question are judged right, questions in order of appearance.
 
     Args:
       p_true_R: probability of True where True and False are the only answers.
@@ -50,7 +50,7 @@ def hard_correct(
 
 
 def hard_questions(rows: Sequence[HardRow]) -> dict[str, list[HardRow]]:
-    """The rows of each question by its id, in the order of `hard_correct`."""
+    """Return the rows of each question by its id, in the order of `hard_correct`."""
     questions: dict[str, list[HardRow]] = {}
     for row in rows:
         questions.setdefault(row.question, []).append(row)

@@ -98,7 +98,7 @@ class Instrument:
 
 
 def share_key(id_: str, label: str) -> str:
-    """Key of the share of respondents who give one answer to one item."""
+    """Return the key of the share of respondents who give one answer to one item."""
     return f"{id_}={label}"
 
 
@@ -117,7 +117,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_instrument(name: str) -> Instrument:
-    """Reads a packaged survey by name (a key of `PACKAGED`) or a survey file by its path.
+    """Read a packaged survey by name (a key of `PACKAGED`) or a survey file by its path.
 
     Raises:
       UserError: the file cannot be read, or breaks the form; all faults are in one message.
@@ -142,13 +142,13 @@ def load_instrument(name: str) -> Instrument:
 
 
 def instrument_digest(instrument: Instrument) -> str:
-    """SHA-256 of everything that a survey says."""
+    """Return SHA-256 of everything that a survey says."""
     content = json.dumps(asdict(instrument), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def parse_instrument(raw: Any, source: str) -> Instrument:
-    """Checks and builds an instrument from parsed YAML; `source` names it in messages.
+    """Check and build an instrument from parsed YAML; `source` names it in messages.
 
     Raises:
       UserError: one line with every fault found.
@@ -253,7 +253,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
 def _check_item(
     id_: str, entry: dict, stems: dict, scales: dict, scoring: Any, faults: list[str]
 ) -> dict[str, Any] | None:
-    """Adds what is wrong with an item to the faults, and gives its scale."""
+    """Add the faults of an item, and return its scale."""
     where, shares = f"item {id_}", scoring == DISTRIBUTION
     for key in sorted({"stem", "scale", "text"} ^ (set(entry) - {"id", "reverse"}), key=str):
         faults.append(f"{where}: {'unknown' if key in entry else 'missing'} key {key!r}")
@@ -291,7 +291,7 @@ def _parse_constant(raw: dict, count: int, faults: list[str]) -> tuple[float, ..
 
 
 def _parse_range(raw: dict, faults: list[str]) -> tuple[float, float] | None:
-    """The two ends of the scale of scores, where the file has them."""
+    """Return the two ends of the scale of scores, where the file has them."""
     if "score_range" not in raw:
         return None
     ends = raw["score_range"]

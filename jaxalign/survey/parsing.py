@@ -5,12 +5,12 @@ from typing import Any
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string with something in it."""
+    """Return whether it is a non-empty string."""
     return isinstance(value, str) and bool(value.strip())
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number, and neither true nor false."""
+    """Return whether it is a finite number, not a bool."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -20,12 +20,12 @@ def is_number(value: Any) -> bool:
 
 
 def are_numbers(value: Any, count: int) -> bool:
-    """Whether it is a list of so many finite numbers."""
+    """Return whether it is a list of so many finite numbers."""
     return isinstance(value, list) and len(value) == count and all(map(is_number, value))
 
 
 def parse_mapping(raw: dict, key: str, faults: list[str]) -> dict:
-    """The mapping under a key; an empty one where the key is missing, which is told elsewhere."""
+    """Return the mapping under a key; an empty one where the key is missing."""
     value = raw.get(key, {})
     if isinstance(value, dict) and (value or key not in raw):
         return value
@@ -34,7 +34,7 @@ def parse_mapping(raw: dict, key: str, faults: list[str]) -> dict:
 
 
 def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
-    """A list of options, or a mapping with `options` and perhaps `labels`, `values`, `nominal`."""
+    """Return a parsed scale: options, and perhaps `labels`, `values`, `nominal`."""
     entry = {"options": scale} if isinstance(scale, list) else scale
     none = {"options": (), "labels": (), "values": (), "nominal": False}
     if not isinstance(entry, dict) or not isinstance(entry.get("options"), list):
@@ -77,7 +77,7 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
 
 
 def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
-    """The entries of the list of items, by id."""
+    """Return the entries of the list of items, by id."""
     if not isinstance(raw, list) or not raw:
         faults.append("items must be a list with at least one item")
         return {}

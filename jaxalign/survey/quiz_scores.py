@@ -40,7 +40,7 @@ def log_likelihood(
     right_B: Int[Array, " B"] | np.ndarray,
     asked_GB: Float[Array, "G B"] | np.ndarray,
 ) -> Float[Array, "*batch G"]:
-    """Mean natural logarithm of the right option's probability, for each country; at most 0.
+    """Return the mean log-probability of the right option, in nats, for each country; at most 0.
 
     Probabilities below `SMALLEST_PROBABILITY` count as that, so the mean is finite and never below
     −13.8; where it is reached, a still smaller probability is no worse. Arguments as in `accuracy`.
@@ -53,7 +53,7 @@ def log_likelihood(
 def _of_right(
     values_BA: Float[Array, "*batch B A"], right_B: Int[Array, " B"] | np.ndarray
 ) -> Float[Array, "*batch B"]:
-    """The right option's value."""
+    """Return the right option's value."""
     index_B1 = jnp.broadcast_to(jnp.asarray(right_B)[:, None], (*values_BA.shape[:-1], 1))
     return jnp.take_along_axis(values_BA, index_B1, axis=-1)[..., 0]
 
@@ -61,7 +61,7 @@ def _of_right(
 def _country_means(
     values_B: Float[Array, "*batch B"], asked_GB: Float[Array, "G B"] | np.ndarray
 ) -> Float[Array, "*batch G"]:
-    """Mean over the questions of each country; 0 where there are none."""
+    """Return the mean over the questions of each country; 0 where there are none."""
     asked = jnp.asarray(asked_GB) > 0
     shape = (*values_B.shape[:-1], *asked.shape)
     # Chosen rather than multiplied by 0 or 1: NaN × 0 is NaN.

@@ -38,7 +38,7 @@ def make_scoring(
     constant: float | tuple[float, ...] | None = None,
     coefficients: str = "",
 ) -> Scoring | ShareScoring:
-    """Lays out how an instrument is scored as arrays.
+    """Lay out how an instrument is scored as arrays.
 
     Ipsatised scores take a respondent's mean over all items off each answer before anything else
     (Schwartz 1992: the mean rating, MRAT). Of a group that is the mean over its items' means, so
@@ -90,7 +90,7 @@ def make_scoring(
 def score_answers(
     scoring: Scoring | ShareScoring, answers_QA: Float[Array, "*batch Q A"]
 ) -> Float[Array, "*batch C"]:
-    """Scores of a group from its answers, by whatever the instrument says.
+    """Return the scores of a group from its answers, by whatever the instrument says.
 
     Args:
       scoring: of the survey.
@@ -107,7 +107,7 @@ def distance_to_target(
     target_GC: Float[Array, "G C"] | np.ndarray,
     norm: str,
 ) -> Float[Array, " G *batch"]:
-    """Losses of scores against each target.
+    """Return the losses of scores against each target.
 
     Linear scores by `distance`. Distributions by the mean over items of `item_distances`, in
     percent; with `l2` by the root of the mean of their squares.
@@ -124,10 +124,10 @@ def distance_to_target(
     return jax.vmap(one)(jnp.asarray(target_GC))
 
 
-def knowing_nothing(
+def null_baseline(
     instrument: Instrument, scoring: Scoring | ShareScoring
 ) -> tuple[str, np.ndarray]:
-    """What scores are worth nothing: those of answers that do not depend on what is asked.
+    """Return the null baseline: scores of answers that do not depend on what is asked.
 
     Returns:
       `constant answer` and its scores, float32 [C], if it does not matter which one answer is given
@@ -150,7 +150,7 @@ def knowing_nothing(
 def item_means(
     scoring: Scoring, answers_QA: Float[Array, "*batch Q A"]
 ) -> Float[Array, "*batch Q"]:
-    """Mean answer to each item, in the units of the scale.
+    """Return the mean answer to each item, in the units of the scale.
 
     Args:
       scoring: of the survey.
@@ -167,7 +167,7 @@ def item_means(
 def scores_from_means(
     scoring: Scoring, means_Q: Float[Array, "*batch Q"]
 ) -> Float[Array, "*batch C"]:
-    """Scores of a group from its mean answers: weights · means + C (VSM 2013 manual).
+    """Return the scores of a group from its mean answers: weights · means + C (VSM 2013 manual).
 
     Never clipped: published scores leave 0…100 too.
     """
@@ -183,7 +183,7 @@ def scores_from_means(
 def distance(
     scores_C: Float[Array, "*batch C"], target_C: Float[Array, " C"], norm: str
 ) -> Float[Array, "*batch"]:
-    """Loss of scores against a target: `l1` sums absolute differences, `l2` is Euclidean."""
+    """Return the loss against a target: `l1` sums absolute differences, `l2` is Euclidean."""
     difference = scores_C - jnp.broadcast_to(target_C, scores_C.shape)
     if norm == "l1":
         return jnp.sum(jnp.abs(difference), axis=-1)

@@ -13,7 +13,7 @@ _TOLD = 20  # faults in one message: a file has hundreds of rows
 
 
 def targets_for(instrument: Instrument, name: str) -> dict[str, Target]:
-    """Reads a set of targets of whichever form the instrument is scored in: code to target.
+    """Read a set of targets of whichever form the instrument is scored in: code to target.
 
     Raises:
       UserError: as `load_targets` and `load_share_targets` do.
@@ -24,7 +24,7 @@ def targets_for(instrument: Instrument, name: str) -> dict[str, Target]:
 
 
 def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
-    """Reads answer distributions: country code to target, with the shares in percent as scores.
+    """Read answer distributions: country code to target, with the shares in percent as scores.
 
     Each country has shares for each of the survey's items. An option that is not listed has the
     share 0; what the shares of an item miss 1 by is divided among them.
@@ -112,7 +112,7 @@ def _parse_share(text: str) -> float | None:
 
 
 def _find_option(item: Item, text: str) -> str | None:
-    """The label of the option that is named by its label or, in any case, by its text."""
+    """Return the label of the option that is named by its label or, in any case, by its text."""
     if text in item.labels:
         return text
     matching = [

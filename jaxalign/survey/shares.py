@@ -46,7 +46,7 @@ class ShareScoring(NamedTuple):
 
 
 def make_share_scoring(instrument: Instrument) -> ShareScoring:
-    """Lays out an instrument's scales as arrays."""
+    """Lay out an instrument's scales as arrays."""
     counts = [len(item.options) for item in instrument.items]
     shape = len(counts), max(counts)
     offered_QA = np.arange(shape[1]) < np.array(counts)[:, None]
@@ -75,7 +75,7 @@ def make_share_scoring(instrument: Instrument) -> ShareScoring:
 def shares_of(
     scoring: ShareScoring, answers_QA: Float[Array, "*batch Q A"]
 ) -> Float[Array, "*batch C"]:
-    """The shares, in percent, of all options that exist."""
+    """Return the shares, in percent, of all options that exist."""
     flat = answers_QA.reshape(*answers_QA.shape[:-2], -1)
     return PERCENT * jnp.take(flat, jnp.asarray(scoring.options_C), axis=-1)
 
@@ -83,7 +83,7 @@ def shares_of(
 def item_distances(
     scoring: ShareScoring, scores_C: Float[Array, "*batch C"], target_C: Float[Array, " C"]
 ) -> Float[Array, "*batch Q"]:
-    """How far the answers to each item are from the target's, in percent of the most there is."""
+    """Return the distance of each item's answers to the target's, in percent."""
     answers_QA, wanted_QA = _answers(scoring, scores_C), _answers(scoring, target_C)
     wanted_QA = jnp.broadcast_to(wanted_QA, answers_QA.shape)
     nominal_Q = jnp.broadcast_to(jnp.asarray(scoring.nominal_Q), answers_QA.shape[:-1])
@@ -134,7 +134,7 @@ def jensen_shannon(
 def _answers(
     scoring: ShareScoring, scores_C: Float[Array, "*batch C"]
 ) -> Float[Array, "*batch Q A"]:
-    """Shares of 1 by item and option, 0 where an option does not exist."""
+    """Return shares of 1 by item and option, 0 where an option does not exist."""
     shares_QA = jnp.take(scores_C, jnp.asarray(scoring.place_QA), axis=-1) / PERCENT
     offered_QA = jnp.broadcast_to(jnp.asarray(scoring.offered_QA), shares_QA.shape)
     return jnp.where(offered_QA, shares_QA, 0.0)

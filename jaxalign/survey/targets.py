@@ -38,7 +38,7 @@ class Target:
 
 
 def targets_path(name: str) -> Path:
-    """The file behind `survey.targets`: a packaged one, or a user's own CSV by its path."""
+    """Return the file behind `survey.targets`: a packaged one, or a user's own CSV by its path."""
     if name.endswith(".csv"):
         return Path(os.path.expanduser(name))  # unlike Path's, leaves an unknown ~user alone
     file = PACKAGED_FILES.get(name, "targets.csv")
@@ -46,7 +46,7 @@ def targets_path(name: str) -> Path:
 
 
 def read_rows(name: str) -> list[dict[str, str]]:
-    """The rows of the file behind `survey.targets`, column name to cell.
+    """Return the rows of the file behind `survey.targets`, column name to cell.
 
     Raises:
       UserError: it cannot be read.
@@ -61,7 +61,7 @@ def read_rows(name: str) -> list[dict[str, str]]:
 
 
 def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
-    """Reads one set of targets: country code to target.
+    """Read one set of targets: country code to target.
 
     Args:
       name: a packaged set (`hofstede2010`, `newer`, `example_values`), or the path of a CSV with
@@ -103,7 +103,7 @@ def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
 
 
 def find_target(targets: dict[str, Target], country: str, name: str) -> Target:
-    """Looks a country up by code or name, in any case.
+    """Look a country up by code or name, in any case.
 
     Raises:
       UserError: the set has no such country; the message lists those it has.
@@ -116,7 +116,7 @@ def find_target(targets: dict[str, Target], country: str, name: str) -> Target:
 
 
 def shuffled(target: Target, seed: int) -> Target:
-    """The same scores dealt out among the dimensions anew, none of them where it was.
+    """Return the target with its scores permuted among the dimensions, none in its place.
 
     A control: a target that is as far from the middle, and is no country's.
     """

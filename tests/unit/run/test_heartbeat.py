@@ -113,7 +113,7 @@ def test_a_start_that_fails_leaves_the_heartbeat_as_it_was(tmp_path):
     assert not (tmp_path / "heartbeat.json").exists()
     with Workdir(tmp_path) as workdir:
         workdir.begin(9)
-        workdir.tell("done")
+        workdir.write_state("done")
     before = (tmp_path / "heartbeat.json").read_bytes()
     with pytest.raises(UserError), Workdir(tmp_path) as workdir:
         workdir.begin(3)

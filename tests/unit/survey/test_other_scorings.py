@@ -11,9 +11,9 @@ from jaxalign.errors import UserError
 from jaxalign.survey import (
     distance_to_target,
     item_means,
-    knowing_nothing,
     load_instrument,
     make_scoring,
+    null_baseline,
     parse_instrument,
     score_answers,
     scores_from_means,
@@ -148,13 +148,13 @@ def test_vsm13_has_50_of_its_own():
 
 def test_what_scores_are_without_knowing_anything():
     vsm13 = make_scoring(load_instrument("vsm13"), 20.0)
-    name, scores_C = knowing_nothing(load_instrument("vsm13"), vsm13)
+    name, scores_C = null_baseline(load_instrument("vsm13"), vsm13)
     assert name == "constant answer"
     np.testing.assert_array_equal(scores_C, np.full(6, 20.0))
 
     # One answer to ten items of which one is reversed: it matters which one.
     scoring = make_scoring(VALUES)
-    name, scores_C = knowing_nothing(VALUES, scoring)
+    name, scores_C = null_baseline(VALUES, scoring)
     assert name == "uniform answers"
     np.testing.assert_allclose(scores_C, np.zeros(4), atol=1e-6)
     same_QA = np.eye(5, dtype=np.float32)[np.full(10, 4)]
@@ -162,11 +162,11 @@ def test_what_scores_are_without_knowing_anything():
 
     # Plain means on a scale from 1 to 5 give 3; on one from 1 to 7, 4.
     own = parse_instrument(LINEAR, "own.yaml")
-    name, scores_C = knowing_nothing(own, make_scoring(own))
+    name, scores_C = null_baseline(own, make_scoring(own))
     assert name == "uniform answers"
     np.testing.assert_allclose(scores_C, [3, 4.5], rtol=1e-6)
     own = parse_instrument(changed(LINEAR, "items", 0, "scale", to="seven"), "own.yaml")
-    np.testing.assert_allclose(knowing_nothing(own, make_scoring(own))[1], [3.5, 4.5], rtol=1e-6)
+    np.testing.assert_allclose(null_baseline(own, make_scoring(own))[1], [3.5, 4.5], rtol=1e-6)
 
 
 def test_the_packaged_example_can_be_reached_and_is_called_invented():

@@ -17,9 +17,9 @@ from jaxalign.survey import (
     distance_to_target,
     item_distances,
     jensen_shannon,
-    knowing_nothing,
     load_instrument,
     make_scoring,
+    null_baseline,
     parse_instrument,
     score_answers,
     targets_for,
@@ -191,7 +191,7 @@ def test_scores_are_the_shares_by_key():
 
 
 def test_uniform_answers_know_nothing():
-    name, scores_C = knowing_nothing(OPINIONS, SCORING)
+    name, scores_C = null_baseline(OPINIONS, SCORING)
     assert name == "uniform answers"
     for key, share in zip(OPINIONS.dimensions, scores_C, strict=True):
         item = next(item for item in OPINIONS.items if key in item.dimensions)
