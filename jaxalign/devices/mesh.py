@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxalign.devices.distributed import smallest
 from jaxalign.devices.memory import device_bytes
 from jaxalign.errors import UserError
 

@@ -24,8 +24,6 @@ _UNITS = {  # what an objective counts
     "survey": "distance to the target",
     "naive_distance": "% of answers moved",
     "prompt_norm": "× a token's norm",
-    "benchmark_nll": "nats",
-    "benchmark_error": "% wrong",
     "culturalbench_nll": "nats",
     "culturalbench_error": "% wrong",
 }
