@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import config_dict
 
 from jaxalign.errors import UserError
-from jaxalign.settings import EMBEDDED, INITIAL, Settings
+from jaxalign.settings import EMBEDDED, EMBEDDED_KEYS, INITIAL, Rule, Settings
 
 RENAMED = {
     "objective.benchmark": "objective.culturalbench",
@@ -29,20 +30,11 @@ def base(variant: str = "") -> config_dict.ConfigDict:
     """
     if variant not in ("", EMBEDDED):
         raise UserError(f"--config=…:{variant}: no such variant; give :{EMBEDDED} or none")
-    return _defaults(Settings, variant == EMBEDDED)
-
-
-def _defaults(kind: Any, embedded: bool) -> config_dict.ConfigDict:
-    config = config_dict.ConfigDict()
-    for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(field.type):
-            config[field.name] = _defaults(field.type, embedded)
-            continue
-        if not isinstance(field.type, type):  # of several types
-            config[field.name] = config_dict.placeholder(object)
-        default = field.metadata["embedded"] if embedded else field.default
-        is_dict = default is dataclasses.MISSING or isinstance(default, dict)
-        config[field.name] = config_dict.ConfigDict() if is_dict else default
+    config = config_dict.ConfigDict(dataclasses.asdict(Settings()))
+    for room, key in ((config, "country"), (config.survey, "constant")):  # of several types
+        room[key] = config_dict.placeholder(object)
+        room[key] = ""
+    config.update_from_flattened_dict(EMBEDDED_KEYS if variant else {})
     return config
 
 
@@ -90,9 +82,11 @@ def with_keys(settings: Settings, keys: Mapping[str, Any]) -> Settings:
     plain = to_plain(settings)
     for key, value in keys.items():
         *rooms, name = key.split(".")
-        room = plain
+        room: Any = plain
         for each in rooms:
-            room = room.setdefault(each, {})
+            room = room.get(each)
+            if not isinstance(room, dict):
+                raise UserError(f"config: {key}: unknown key")
         room[name] = value
     return from_plain(plain)
 
@@ -108,6 +102,47 @@ def flatten(plain: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _build(kind: Any, plain: Mapping[str, Any], room: str, faults: list[str]) -> Any:
+    """Build a settings class from a dictionary; appends to `faults`."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    known = ", ".join(hints)
+    for name in plain:
+        if name not in hints:
+            new = RENAMED.get(f"{room}{name}")
+            faults.append(
+                f"{room}{name}: " + (f"is now {new}" if new else f"unknown; give {known}")
+            )
+    values = {
+        name: _checked(hint, f"{room}{name}", plain[name], faults)
+        for name, hint in hints.items()
+        if name in plain
+    }
+    return kind(**values)
+
+
+def _checked(hint: Any, key: str, value: Any, faults: list[str]) -> Any:
+    """Return a key's value in the type of its annotation; appends to `faults`."""
+    rule, choices = None, ()
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, rule = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        choices, hint = typing.get_args(hint), str
+        rule = Rule(choices.__contains__, " or ".join(choices))
+    is_room = dataclasses.is_dataclass(hint)
+    kind = dict if is_room else typing.get_origin(hint) or hint
+    if kind is float and type(value) is int:
+        value = float(value)
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(kind, type) and kind in (str, int, float, dict) and type(value) is not kind:
+        faults.append(f"{key}={value!r}: must be of type {kind.__name__}")
+    elif rule and not rule.holds(value):
+        faults.append(f"{key}={value!r}: must be {rule.wanted}")
+    elif is_room:
+        return _build(hint, value, f"{key}.", faults)
+    return value
+
+
 def _faults_between(settings: Settings) -> list[str]:
     """Return what is wrong between keys that are right by themselves."""
     faults = []
@@ -120,39 +155,3 @@ def _faults_between(settings: Settings) -> list[str]:
             "whose coordinates are those texts and which starts at them"
         )
     return faults
-
-
-def _build(kind: Any, plain: Any, room: str, faults: list[str]) -> Any:
-    """Build a settings class from a dictionary; appends to `faults`."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    known = ", ".join(fields)
-    for name in plain:
-        if name not in fields:
-            new = RENAMED.get(f"{room}{name}")
-            faults.append(
-                f"{room}{name}: " + (f"is now {new}" if new else f"unknown; give {known}")
-            )
-    values = {
-        name: _checked(field, f"{room}{name}", plain[name], faults)
-        for name, field in fields.items()
-        if name in plain
-    }
-    return kind(**values)
-
-
-def _checked(field: dataclasses.Field, key: str, value: Any, faults: list[str]) -> Any:
-    """Return a key's value in the field's type; appends to `faults`."""
-    kind: Any = field.type
-    is_room, rule = dataclasses.is_dataclass(kind), field.metadata.get("rule")
-    wanted = dict if is_room or kind == dict[str, Any] else kind
-    if wanted is float and type(value) is int:
-        value = float(value)
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(wanted, type) and type(value) is not wanted:
-        faults.append(f"{key}={value!r}: must be of type {wanted.__name__}")
-    elif rule and not rule.holds(value):
-        faults.append(f"{key}={value!r}: must be {rule.wanted}")
-    elif is_room:
-        return _build(kind, value, f"{key}.", faults)
-    return value

@@ -17,8 +17,6 @@ from jaxalign.objective import Evaluation, Task
 from jaxalign.search import Space, Strategy
 from jaxalign.search.pareto import Front, empty_front, merge
 
-Evaluate = Callable[..., Evaluation]  # called as `jaxalign.fitness.Evaluator`
-
 
 @struct.dataclass
 class Metrics:
@@ -28,12 +26,12 @@ class Metrics:
       generation, evaluations: counted from the start; generation 0 is the initial population.
       failed: candidates whose loss was not finite, for any country.
       best_loss_G: smallest loss so far.
-      generation_best_G, generation_mean_G: over this generation's finite losses, the best of all
-        candidates, the mean of the country's own; +inf if there is none.
+      generation_best_G: smallest finite loss of all candidates of this generation, or +inf.
+      generation_mean_G: mean of the finite losses of the country's own candidates, or +inf.
       accepted_G: members replaced by the country's own candidates; -1 for a strategy that keeps no
         population.
       prompt_norm_G: mean Euclidean norm of the best prompt's rows.
-      terms_GO: the objectives of the best prompt, in the order of `Goal.terms`.
+      terms_GO: the terms of the best prompt, in the order of `Goal.terms`.
     """
 
     generation: Int[Array, ""]
@@ -53,7 +51,8 @@ class RunState:
 
     Attributes:
       key: the run's root key; generation g derives its own by `fold_in` and consumes none.
-      strategy: the strategy's state, with a leading axis of countries; params: its parameters.
+      strategy: the strategy's state, with a leading axis of countries.
+      params: the strategy's parameters.
       best_prompt_GLD, best_scores_GC: of the smallest loss so far, `metrics.best_loss_G`.
       front: the Pareto front of each country, with a leading axis; None where none is kept.
       metrics: of the generation that made this state.
@@ -74,17 +73,16 @@ class Evolution:
 
     Attributes:
       strategy: proposes and selects, for one country.
-      evaluate: weights, task, prompts [E, L, D], key and number of candidates that matter to an
-        `Evaluation`.
+      evaluate: called like a `fitness.Evaluator`.
       migrants: candidates of other countries that may enter a country's population in a generation.
-      reevaluate: every so many generations the members are evaluated anew instead of candidates,
-        for a loss that is noisy; 0 for never.
+      reevaluate: every so many generations the members are evaluated again instead of candidates,
+        for a noisy loss; 0 for never.
       front: members of the Pareto front; 0 for none.
-      objectives: which of `Goal.terms` the front is over.
+      objectives: indices into `Goal.terms` of the front's objectives.
     """
 
     strategy: Strategy
-    evaluate: Evaluate
+    evaluate: Callable[..., Evaluation]
     migrants: int = 0
     reevaluate: int = 0
     front: int = 0
@@ -99,7 +97,7 @@ class Evolution:
         vectors_E: Float[Array, "E ..."],
         key: jax.Array,
     ) -> tuple[RunState, Metrics]:
-        """Evaluates the initial population (generation 0); each country takes the best P of it.
+        """Evaluate the initial population (generation 0); each country takes the best P of it.
 
         Args:
           weights: the model's.
@@ -110,7 +108,7 @@ class Evolution:
           key: becomes the run's root key.
         """
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
-        vectors_E = self._confine(space, self._asked(vectors_E))
+        vectors_E = self._confine(space, vectors_E.reshape(-1, *self.strategy.shape))
         prompts_ELD = self._prompts(space, vectors_E)
         everyone = jnp.int32(vectors_E.shape[0])
         result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=everyone)
@@ -118,42 +116,42 @@ class Evolution:
         chosen_GP = jnp.broadcast_to(jnp.arange(candidates), (1, candidates))
         if countries > 1:
             chosen_GP = jnp.argsort(result.loss_GP, axis=1)[:, : candidates // countries]
-        inner = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0))(
-            _keys(init_key, countries),
-            params,
-            vectors_E[chosen_GP],
-            jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1),
+        loss_GP = jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1)
+        strategy = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0))(
+            _keys(init_key, countries), params, vectors_E[chosen_GP], loss_GP
         )
+        front = empty_front(self.front, len(self.objectives), prompts_ELD[0])
         nothing_G = jnp.full(countries, jnp.inf)
+
+        def for_all(leaf: jax.Array) -> jax.Array:
+            return jnp.broadcast_to(leaf, (countries, *leaf.shape))
+
         before = RunState(
             key=key,
-            strategy=inner,
+            strategy=strategy,
             params=params,
-            best_prompt_GLD=jnp.broadcast_to(prompts_ELD[0], (countries, *prompts_ELD.shape[1:])),
-            best_scores_GC=jnp.broadcast_to(
-                result.scores_PC[0], (countries, result.scores_PC.shape[1])
-            ),
-            front=self._no_front(prompts_ELD[0], countries),
+            best_prompt_GLD=for_all(prompts_ELD[0]),
+            best_scores_GC=for_all(result.scores_PC[0]),
+            front=jax.tree.map(for_all, front) if self.front else None,
             metrics=Metrics(
                 generation=jnp.int32(-1),
                 evaluations=jnp.int32(0),
                 failed=jnp.int32(0),
                 best_loss_G=nothing_G,
                 generation_best_G=nothing_G,
-                generation_mean_G=nothing_G,
+                generation_mean_G=_finite_mean(loss_GP),
                 accepted_G=jnp.zeros(countries, jnp.int32),
                 prompt_norm_G=jnp.zeros(countries),
                 terms_GO=result.terms_GPO[:, 0],
             ),
         )
-        mean_G = _finite_mean(jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1))
-        state = self._record(before, inner, prompts_ELD, result, everyone, mean_G, None)
+        state = self._record(before, prompts_ELD, result, everyone)
         return state, state.metrics
 
     def step(
         self, weights: Any, task: Task, space: Space, state: RunState
     ) -> tuple[RunState, Metrics]:
-        """One generation: ask, evaluate, tell, exchange. Nothing leaves the device."""
+        """Run one generation: ask, evaluate, tell, exchange. Nothing leaves the device."""
         generation = state.metrics.generation + 1
         ask_key, evaluate_key, tell_key = jax.random.split(
             jax.random.fold_in(state.key, generation), 3
@@ -163,14 +161,14 @@ class Evolution:
             vectors_GP, asked = jax.vmap(self.strategy.ask, in_axes=(0, None, 0))(
                 _keys(ask_key, countries), state.params, state.strategy
             )
-        anew = self._evaluates_anew(generation)
-        if anew is not None:
+        again = self._evaluates_members(generation)
+        if again is not None:
             members_GP = jax.vmap(self.strategy.members)(state.strategy)
-            vectors_GP = jnp.where(anew, members_GP, vectors_GP)
+            vectors_GP = jnp.where(again, members_GP, vectors_GP)
         vectors_GP = self._confine(space, vectors_GP)
 
-        # Candidate p of country g stands at p × G + g, so that the first ones of all come first.
-        vectors_E = _interleave(vectors_GP)
+        # Candidate p of country g has index p × G + g, so that the first ones of all come first.
+        vectors_E = jnp.swapaxes(vectors_GP, 0, 1).reshape(-1, *vectors_GP.shape[2:])
         prompts_ELD = self._prompts(space, vectors_E)
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
@@ -179,77 +177,67 @@ class Evolution:
             result.loss_GP, jnp.arange(countries)
         )
         with jax.named_scope("tell"):
-            inner = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
+            told = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
                 _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
             )
-        accepted_G = jax.vmap(self.strategy.accepted)(asked, inner)
-        if anew is not None:
+        accepted_G = jax.vmap(self.strategy.accepted)(asked, told)
+        offered_GE = result.loss_GP
+        if again is not None:
             refreshed = jax.vmap(self.strategy.refresh)(state.strategy, loss_GP)
-            inner = jax.tree.map(lambda new, old: jnp.where(anew, new, old), refreshed, inner)
-            accepted_G = jnp.where(anew, 0, accepted_G)
+            told = jax.tree.map(lambda new, old: jnp.where(again, new, old), refreshed, told)
+            accepted_G = jnp.where(again, 0, accepted_G)
+            # Members were offered to the other countries before, and would come in twice.
+            offered_GE = jnp.where(again, jnp.inf, offered_GE)
         if countries > 1 and self.migrants and self.strategy.exchanges:
-            offered_GE = result.loss_GP
-            if anew is not None:  # members have been offered before, and would come in twice
-                offered_GE = jnp.where(anew, jnp.inf, offered_GE)
-            inner = self._exchange(inner, vectors_E, offered_GE)
-        mean_G = _finite_mean(loss_GP)
-        state = self._record(state, inner, prompts_ELD, result, count, mean_G, accepted_G, anew)
+            told = self._exchange(told, vectors_E, offered_GE)
+        metrics = dataclasses.replace(
+            state.metrics, accepted_G=accepted_G, generation_mean_G=_finite_mean(loss_GP)
+        )
+        state = dataclasses.replace(state, strategy=told, metrics=metrics)
+        state = self._record(state, prompts_ELD, result, count, again)
         return state, state.metrics
 
-    def _asked(self, vectors: jax.Array) -> jax.Array:
-        """Vectors of a space `[N, ...]` in the strategy's shape."""
-        return vectors.reshape(vectors.shape[0], *self.strategy.shape)
-
     def _prompts(self, space: Space, vectors_E: jax.Array) -> jax.Array:
-        """The soft prompts of vectors in the strategy's shape, float32 [E, L, D]."""
+        """Return the soft prompts of vectors in the strategy's shape, float32 [E, L, D]."""
         return space.prompts(vectors_E.reshape(vectors_E.shape[0], *space.shape))
 
     def _confine(self, space: Space, vectors: jax.Array) -> jax.Array:
-        """`Space.confine`, for vectors in the strategy's shape."""
+        """Apply `Space.confine` to vectors in the strategy's shape."""
         if not space.confines:  # to reshape and back would gather what devices share
             return vectors
         leading = vectors.shape[: vectors.ndim - len(self.strategy.shape)]
         return space.confine(vectors.reshape(*leading, *space.shape)).reshape(vectors.shape)
 
-    def _evaluates_anew(self, generation: jax.Array) -> jax.Array | None:
-        """Whether this generation gives the members new losses; None where that never happens."""
+    def _evaluates_members(self, generation: jax.Array) -> jax.Array | None:
+        """Whether the members are evaluated again; None where that never happens."""
         if not self.reevaluate or not self.strategy.exchanges:
             return None
         return generation % self.reevaluate == 0
 
-    def _exchange(self, inner: Any, vectors_E: jax.Array, loss_GE: jax.Array) -> Any:
-        """Offers each country the best candidates of the others."""
+    def _exchange(self, strategy: Any, vectors_E: jax.Array, loss_GE: jax.Array) -> Any:
+        """Offer each country the best candidates of the others."""
         countries, candidates = loss_GE.shape
         own_GE = jnp.arange(candidates)[None] % countries == jnp.arange(countries)[:, None]
         foreign_GE = jnp.where(own_GE, jnp.inf, loss_GE)
         best_GK = jnp.argsort(foreign_GE, axis=1)[:, : self.migrants]
         return jax.vmap(self.strategy.receive)(
-            inner, vectors_E[best_GK], jnp.take_along_axis(foreign_GE, best_GK, axis=1)
+            strategy, vectors_E[best_GK], jnp.take_along_axis(foreign_GE, best_GK, axis=1)
         )
-
-    def _no_front(self, prompt_LD: jax.Array, countries: int) -> Front | None:
-        if not self.front:
-            return None
-        one = empty_front(self.front, len(self.objectives), prompt_LD)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (countries, *leaf.shape)), one)
 
     def _record(
         self,
         state: RunState,
-        inner: Any,
         prompts_ELD: jax.Array,
         result: Evaluation,
         count: jax.Array,
-        mean_G: jax.Array,
-        accepted_G: jax.Array | None,
-        anew: jax.Array | None = None,
+        again: jax.Array | None = None,
     ) -> RunState:
-        """The next state: the strategy's, the best so far, and the generation's metrics."""
+        """Return the state with the best so far, the front and the metrics brought up to date."""
         winner_G = jnp.argmin(result.loss_GP, axis=1)
         loss_G = jnp.min(result.loss_GP, axis=1)
         best_loss_G = state.metrics.best_loss_G
-        if anew is not None:  # what was best by luck no longer counts
-            best_loss_G = jnp.where(anew & jnp.isfinite(loss_G), jnp.inf, best_loss_G)
+        if again is not None:  # what was best by luck no longer counts
+            best_loss_G = jnp.where(again & jnp.isfinite(loss_G), jnp.inf, best_loss_G)
         better_G = loss_G < best_loss_G
         best_prompt_GLD = jnp.where(
             better_G[:, None, None], prompts_ELD[winner_G], state.best_prompt_GLD
@@ -257,28 +245,24 @@ class Evolution:
         terms_GO = result.terms_GPO[jnp.arange(winner_G.shape[0]), winner_G]
         counted_E = jnp.arange(prompts_ELD.shape[0]) < count
         lost_GE = ~jnp.isfinite(result.loss_GP)
-        metrics = Metrics(
+        metrics = dataclasses.replace(
+            state.metrics,
             generation=state.metrics.generation + 1,
             evaluations=state.metrics.evaluations + count,
             failed=jnp.sum(counted_E & jnp.any(lost_GE, axis=0), dtype=jnp.int32),
             best_loss_G=jnp.minimum(best_loss_G, loss_G),
             generation_best_G=loss_G,
-            generation_mean_G=mean_G,
-            accepted_G=state.metrics.accepted_G if accepted_G is None else accepted_G,
             prompt_norm_G=jnp.mean(jnp.linalg.norm(best_prompt_GLD, axis=-1), axis=-1),
             terms_GO=jnp.where(better_G[:, None], terms_GO, state.metrics.terms_GO),
         )
         front = state.front
         if front is not None:
-            terms_GEO = jnp.where(
-                counted_E[None, :, None],
-                result.terms_GPO[..., jnp.array(self.objectives)],
-                jnp.inf,
-            )
-            front = jax.vmap(merge, in_axes=(0, 0, None))(front, terms_GEO, prompts_ELD)
+            objectives_GEO = result.terms_GPO[..., jnp.array(self.objectives)]
+            objectives_GEO = jnp.where(counted_E[None, :, None], objectives_GEO, jnp.inf)
+            front = jax.vmap(merge, in_axes=(0, 0, None))(front, objectives_GEO, prompts_ELD)
         return dataclasses.replace(
             state,
-            strategy=jax.tree.map(_strong, inner),
+            strategy=jax.tree.map(_strong, state.strategy),
             best_prompt_GLD=best_prompt_GLD,
             best_scores_GC=jnp.where(
                 better_G[:, None], result.scores_PC[winner_G], state.best_scores_GC
@@ -293,11 +277,6 @@ def _keys(key: jax.Array, countries: int) -> jax.Array:
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(countries))
 
 
-def _interleave(vectors_GP: jax.Array) -> jax.Array:
-    swapped = jnp.swapaxes(vectors_GP, 0, 1)
-    return swapped.reshape(-1, *vectors_GP.shape[2:])
-
-
 def _finite_mean(loss_GP: jax.Array) -> jax.Array:
     """Mean of the finite losses of each country; +inf if there is none."""
     finite_GP = jnp.isfinite(loss_GP)
@@ -307,6 +286,6 @@ def _finite_mean(loss_GP: jax.Array) -> jax.Array:
 
 
 def _strong(leaf: jax.Array) -> jax.Array:
-    """Strips the weak type of Python numbers, which a checkpoint would not bring back."""
+    """Strip the weak type of Python numbers, which a checkpoint would not bring back."""
     is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return leaf if is_key else leaf.astype(leaf.dtype)
