@@ -46,6 +46,7 @@ def test_imports_point_down():
         ("model/__init__.py", "jaxalign.survey"),
         ("search/__init__.py", "jaxalign.model"),
         ("report/__init__.py", "jaxalign.survey"),
+        ("engine.py", "ml_collections"),
     ],
 )
 def test_an_upward_import_is_reported(tree: Path, place: str, upward: str):
