@@ -59,8 +59,7 @@ class Engine:
       chunk: candidates evaluated at a time, on each device of the population axis.
       working_bytes: temporaries and outputs of one generation.
       abstract_state: shapes and types of the state, for restoring one.
-      compile_start: compiles what makes the state and metrics of generation 0; a resumed run does
-        without.
+      start: makes the state and metrics of generation 0; compiles when first called, if not before.
       step: makes the next state and its metrics; donates the state it is given.
       naive: what the model answers without a soft prompt, on the host.
       full_naive: the same before its weights were quantised, or None.
@@ -73,7 +72,7 @@ class Engine:
     chunk: int
     working_bytes: int
     abstract_state: RunState
-    compile_start: Callable[[], Callable[[], tuple[RunState, Metrics]]]
+    start: Callable[[], tuple[RunState, Metrics]]
     step: Callable[[RunState], tuple[RunState, Metrics]]
     naive: Evaluation
     full_naive: Evaluation | None
@@ -169,13 +168,14 @@ def build_engine(
     # The naive answers are not known yet; zeros of their shape are in the task.
     arguments = (weights, problem.task, space, params, plan.vectors_E, key)
     shardings = _shardings(mesh, evolution, arguments)
-    start = jax.jit(evolution.start, out_shardings=shardings).lower(*arguments)
-    abstract_state = start.out_info[0]
+    lowered = jax.jit(evolution.start, out_shardings=shardings).lower(*arguments)
+    compile_start = functools.cache(lowered.compile)  # which a resumed run does without
+    abstract_state = lowered.out_info[0]
     step = jax.jit(evolution.step, donate_argnums=3, out_shardings=shardings)
-    compiled, (task, naive), *started = in_parallel(
+    compiled, (task, naive), *_ = in_parallel(
         step.lower(weights, problem.task, space, abstract_state).compile,
         functools.partial(ask_naive, problem, execution.attention, plan.seed),
-        *[start.compile] * starts,
+        *[compile_start] * starts,
     )
     full_naive = None
     if problem.full_naive_QA is not None:
@@ -191,9 +191,7 @@ def build_engine(
         chunk=execution.chunk,
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
-        compile_start=lambda: functools.partial(
-            started[0] if started else start.compile(), *arguments
-        ),
+        start=lambda: compile_start()(*arguments),
         step=functools.partial(compiled, weights, task, space),
         naive=naive,
         full_naive=full_naive,

@@ -1,7 +1,6 @@
 """From a config to what a command works on: survey, targets, model, questions."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 from pathlib import Path
@@ -45,11 +44,10 @@ from jaxalign.prompts import (
     load_tokenizer,
     parse_format,
 )
-from jaxalign.search import Strategy, make_strategy, mean_norm, strategy_file
+from jaxalign.search import check_strategy, mean_norm
 from jaxalign.settings import (
     ALL,
     ObjectiveSettings,
-    SearchSettings,
     Settings,
     country_names,
     format_names,
@@ -171,11 +169,8 @@ def load_problem(settings: Settings) -> Problem:
         asked_GB if culturalbench else None,
         row_norm_of(weights),
     )
-    notices = (
-        read_notice(folder),
-        instrument.notice,
-        culturalbench.notice if culturalbench else None,
-    )
+    sources = (instrument, culturalbench) if culturalbench else (instrument,)
+    notices = (read_notice(folder), *(source.notice for source in sources))
     problem = Problem(
         instrument=instrument,
         scoring=scoring,
@@ -242,31 +237,6 @@ def in_full_precision(problem: Problem, dtype: str) -> Problem:
     return dataclasses.replace(problem, weights=weights)
 
 
-def check_strategy(search: SearchSettings) -> None:
-    """Check that there is such a strategy, for these parameters and this population.
-
-    Raises:
-      UserError: there is not, or the steps of a user's own cannot be traced.
-    """
-    strategy = make_strategy(
-        search.strategy,
-        search.population,
-        (1, 2),
-        1.0,
-        search.strategy_params,
-        search.generations,
-    )
-    if strategy_file(search.strategy):
-        try:
-            jax.eval_shape(functools.partial(_steps, strategy), jax.random.key(0), strategy.params)
-        except Exception as error:  # whatever the user's class raises
-            reason = str(error).strip().partition("\n")[0]
-            raise UserError(
-                f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
-                f"({type(error).__name__}: {reason})"
-            ) from error
-
-
 def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
     """Check that the devices run the configured attention.
 
@@ -275,14 +245,6 @@ def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
     """
     platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
     check_attention(settings.evaluation.attention, platform, settings.model.dtype, count)
-
-
-def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
-    """Return the state after one generation."""
-    loss_P = jnp.zeros(strategy.population)
-    state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
-    vectors, state = strategy.ask(key, params, state)
-    return strategy.tell(key, params, vectors, loss_P, state)
 
 
 def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, ...]:

@@ -44,11 +44,10 @@ class Parts(contextlib.ExitStack):
 
     def __init__(self, settings: Settings, problem: Problem, engine: Engine, folder: Path):
         super().__init__()
-        make_first = engine.compile_start()
-        jax.block_until_ready(engine.step(make_first()[0]))
+        jax.block_until_ready(engine.step(engine.start()[0]))
         self.peak = peak_bytes()
         self._engine = engine
-        self._first, _ = make_first()
+        self._first, _ = engine.start()
 
         key = jax.random.key(settings.seed)
         task, space = engine.task, engine.plan.space

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxalign.config import flatten, to_plain, with_keys
 from jaxalign.errors import UserError
-from jaxalign.problem import check_strategy
+from jaxalign.search import check_strategy
 from jaxalign.settings import Settings
 
 # Where two keys end alike, the one that is meant; any other key may be named by its end too.

@@ -16,7 +16,7 @@ from jaxalign.engine import ask_naive, choose_execution
 from jaxalign.errors import UserError
 from jaxalign.files import write_file, write_json
 from jaxalign.model import NO_QUANTIZATION
-from jaxalign.problem import Problem, check_strategy, load_problem
+from jaxalign.problem import Problem, load_problem
 from jaxalign.report import print_header
 from jaxalign.report.comparison import (
     Run,
@@ -34,7 +34,7 @@ from jaxalign.run.heartbeat import hold
 from jaxalign.run.initialization import file_digests, initialize
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.random_weights import with_random_weights
-from jaxalign.search import is_ours
+from jaxalign.search import check_strategy, is_ours
 from jaxalign.settings import Settings
 
 

@@ -19,19 +19,18 @@ from jaxalign.search import (
     Draw,
     SearchPlan,
     Space,
-    Strategy,
     draw_key,
     embedding_std,
     first_vectors,
     from_tokens,
     from_vocabulary,
     full_space,
-    make_strategy,
     mixtures,
     normal,
     random_subspace,
     resize_population,
     strategy_file,
+    strategy_for,
     text_space,
     with_limits,
 )
@@ -56,7 +55,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
     return SearchPlan(
         seed=settings.seed,
         space=space,
-        strategy=_make_strategy(settings, space, spread),
+        strategy=strategy_for(settings.search, (math.prod(space.shape),), spread),
         vectors_E=vectors_E,
         spread=spread,
         migrants=settings.search.migrants,
@@ -66,24 +65,12 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
 
 def with_spread(plan: SearchPlan, settings: Settings, spread: float) -> SearchPlan:
     """Return the plan of a resumed run, whose strategy started with a recorded spread."""
-    strategy = _make_strategy(settings, plan.space, spread)
+    strategy = strategy_for(settings.search, plan.strategy.shape, spread)
     return dataclasses.replace(plan, spread=spread, strategy=strategy)
 
 
-def _make_strategy(settings: Settings, space: Space, spread: float) -> Strategy:
-    search = settings.search
-    return make_strategy(
-        search.strategy,
-        search.population,
-        (math.prod(space.shape),),
-        spread,
-        search.strategy_params,
-        search.generations,
-    )
-
-
 def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> Space:
-    """The space that `search.space` names, with the limits of `search.bounds` and `max_norm`."""
+    """Return the space of `search.space`, with the limits of `search.bounds` and `max_norm`."""
     search, table_VD = settings.search, problem.weights["embedding"][...]
     _, length, width = prompts_ELD.shape
     if search.space == "subspace":
@@ -97,7 +84,7 @@ def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> 
 
 
 def first_prompts(settings: Settings, problem: Problem) -> jax.Array:
-    """Soft prompts to start from, float32 [E, L, D], seeded and never naming a searched country.
+    """Return soft prompts to start from, float32 [E, L, D], which never name a searched country.
 
     Raises:
       UserError: a file that `prompt.init` names cannot be used.
@@ -125,7 +112,7 @@ def first_prompts(settings: Settings, problem: Problem) -> jax.Array:
 
 
 def file_digests(settings: Settings) -> dict[str, str]:
-    """SHA-256 of the user's files that a search is made of, by name.
+    """Return SHA-256 of the user's files that a search is made of, by name.
 
     Raises:
       UserError: a file cannot be read.
@@ -148,13 +135,13 @@ def file_digests(settings: Settings) -> dict[str, str]:
 
 
 def _start_file(init: str) -> Path:
-    """What a path for `prompt.init` starts from: a run's last population, or a single prompt."""
+    """Return the file that a path for `prompt.init` means: a last population, or a prompt."""
     population = Path(os.path.expanduser(init)) / POPULATION
     return population if population.is_file() else prompt_file(init, _INIT)
 
 
 def _texts(settings: Settings, problem: Problem, count: int) -> np.ndarray:
-    """Token ids int32 [count, L] of texts that name no country that is searched for."""
+    """Return token ids int32 [count, L] of texts that name no searched country."""
     searched = [(target.code, target.country) for target in problem.targets]
     texts = load_texts(settings.prompt.texts)
     rng = np.random.default_rng(settings.seed)

@@ -146,9 +146,9 @@ def tune(
                 return summary
             workdir.write_state("stopped")
     if distributed.is_first():
+        how = f"; to resume:\n  {shlex.quote(sys.executable)} {again}" if again else ""
         print(
-            f"\nstopped by {stop.received} after generation {generation}, which is saved; resume "
-            f"with:\n  {shlex.quote(sys.executable)} {again}",
+            f"\nstopped by {stop.received} after generation {generation}, which is saved{how}",
             flush=True,
         )
     return None
@@ -195,7 +195,6 @@ def search(
     """
     checkpoints, profile = hooks.checkpoints, hooks.profile
     generation = int(restored.metrics.generation) if restored else 0
-    start = engine.compile_start() if restored is None else lambda: (restored, None)
     clock = time.perf_counter()
 
     def watch(metrics: Metrics) -> None:
@@ -211,7 +210,7 @@ def search(
 
     with hooks.progress, profile:
         clock = time.perf_counter()
-        state, pending = start()
+        state, pending = engine.start() if restored is None else (restored, None)
         checkpoints.save(generation, state)
         while generation < generations and not hooks.stop.at(generation):
             profile.reached(generation, state)

@@ -10,7 +10,7 @@ from jaxalign.search.initial import (
     resize_population,
     vocabulary_bounds,
 )
-from jaxalign.search.plan import Draw, SearchPlan, draw_key
+from jaxalign.search.plan import Draw, SearchPlan, check_strategy, draw_key, strategy_for
 from jaxalign.search.spaces import (
     Space,
     first_vectors,
@@ -33,6 +33,7 @@ __all__ = [
     "SearchPlan",
     "Space",
     "Strategy",
+    "check_strategy",
     "draw_key",
     "embedding_std",
     "first_vectors",
@@ -48,6 +49,7 @@ __all__ = [
     "random_subspace",
     "resize_population",
     "strategy_file",
+    "strategy_for",
     "strategy_names",
     "text_space",
     "vocabulary_bounds",

@@ -2,12 +2,18 @@
 
 import dataclasses
 import enum
+import functools
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxalign.errors import UserError
 from jaxalign.search.contract import Strategy
 from jaxalign.search.spaces import Space
+from jaxalign.search.strategies import make_strategy, strategy_file
+from jaxalign.settings import SearchSettings
 
 
 class Draw(enum.IntEnum):
@@ -54,3 +60,42 @@ class SearchPlan:
     def candidates(self) -> int:
         """E, evaluated in one generation."""
         return self.vectors_E.shape[0]
+
+
+def strategy_for(search: SearchSettings, shape: tuple[int, ...], spread: float) -> Strategy:
+    """Return the configured strategy for search vectors of a shape; raises as `make_strategy`."""
+    return make_strategy(
+        search.strategy,
+        search.population,
+        shape,
+        spread,
+        search.strategy_params,
+        search.generations,
+    )
+
+
+def check_strategy(search: SearchSettings) -> None:
+    """Check that there is such a strategy, for these parameters and this population.
+
+    Raises:
+      UserError: there is not, or the steps of a user's own cannot be traced.
+    """
+    strategy = strategy_for(search, (1, 2), 1.0)
+    if not strategy_file(search.strategy):
+        return
+    try:
+        jax.eval_shape(functools.partial(_steps, strategy), jax.random.key(0), strategy.params)
+    except Exception as error:  # whatever the user's class raises
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
+            f"({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
+    """Return the state after one generation."""
+    loss_P = jnp.zeros(strategy.population)
+    state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
+    vectors, state = strategy.ask(key, params, state)
+    return strategy.tell(key, params, vectors, loss_P, state)

@@ -64,7 +64,7 @@ for shape in SHAPES:
     execution = engines.choose_execution(settings.evaluation, problem, plan)
     engine = engines.build_engine(problem, plan, execution, starts=shape == (1, 1))
     if first is None:
-        first, _ = engine.compile_start()()
+        first, _ = engine.start()
         first = jax.block_until_ready(first)
     state = move(jax.tree.map(jnp.copy, first), engine.abstract_state)
     members = state.strategy.population

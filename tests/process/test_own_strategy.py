@@ -10,8 +10,7 @@ from paths import ROOT
 
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
-from jaxalign.problem import check_strategy
-from jaxalign.search import make_strategy
+from jaxalign.search import check_strategy, make_strategy
 
 README = ROOT / "README.md"
 
@@ -30,7 +29,7 @@ def test_the_readmes_example_searches(own, tiny_config, tiny_problem):
     tiny_config.search.strategy = f"{own}:Walk"
     tiny_config.search.strategy_params = {"step": 0.5}
     engine = make_engine(tiny_config, tiny_problem)
-    state, first = engine.compile_start()()
+    state, first = engine.start()
     accepted = 0
     for _ in range(12):
         state, metrics = engine.step(state)

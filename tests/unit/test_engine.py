@@ -57,7 +57,7 @@ def test_any_strategy_searches_any_space(tiny_config, tiny_problem, name, space)
     tiny_config.search.dimension = 5
     tiny_config.search.generations = GENERATIONS
     engine = make_engine(tiny_config, tiny_problem)
-    state, first = engine.compile_start()()
+    state, first = engine.start()
     best, middle = [float(first.best_loss_G[0])], None
     for generation in range(1, GENERATIONS + 1):
         # An executable that was compiled ahead takes these very types, or raises: no second trace.
@@ -90,7 +90,7 @@ def test_any_strategy_searches_any_space(tiny_config, tiny_problem, name, space)
 def test_the_start_may_be_made_twice(tiny_config, tiny_problem):
     """A step donates its state; what the start was made of must outlive that."""
     engine = make_engine(tiny_config, tiny_problem)
-    start = engine.compile_start()
+    start = engine.start
     state, _ = start()
     expected = on_host(state)
     engine.step(state)
@@ -120,6 +120,6 @@ def test_a_step_writes_into_the_state_it_is_given(tiny_config, tiny_problem):
     ]
     assert len(populations) >= 2  # the members and the archive
     assert memory.alias_size_in_bytes >= sum(populations)
-    state = engine.compile_start()()[0]
+    state = engine.start()[0]
     engine.step(state)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.strategy) if leaf.ndim > 2)

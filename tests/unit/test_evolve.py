@@ -334,7 +334,7 @@ def test_engine_equals_a_plain_loop_over_evosax(tiny_config, tiny_problem):
     settings, execution = freeze(tiny_config), Execution(chunk=3)
     plan = with_spread(initialize(settings, tiny_problem), settings, 0.02)
     engine = build_engine(tiny_problem, plan, execution)
-    state, _ = engine.compile_start()()
+    state, _ = engine.start()
     for _ in range(3):
         state, _ = engine.step(state)
 
