@@ -177,23 +177,23 @@ class Evolution:
             result.loss_GP, jnp.arange(countries)
         )
         with jax.named_scope("tell"):
-            told = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
+            updated = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
                 _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
             )
-        accepted_G = jax.vmap(self.strategy.accepted)(asked, told)
+        accepted_G = jax.vmap(self.strategy.accepted)(asked, updated)
         offered_GE = result.loss_GP
         if again is not None:
             refreshed = jax.vmap(self.strategy.refresh)(state.strategy, loss_GP)
-            told = jax.tree.map(lambda new, old: jnp.where(again, new, old), refreshed, told)
+            updated = jax.tree.map(lambda new, old: jnp.where(again, new, old), refreshed, updated)
             accepted_G = jnp.where(again, 0, accepted_G)
             # Members were offered to the other countries before, and would come in twice.
             offered_GE = jnp.where(again, jnp.inf, offered_GE)
         if countries > 1 and self.migrants and self.strategy.exchanges:
-            told = self._exchange(told, vectors_E, offered_GE)
+            updated = self._exchange(updated, vectors_E, offered_GE)
         metrics = dataclasses.replace(
             state.metrics, accepted_G=accepted_G, generation_mean_G=_finite_mean(loss_GP)
         )
-        state = dataclasses.replace(state, strategy=told, metrics=metrics)
+        state = dataclasses.replace(state, strategy=updated, metrics=metrics)
         state = self._record(state, prompts_ELD, result, count, again)
         return state, state.metrics
 

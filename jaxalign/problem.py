@@ -104,6 +104,11 @@ class Problem:
     full_naive_QA: np.ndarray | None = None
     mesh: jax.sharding.Mesh | None = None
 
+    @property
+    def table_VD(self) -> jax.Array:
+        """The model's embedding table."""
+        return self.weights["embedding"][...]
+
     def evaluator(self, execution: Execution | None = None) -> Evaluator:
         """Return what evaluates soft prompts for this problem."""
         return Evaluator(self.graphdef, self.objective, execution or Execution())

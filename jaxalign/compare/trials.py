@@ -91,7 +91,7 @@ class Trials:
     def _scipy(self, settings: Settings, problem: Problem) -> Trial:
         prompts_PLD = _first_prompts(settings, problem)
         population, length, _ = prompts_PLD.shape
-        bounds = jax.jit(vocabulary_bounds)(problem.weights["embedding"][...])
+        bounds = jax.jit(vocabulary_bounds)(problem.table_VD)
         low_N, high_N = (np.tile(np.asarray(bound_D, float), length) for bound_D in bounds)
         history = scipy_de(
             self._loss_of_vectors(settings, problem),
@@ -110,7 +110,7 @@ class Trials:
         losses = self._loss_of_vectors(settings, problem)
         vectors_PN = prompts_PLD.reshape(population, -1)
         loss_P = losses(vectors_PN)
-        spread = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
+        spread = float(jax.jit(embedding_std)(problem.table_VD))
         coordinates = vectors_PN.shape[1]
         projection_MN = random_projection(
             min(SUBSPACE, coordinates), coordinates, spread, settings.seed

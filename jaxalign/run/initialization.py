@@ -71,7 +71,7 @@ def with_spread(plan: SearchPlan, settings: Settings, spread: float) -> SearchPl
 
 def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> Space:
     """Return the space of `search.space`, with the limits of `search.bounds` and `max_norm`."""
-    search, table_VD = settings.search, problem.weights["embedding"][...]
+    search, table_VD = settings.search, problem.table_VD
     _, length, width = prompts_ELD.shape
     if search.space == "subspace":
         key = draw_key(settings.seed, Draw.BASIS)
@@ -91,8 +91,7 @@ def first_prompts(settings: Settings, problem: Problem) -> jax.Array:
     """
     init, length = settings.prompt.init, settings.prompt.length
     count = len(problem.targets) * settings.search.population
-    table_VD = problem.weights["embedding"][...]
-    width = table_VD.shape[1]
+    table_VD, width = problem.table_VD, problem.model_config.width
     key = draw_key(settings.seed, Draw.PROMPTS)
     if init in ("texts", "diverse"):
         return jax.jit(from_tokens)(table_VD, _texts(settings, problem, count))

@@ -93,7 +93,7 @@ def polish(
       steps: of Adam.
     """
     loss, arguments = _prompt_loss(settings, problem, country)
-    std = float(jax.jit(embedding_std)(problem.weights["embedding"][...]))
+    std = float(jax.jit(embedding_std)(problem.table_VD))
     descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
     space: Space = arguments[-1]
     return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
@@ -108,8 +108,8 @@ def gradient_cost(settings: Settings, problem: Problem) -> float:
 
 def _prompt_loss(settings: Settings, problem: Problem, country: int) -> tuple[PromptLoss, tuple]:
     """Return the loss to descend on and its arguments."""
-    search, table_VD = settings.search, problem.weights["embedding"][...]
-    space = full_space(settings.prompt.length, table_VD.shape[1])
-    space = with_limits(space, search.bounds, search.max_norm, table_VD)
+    search = settings.search
+    space = full_space(settings.prompt.length, problem.model_config.width)
+    space = with_limits(space, search.bounds, search.max_norm, problem.table_VD)
     loss = PromptLoss(problem.evaluator(Execution(1, settings.evaluation.attention)))
     return loss, (problem.weights, problem.task, jnp.int32(country), space)
