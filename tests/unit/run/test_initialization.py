@@ -203,7 +203,7 @@ def test_the_first_candidates_among_texts_are_texts(start, table_VD):
 @pytest.mark.parametrize("space", ["full", "subspace", "texts"])
 def test_limits_hold_in_every_space(start, table_VD, space):
     keys = {"search__space": space, "search__dimension": 5, "search__max_norm": 0.5}
-    plan = start(prompt__init="normal", **keys)
+    plan = start(prompt__init="texts" if space == "texts" else "normal", **keys)
     prompts = np.asarray(plan.space.prompts(3 * plan.vectors_E))
     limit = 0.5 * np.linalg.norm(table_VD, axis=-1).mean()
     norms = np.linalg.norm(prompts, axis=-1)
