@@ -12,9 +12,6 @@ from ml_collections import config_flags
 
 import jaxalign
 from jaxalign.config import RENAMED
-from jaxalign.devices import compile_cache
-from jaxalign.devices.distributed import exit_soon
-from jaxalign.devices.memory import is_out_of_memory
 from jaxalign.errors import UserError
 
 USER_ERROR = 2
@@ -65,7 +62,7 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
-def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
+def run(main: Callable[[list[str]], None], needs_config: bool = True, positional: str = "") -> None:
     """Parse the flags and run `main` on the arguments as they were typed; ends the process.
 
     Before `main` the compilation cache is set up, as --compile_cache says.
@@ -76,15 +73,21 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
     Args:
       main: the command.
       needs_config: whether --config may not be left out; only where there is such a flag.
+      positional: what the positional arguments are, for a command that works on these; `main` then
+        gets them alone.
     """
     typed = sys.argv[1:]
 
-    def start(_: list[str]) -> None:
+    def start(left: list[str]) -> None:
+        if positional:
+            return main(left[1:])
+        from jaxalign.devices import compile_cache  # JAX takes a second, `status` does without
+
         compile_cache.use(_COMPILE_CACHE.value)
-        main(typed)
+        return main(typed)
 
     try:
-        app.run(start, flags_parser=functools.partial(_parse, needs_config))
+        app.run(start, flags_parser=functools.partial(_parse, needs_config, positional))
     except SystemExit as end:
         # absl ends --help with 1; asking is no mistake.
         helped = end.code == 1 and any(argument.lstrip("-") in _HELP for argument in typed)
@@ -92,9 +95,11 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
     except UserError as error:
         _fail(str(error))
     except Exception as error:
+        from jaxalign.devices.memory import is_out_of_memory
+
         if not is_out_of_memory(error):
-            exit_soon(1)
-            raise  # a fault of ours, told in full
+            _end_peers(1)
+            raise  # a fault of ours, shown in full
         _fail(
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
@@ -104,11 +109,19 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True) -> None:
 def _fail(mistake: str) -> NoReturn:
     """End the process with one line."""
     print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
-    exit_soon(USER_ERROR)
+    _end_peers(USER_ERROR)
     sys.exit(USER_ERROR)
 
 
-def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
+def _end_peers(status: int) -> None:
+    """Let the other processes of this run end soon, if JAX has been loaded to join any."""
+    if "jax" in sys.modules:
+        from jaxalign.devices.distributed import exit_soon
+
+        exit_soon(status)
+
+
+def _parse(needs_config: bool, positional: str, argv: Sequence[str]) -> list[str]:
     argv = list(argv)
     configured = "config" in flags.FLAGS  # a command on a workdir needs none
     renamed = {f"config.{old}": f"config.{new}" for old, new in RENAMED.items()}
@@ -139,7 +152,9 @@ def _parse(needs_config: bool, argv: Sequence[str]) -> list[str]:
         raise
     except Exception as error:
         raise UserError(_first_line(error)) from error
-    if len(left) > 1:
+    if positional and len(left) == 1:
+        raise UserError(f"give at least one {positional}")
+    if not positional and len(left) > 1:
         raise UserError(f"unexpected argument {left[1]!r}; flags are written --name=value")
     return left
 

@@ -1,45 +1,48 @@
-"""Lists runs: how far they are, how well, and whether they are alive.
+"""List runs: how far they are, how well they do, and whether they are alive.
 
     python -m jaxalign.status DIR … [--json]
 
 Each DIR is the workdir of a run, or a folder that holds workdirs. A run is `running`; `stalled` if
 its process lives but gives no sign within the time it has set itself; `stopped` by request; `done`;
-`failed` with an error; or `dead` if its process is gone without a word.
+`failed` with an error; or `dead` if its process ended without any of these.
 """
 
-import argparse
 import contextlib
 import itertools
 import json
 import math
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from absl import flags
+
+from jaxalign import cli
 from jaxalign.errors import UserError
 from jaxalign.report import print_runs
 from jaxalign.run.heartbeat import FINAL, NAME, is_held
 
 _RATE_WINDOW = 16  # generations that the pace is taken over
 _TAIL = 2**20  # bytes of metrics.jsonl that are read: many generations, even of many countries
+_JSON = flags.DEFINE_bool("json", False, "Print a list of objects, for programs.")
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command.
+    """Run the command on workdirs, or folders of them."""
+    show(map(Path, arguments), _JSON.value)
+
+
+def show(folders: Iterable[Path], as_json: bool = False) -> None:
+    """Print the runs in folders, as a table or as a list of JSON objects.
 
     Raises:
-      UserError: a DIR is none, or holds no run.
+      UserError: a folder is none, or holds no run.
     """
-    parser = _Parser("python -m jaxalign.status", description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="a workdir, or a folder of them")
-    parser.add_argument("--json", action="store_true", help="a list of objects, for machines")
-    given = parser.parse_args(arguments)
-    runs = [describe(workdir, time.time()) for workdir in find_workdirs(map(Path, given.folders))]
-    if given.json:
+    runs = [describe(workdir, time.time()) for workdir in find_workdirs(folders)]
+    if as_json:
         print(json.dumps(runs, indent=2))
     else:
         print_runs(runs)
@@ -160,16 +163,5 @@ def _read(path: Path) -> dict[str, Any]:
     return {}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake as the other commands do."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; give one DIR or more, as in: {self.prog} runs")
-
-
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    cli.run(main, positional="DIR, as in: python -m jaxalign.status runs")

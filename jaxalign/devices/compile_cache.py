@@ -2,11 +2,9 @@
 
 import logging
 import os
-import re
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
 
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
@@ -17,7 +15,6 @@ LIMIT = 2 * 2**30  # bytes; a run of the embedded model leaves under 1 MB
 _LOG = logging.getLogger(__name__)
 _VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 _THRESHOLD = "jax_persistent_cache_min_compile_time_secs"
-_FAULT = re.compile(r"Error (reading|writing) persistent compilation cache entry for '([^']+)': ")
 
 
 def use(folder: str | None) -> None:
@@ -64,7 +61,8 @@ def use(folder: str | None) -> None:
     if _THRESHOLD.upper() not in os.environ:
         # Everything: the two dozen small programs of a start take about half a second together.
         jax.config.update(_THRESHOLD, 0.0)
-    _heal(path)
+    # JAX writes in place, so a kill may leave part of a file: it is compiled again.
+    warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
 
 
 def _set(folder: str | None) -> None:
@@ -102,30 +100,3 @@ def _prune(folder: Path, limit: int) -> None:
         limit -= size
         if limit < 0:
             Path(path).unlink(missing_ok=True)
-
-
-def _heal(folder: Path) -> None:
-    """Let a program be compiled and kept again whose file is cut short.
-
-    JAX writes in place, so a kill or a full disk may leave a part of a file. It notices that and
-    compiles, but never replaces the file, and would warn at each start.
-    """
-    shown, told = warnings.showwarning, False
-
-    def show(message: Any, *about: Any, **more: Any) -> None:
-        nonlocal told
-        fault = _FAULT.match(str(message))
-        if fault is None:
-            return shown(message, *about, **more)
-        for entry in folder.glob(f"{fault[2]}-*-cache"):
-            entry.unlink(missing_ok=True)
-        if fault[1] == "writing" and not told:
-            told = True
-            _LOG.warning("%s: compiled programs are not kept (%s)", folder, _rest(message, fault))
-        return None
-
-    warnings.showwarning = show
-
-
-def _rest(message: Any, fault: re.Match[str]) -> str:
-    return " ".join(str(message)[fault.end() :].split())

@@ -1,13 +1,13 @@
 """Signs of life: who holds a folder, and a small file that says how far its run is."""
 
 import contextlib
-import errno
-import fcntl
 import os
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from jaxalign.errors import UserError
 from jaxalign.files import check_local, write_file, write_json
@@ -15,51 +15,52 @@ from jaxalign.files import check_local, write_file, write_json
 NAME = "heartbeat.json"
 FINAL = ("done", "stopped", "failed")  # states that a process leaves behind
 _LOCK = ".lock"
-_TRIES, _PAUSE = 5, 0.05  # `is_held` takes the lock for microseconds; a start must not fail by that
+_WAIT = 0.25  # seconds: `is_held` takes the lock for microseconds; a start must not fail by that
 _BETWEEN = 1.0  # seconds between beats of one state
 # Seconds in which the next beat is due; while generations run, some of their lengths.
 _PATIENCE, _LEAST_PATIENCE, _GENERATIONS = 1800.0, 60.0, 20
 
 
-def hold(folder: Path, name: str) -> TextIO:
-    """Create a folder and lock it for this process until the returned file is closed.
+@contextlib.contextmanager
+def hold(folder: Path, name: str) -> Iterator[None]:
+    """Create a folder and lock it for this process; a kill releases it too.
 
     Args:
       folder: with its parents.
-      name: of the flag that named it, for messages.
+      name: flag that named it, for messages.
 
     Raises:
       UserError: the folder cannot be made or written, or another process holds it.
     """
     check_local(folder, name)
+    lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("w")
-        for left in reversed(range(_TRIES)):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not left:
-                    raise
-                time.sleep(_PAUSE)
-    except BlockingIOError:
-        lock.close()
+        lock.acquire(timeout=_WAIT, poll_interval=_WAIT / 5)
+    except Timeout:
         raise UserError(f"{name}={folder}: another run is using it; give another") from None
     except OSError as error:
         raise UserError(
             f"{name}={folder}: cannot write there ({error.strerror}); give another"
         ) from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(folder: Path) -> bool:
     """Return whether a process holds the folder, as far as locks reach."""
-    with contextlib.suppress(OSError), (folder / _LOCK).open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return error.errno in (errno.EAGAIN, errno.EACCES)
+    lock = FileLock(folder / _LOCK)
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
     return False
 
 

@@ -37,7 +37,9 @@ class Workdir:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = hold(path, "--workdir") if is_first() else None
+        self._held = contextlib.ExitStack()
+        if is_first():
+            self._held.enter_context(hold(path, "--workdir"))
         self._metrics: TextIO | None = None
         self._trackers: list[Tracker] = []
         self._heartbeat: Heartbeat | None = None
@@ -59,10 +61,9 @@ class Workdir:
                 self._heartbeat.fail(self._generation)
         if self._metrics:
             self._metrics.close()
-        for curves in self._trackers:
-            curves.close(failed=error is not None)
-        if self._lock:
-            self._lock.close()
+        for tracker in self._trackers:
+            tracker.close(failed=error is not None)
+        self._held.close()
 
     def begin(self, generations: int) -> None:
         """Write that a run up to this generation starts."""
@@ -78,20 +79,20 @@ class Workdir:
         if self._heartbeat:
             self._heartbeat.beat(state, self._generation)
 
-    def add_tracker(self, curves: Tracker) -> None:
+    def add_tracker(self, tracker: Tracker) -> None:
         """Show the records there too."""
-        self._trackers.append(curves)
+        self._trackers.append(tracker)
 
     def show_ending(self) -> None:
-        """Add plots and texts of the finished run, whose report is written, to the curves."""
+        """Add plots and texts of the finished run, whose report is written, to the trackers."""
         if not is_first():
             return
         # Loaded here, since matplotlib takes 0.4 s, which the first generation need not wait for.
         from jaxalign.report.ending import read_ending
 
         ending = read_ending(self.path)
-        for curves in self._trackers:
-            curves.show(ending)
+        for tracker in self._trackers:
+            tracker.show(ending)
 
     def require_space(self, abstract_state: Any) -> None:
         """Raise UserError unless the disk has room for the checkpoints kept at one time."""
@@ -137,7 +138,7 @@ class Workdir:
         Args:
           last: the record of that generation, as its checkpoint has it, without timings. It is
             written here if the run was cut off before it came to that.
-          notice: shown with the curves.
+          notice: shown by the trackers.
 
         Returns:
           The records kept.
@@ -158,8 +159,8 @@ class Workdir:
         self._metrics = path.open("a", encoding="utf-8")
         self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
         for record in records:
-            for curves in self._trackers:
-                curves.draw(record)
+            for tracker in self._trackers:
+                tracker.draw(record)
         if records:
             self._generation = records[-1]["generation"]
             self.write_state("running")
@@ -174,8 +175,8 @@ class Workdir:
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
-            for curves in self._trackers:
-                curves.draw(record)
+            for tracker in self._trackers:
+                tracker.draw(record)
         except OSError as error:
             raise UserError(
                 f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"

@@ -27,22 +27,24 @@ def test_a_folder_is_held_until_it_is_let_go(tmp_path):
     with hold(folder, "--workdir"):
         assert is_held(folder)
         assert is_held(folder)  # asking took nothing
-        with pytest.raises(UserError, match="another run is using it"):
-            hold(folder, "--workdir")
+        with pytest.raises(UserError, match="another run"), hold(folder, "--workdir"):
+            pass
     assert not is_held(folder)
 
 
 def test_a_bucket_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="mount the bucket"):
-        hold(Path("gs://runs/sa"), "--workdir")
+    bucket = Path("gs://runs/sa")
+    with pytest.raises(UserError, match="gs:"), hold(bucket, "--workdir"):
+        pass
     assert not any(tmp_path.iterdir())
 
 
 def test_a_process_that_is_killed_lets_go(tmp_path):
     program = (
         "import pathlib, sys, time; from jaxalign.run.heartbeat import hold;"
-        "lock = hold(pathlib.Path(sys.argv[1]), ''); print('held', flush=True); time.sleep(100)"
+        "lock = hold(pathlib.Path(sys.argv[1]), ''); lock.__enter__();"
+        "print('held', flush=True); time.sleep(100)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, tmp_path], stdout=subprocess.PIPE, text=True
@@ -65,7 +67,8 @@ def test_asking_never_keeps_a_run_from_starting(tmp_path):
     asks.start()
     try:
         for _ in range(20):
-            hold(tmp_path, "--workdir").close()
+            with hold(tmp_path, "--workdir"):
+                pass
     finally:
         done.set()
         asks.join()
