@@ -18,7 +18,7 @@ from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
 from jaxalign.report import Progress
 from jaxalign.run.checkpoint import Checkpoints
-from jaxalign.run.provenance import make_record
+from jaxalign.run.metrics import make_record
 from jaxalign.run.workdir import Workdir
 from jaxalign.settings import Settings
 

@@ -17,7 +17,7 @@ from jaxalign.model import to_safetensors
 from jaxalign.problem import Problem, in_full_precision
 from jaxalign.report import print_result, print_results
 from jaxalign.run.initialization import POPULATION
-from jaxalign.run.provenance import as_number
+from jaxalign.run.metrics import as_number
 from jaxalign.run.refine import polish, rescore
 from jaxalign.run.summary import Outcome, join_summaries, record_of_country, summarize
 from jaxalign.settings import Settings

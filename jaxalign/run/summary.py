@@ -9,7 +9,8 @@ import numpy as np
 from jaxalign.engine import Engine
 from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
-from jaxalign.run.provenance import as_number, describe_device
+from jaxalign.run.metrics import as_number
+from jaxalign.run.provenance import describe_device
 from jaxalign.run.refine import Rescored
 from jaxalign.search.gradient import Descent
 from jaxalign.settings import Settings

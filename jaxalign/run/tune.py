@@ -25,7 +25,9 @@ from jaxalign.run.announce import print_start
 from jaxalign.run.checkpoint import Checkpoints
 from jaxalign.run.finish import conclude, write_results
 from jaxalign.run.initialization import file_digests, initialize, with_spread
-from jaxalign.run.provenance import check_same_run, make_record, make_run_record, warn_of_changes
+from jaxalign.run.metrics import make_record
+from jaxalign.run.provenance import make_run_record
+from jaxalign.run.resume import check_same_run, warn_of_changes
 from jaxalign.run.startup import StartUp
 from jaxalign.run.stopping import StopRequest
 from jaxalign.run.trackers import Tracker

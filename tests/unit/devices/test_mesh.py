@@ -10,8 +10,8 @@ from jaxalign.config import base, freeze, to_plain
 from jaxalign.devices.mesh import choose_shape
 from jaxalign.errors import UserError
 from jaxalign.model import abstract_model, parameter_bytes, parse_config, split_sizes
-from jaxalign.run.provenance import check_same_run, warn_of_changes
 from jaxalign.run.random_weights import SHAPES
+from jaxalign.run.resume import check_same_run, warn_of_changes
 
 GIB = 2**30
 
