@@ -38,6 +38,7 @@ from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.files import write_file
 from jaxalign.report import print_header
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.throughput import (
     plot_scaling,
     point_line,
@@ -83,7 +84,7 @@ def main(typed: list[str]) -> None:
         measured = [figures for figures in done if "error" not in figures]
         if measured:
             title = f"{measured[0]['model']} on {measured[0]['hardware']}"
-            plot_scaling(measured, title, measured[0]["notice"], folder / "scaling")
+            plot_scaling(measured, Sheet(folder / "scaling", title, measured[0]["notice"]))
     if any(figures.get("peer", {}).get("losses", {}).get("equal") is False for figures in done):
         sys.exit(1)
 

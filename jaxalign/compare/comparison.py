@@ -29,6 +29,7 @@ from jaxalign.report.comparison import (
     summarise,
     write_summary_csv,
 )
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import format_loss
 from jaxalign.run.heartbeat import hold
 from jaxalign.run.initialization import file_digests, initialize
@@ -254,7 +255,8 @@ def _write(folder: Path, runs: list[Run], evaluations: int, notice: str | None) 
     write_summary_csv(folder / "summary.csv", summaries)
     write_file(folder / "table.md", render_markdown(summaries, evaluations).encode())
     title = f"Best loss after {evaluations:,} evaluations"
-    plot_finals(runs, evaluations, title, notice, folder / "finals")
-    plot_curves(runs, evaluations, "Best loss over evaluations", notice, folder / "curves")
+    plot_finals(runs, evaluations, Sheet(folder / "finals", title, notice))
+    curves = Sheet(folder / "curves", "Best loss over evaluations", notice)
+    plot_curves(runs, evaluations, curves)
     print_comparison(summaries, evaluations)
     print(f"\n{folder}: histories.csv, summary.csv, table.md, finals.png, curves.png (and .svg)")

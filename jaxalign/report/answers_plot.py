@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 
@@ -15,6 +14,7 @@ from jaxalign.report.drawing import (
     MUTED,
     ORANGE,
     PINK,
+    Sheet,
     new_figure,
     short,
 )
@@ -29,24 +29,20 @@ _LEGIBLE = 6.0  # smallest share in percent whose number fits into its bar
 _KINDS = {"target": None, "naive": "naive", "tuned": "best"}  # to the key of its distance
 
 
-def plot_distributions(
-    items: Sequence[Answers], title: str, notice: str | None, stem: Path
-) -> None:
-    """Draw the distributions of each item one below the other into stem.png and stem.svg.
+def plot_distributions(items: Sequence[Answers], sheet: Sheet) -> None:
+    """Draw the distributions of each item one below the other.
 
     If there are more than MOST items, those are drawn whose tuned answers are farthest from the
     target.
 
     Args:
         items: of `read_answers`.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
     """
     farthest = sorted(items, key=lambda item: -(item.distance["best"] or 0.0))[:MOST]
     shown = [item for item in items if item in farthest]
     each = _HEAD + len(_KINDS) * _BAR + _GAP
-    with new_figure(stem, title, notice, (7.2, 0.85 + len(shown) * each)) as body:
+    with new_figure(sheet, (7.2, 0.85 + len(shown) * each)) as body:
         axes = body.subplots()
         axes.set(xlim=(0, 100), ylim=(len(shown) * each, 0))
         axes.spines[:].set_visible(False)

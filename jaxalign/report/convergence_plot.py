@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from jaxalign.report.drawing import (
     BLUE,
@@ -16,6 +16,7 @@ from jaxalign.report.drawing import (
     ORANGE,
     PALE,
     End,
+    Sheet,
     as_array,
     last_finite,
     name_ends,
@@ -29,64 +30,40 @@ from jaxalign.report.numbers import country_name, format_loss
 FEW = len(LINE_STYLES)  # as many countries have a style of their own
 _SIZE = (7.2, 4.3)
 
+Records = Sequence[dict[str, Any]]  # lines of metrics.jsonl, in order
 
-def plot_convergence(
-    records: Sequence[dict[str, Any]],
-    losses: dict[str, float | None],
-    title: str,
-    notice: str | None,
-    stem: Path,
-) -> None:
-    """Draw best loss and generation mean over evaluations into stem.png and stem.svg.
+
+def plot_convergence(records: Records, losses: dict[str, float | None], sheet: Sheet) -> None:
+    """Draw best loss and generation mean over evaluations.
 
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
         losses: reference losses by name, the `naive` one and another; None is left out.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
     """
-    evaluations = [record["evaluations"] for record in records]
-    curves = {
-        "generation mean": as_array(record.get("generation_mean") for record in records),
-        "tuned, best so far": as_array(record["best_loss"] for record in records),
-    }
-    references = {
-        name: loss for name, loss in losses.items() if loss is not None and math.isfinite(loss)
-    }
-    with new_figure(stem, title, notice, _SIZE) as body:
+    mean = as_array(record.get("generation_mean") for record in records)
+    best = as_array(record["best_loss"] for record in records)
+    with new_figure(sheet, _SIZE) as body:
         axes = body.subplots()
-        ends = []
-        for (name, curve), color, width in zip(
-            curves.items(), (GREEN, BLUE), (1.2, 2.4), strict=True
+        shown, ends = [mean, best], []
+        for name, curve, color, width in (
+            ("generation mean", mean, GREEN, 1.2),
+            ("tuned, best so far", best, BLUE, 2.4),
         ):
-            axes.plot(evaluations, curve, color=color, linewidth=width, zorder=3,
-                      marker="o" if len(records) == 1 else None)  # fmt: skip
+            _draw(axes, records, curve, color=color, linewidth=width, zorder=3)
             ends.append(End(name, last_finite(curve), color, "-", bold=color == BLUE))
-        for name, loss in references.items():
-            color, dashes = (ORANGE, (0, (5, 2))) if name == "naive" else (MUTED, NAIVE_DASHES)
-            axes.axhline(loss, color=color, linewidth=1.3, linestyle=dashes, zorder=2)
-            ends.append(End(name, loss, color, dashes, bold=False))
-        scale_axis(axes, "y", np.concatenate([*curves.values(), list(references.values())]))
-        set_evaluations_axis(axes, records)
-        axes.set_xlabel("evaluations")
-        axes.set_ylabel("loss")
-        named = [
-            end._replace(text=f"{end.text}  {format_loss(end.value)}")
-            for end in ends
-            if math.isfinite(end.value)
-        ]
-        name_ends(body, {axes: named})
+        for name, loss in losses.items():
+            if loss is not None and math.isfinite(loss):
+                color, dashes = (ORANGE, (0, (5, 2))) if name == "naive" else (MUTED, NAIVE_DASHES)
+                axes.axhline(loss, color=color, linewidth=1.3, linestyle=dashes, zorder=2)
+                ends.append(End(name, loss, color, dashes, bold=False))
+                shown.append(np.array([loss]))
+        _finish(axes, records, shown, "evaluations", "loss")
+        name_ends(body, {axes: [_with_loss(end) for end in ends if math.isfinite(end.value)]})
 
 
-def plot_countries(
-    records: Sequence[dict[str, Any]],
-    countries: dict[str, dict[str, Any]],
-    title: str,
-    notice: str | None,
-    stem: Path,
-) -> None:
-    """Draw each country's best loss over evaluations into stem.png and stem.svg.
+def plot_countries(records: Records, countries: dict[str, dict[str, Any]], sheet: Sheet) -> None:
+    """Draw each country's best loss over evaluations.
 
     Up to FEW countries have a style of their own and are named at their ends. If there are more,
     all are grey except the lowest, the middle and the highest at the end. Squares at the left are
@@ -95,11 +72,8 @@ def plot_countries(
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
         countries: code to `country_name` and `loss`, as in summary.json.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
     """
-    evaluations = [record["evaluations"] for record in records]
     curves = {
         code: as_array(
             record.get("countries", {}).get(code, {}).get("best_loss") for record in records
@@ -107,27 +81,42 @@ def plot_countries(
         for code in countries
     }
     last = {code: last_finite(curve) for code, curve in curves.items()}
-    styles = dict(zip(_choose(last), LINE_STYLES, strict=False))
+    chosen = _choose(last)
+    styles = dict(zip(chosen, LINE_STYLES, strict=False))
     naive = as_array(country["loss"].get("naive") for country in countries.values())
-    with new_figure(stem, title, notice, _SIZE) as body:
+    with new_figure(sheet, _SIZE) as body:
         axes = body.subplots()
         for (code, curve), start in zip(curves.items(), naive, strict=True):
             color, dashes = styles.get(code, (PALE, "-"))
             order, width = (4, 1.9) if code in styles else (3, 0.9)
-            axes.plot(evaluations, curve, color=color, linestyle=dashes, zorder=order,
-                      linewidth=width, marker="o" if len(records) == 1 else None)  # fmt: skip
+            _draw(axes, records, curve, color=color, linestyle=dashes, linewidth=width,
+                  zorder=order)  # fmt: skip
             axes.plot([0], [start], marker="s", markersize=4.5, markerfacecolor="none", color=color,
                       clip_on=False, zorder=order)  # fmt: skip
-        scale_axis(axes, "y", np.concatenate([naive, *curves.values()]))
-        set_evaluations_axis(axes, records)
-        axes.set_xlabel("evaluations, of all countries together")
-        axes.set_ylabel("best loss so far")
+        label = "evaluations, of all countries together"
+        _finish(axes, records, [naive, *curves.values()], label, "best loss so far")
         ends = [
-            End(f"{prefix}{short(country_name(countries[code]))}  {format_loss(last[code])}",
-                last[code], *styles[code])
-            for code, prefix in _choose(last).items()
-        ]  # fmt: skip
-        name_ends(body, {axes: ends})
+            End(f"{prefix}{short(country_name(countries[code]))}", last[code], *styles[code])
+            for code, prefix in chosen.items()
+        ]
+        name_ends(body, {axes: list(map(_with_loss, ends))})
+
+
+def _draw(axes: Axes, records: Records, curve: np.ndarray, **style: Any) -> None:
+    evaluations = [record["evaluations"] for record in records]
+    axes.plot(evaluations, curve, marker="o" if len(records) == 1 else None, **style)
+
+
+def _finish(
+    axes: Axes, records: Records, shown: Sequence[np.ndarray], xlabel: str, ylabel: str
+) -> None:
+    scale_axis(axes, "y", np.concatenate(shown))
+    set_evaluations_axis(axes, records)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+
+
+def _with_loss(end: End) -> End:
+    return end._replace(text=f"{end.text}  {format_loss(end.value)}")
 
 
 def _choose(last: dict[str, float]) -> dict[str, str]:
@@ -136,4 +125,4 @@ def _choose(last: dict[str, float]) -> dict[str, str]:
     if len(last) <= FEW:
         return {code: "" for code in last if code in ranked}
     places = {"lowest: ": 0, "middle: ": (len(ranked) - 1) // 2, "highest: ": -1}
-    return {ranked[place]: prefix for prefix, place in places.items() if ranked}
+    return {ranked[index]: prefix for prefix, index in places.items() if ranked}

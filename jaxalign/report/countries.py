@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jaxalign.files import read_run, write_csv
 from jaxalign.report.convergence_plot import FEW, plot_countries
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import country_name, share_of_naive
 from jaxalign.report.pages import write_run_page
 
@@ -31,8 +32,8 @@ def write_countries_report(workdir: Path) -> Path:
             for code, country in countries.items()
         ],
     )  # fmt: skip
-    title = f"Convergence: {len(countries)} countries"
-    plot_countries(run.records, countries, title, notice, folder / "convergence")
+    sheet = Sheet(folder / "convergence", f"Convergence: {len(countries)} countries", notice)
+    plot_countries(run.records, countries, sheet)
     page = folder / "index.html"
     write_run_page(
         page,

@@ -102,28 +102,33 @@ class End(NamedTuple):
     bold: bool = True
 
 
-@contextlib.contextmanager
-def new_figure(
-    stem: Path, title: str, notice: str | None, size: tuple[float, float]
-) -> Iterator[SubFigure]:
-    """Yield the body of a figure to draw in; save it as stem.png and stem.svg afterwards.
+class Sheet(NamedTuple):
+    """What stands around a plot, and where it is saved.
 
-    Args:
-      stem: the path without a suffix.
+    Attributes:
+      stem: the path without a suffix; the plot is saved as stem.png and stem.svg.
       title: stands above the plot.
       notice: stands below it, None for nothing.
-      size: width and height in inches.
     """
+
+    stem: Path
+    title: str
+    notice: str | None
+
+
+@contextlib.contextmanager
+def new_figure(sheet: Sheet, size: tuple[float, float]) -> Iterator[SubFigure]:
+    """Yield the body of a figure of this size in inches to draw in; save the figure afterwards."""
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.07))
-        figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=12)
-        if notice:
+        figure.suptitle(sheet.title, x=0.01, ha="left", weight="bold", fontsize=12)
+        if sheet.notice:
             figure.supxlabel(
-                _fold(notice, size[0]), x=0.01, ha="left", fontsize=_SMALL, style="italic",
+                _fold(sheet.notice, size[0]), x=0.01, ha="left", fontsize=_SMALL, style="italic",
                 color=MUTED,
             )  # fmt: skip
         yield figure.add_subfigure(figure.add_gridspec(1, 1)[0])
-        save(figure, stem)
+        save(figure, sheet.stem)
 
 
 def add_about(body: SubFigure, text: str) -> None:

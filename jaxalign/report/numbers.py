@@ -65,6 +65,18 @@ def format_seconds(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def format_setting(value: Any) -> str:
+    """Write a value of the config."""
+    if isinstance(value, dict):
+        parts = (f"{key} = {format_setting(part)}" for key, part in value.items())
+        return ", ".join(parts) or "defaults"
+    if isinstance(value, list):
+        return ", ".join(format_setting(part) for part in value)
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:g}"
+    return "none" if value is None else str(value)
+
+
 def score_digits(summary: dict[str, Any]) -> int:
     """Return how many decimals the scores of a summary need: two if all targets are small."""
     return 1 if max(map(abs, summary["target"].values()), default=0) >= 10 else 2

@@ -7,6 +7,7 @@ from jaxalign.files import ParetoTable, RunFiles, read_pareto, read_run, write_c
 from jaxalign.report.answers import read_answers
 from jaxalign.report.answers_plot import MOST, plot_distributions
 from jaxalign.report.convergence_plot import plot_convergence
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import baseline_name, country_name, distance, score_digits
 from jaxalign.report.pages import write_run_page
 from jaxalign.report.pareto_plot import explain_pareto, plot_pareto
@@ -26,25 +27,22 @@ def write_report(workdir: Path) -> Path:
     notice = summary.get("notice")
     files = write_search(run, pareto, folder)
     items = read_answers(summary)
+    name, ends = country_name(summary), summary.get("score_range", VSM13_RANGE)  # may be missing
     if items:
         columns = ["item", "measure", "constant", "naive", "tuned", "constant_means", "notice"]
-        distances = ([item.distance[key] for key in ("constant", "naive", "best")]
-                     for item in items)  # fmt: skip
         rows = [
-            [item.id, item.measure, *of_item, baseline_name(summary), notice]
-            for item, of_item in zip(items, distances, strict=True)
-        ]
+            [item.id, item.measure, *map(item.distance.get, ("constant", "naive", "best")),
+             baseline_name(summary), notice]
+            for item in items
+        ]  # fmt: skip
         write_csv(folder / "answers.csv", columns, rows)
-        plot_distributions(items, f"Answers: {country_name(summary)}", notice, folder / "answers")
-        files[1:1] = ["answers.csv"]
-        files += ["answers.png", "answers.svg"]
+        plot_distributions(items, Sheet(folder / "answers", f"Answers: {name}", notice))
+        files += ["answers.csv", "answers.png", "answers.svg"]
     else:
-        ends = summary.get("score_range", VSM13_RANGE)  # missing in old summaries
-        scores = {"target": summary["target"], "naive": summary.get("naive_scores") or {},
-                  "tuned": summary["scores"]}  # fmt: skip
-        shown = {label: of_label for label, of_label in scores.items() if of_label}
-        plot_radar(shown, f"Scores: {country_name(summary)}", notice, folder / "radar",
-                   None if ends is None else (ends[0], ends[1]))  # fmt: skip
+        scores = {"target": summary["target"], "naive": summary.get("naive_scores")}
+        scores = {label: of_label for label, of_label in scores.items() if of_label}
+        sheet = Sheet(folder / "radar", f"Scores: {name}", notice)
+        plot_radar(scores | {"tuned": summary["scores"]}, sheet, ends)
         files += ["radar.png", "radar.svg"]
     page = folder / "index.html"
     write_run_page(
@@ -54,7 +52,7 @@ def write_report(workdir: Path) -> Path:
         items=items,
         most=MOST,
         digits=score_digits(summary),
-        score_range=summary.get("score_range", VSM13_RANGE),
+        score_range=ends,
         pareto="" if pareto is None else explain_pareto(pareto),
         files=files + (["../pareto.csv"] if pareto is not None and pareto.values else []),
         evaluated=False,
@@ -75,11 +73,11 @@ def write_search(run: RunFiles, pareto: ParetoTable | None, folder: Path) -> lis
         losses = {"naive": summary["loss"].get("naive")}
         losses[baseline_name(summary)] = summary["loss"].get("constant")
         title = f"Convergence: {country_name(summary)}"
-        plot_convergence(run.records, losses, title, notice, folder / "convergence")
+        plot_convergence(run.records, losses, Sheet(folder / "convergence", title, notice))
         stems.append("convergence")
     if pareto is not None and pareto.values:
-        title, terms = f"Objectives: {country_name(summary)}", summary.get("terms", {})
-        plot_pareto(pareto, terms, title, notice, folder / "front")
+        sheet = Sheet(folder / "front", f"Objectives: {country_name(summary)}", notice)
+        plot_pareto(pareto, summary.get("terms", {}), sheet)
         stems.append("front")
     return ["scores.csv", *(f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg"))]
 

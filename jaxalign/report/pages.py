@@ -1,7 +1,6 @@
 """How pages are made: the jinja2 environment, what every page of a run shows, and its plots."""
 
 import functools
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,37 +14,14 @@ from jaxalign.report import drawing, numbers
 
 # What decides a result, as dotted keys of the config; a page shows the rest folded away.
 SETTINGS = (
-    "country",
-    "seed",
-    "model.path",
-    "model.revision",
-    "model.dtype",
-    "survey.instrument",
-    "survey.targets",
-    "survey.constant",
-    "prompt.length",
-    "prompt.init",
-    "search.strategy",
-    "search.strategy_params",
-    "search.space",
-    "search.population",
-    "search.generations",
-    "objective.readout",
-    "objective.norm",
-    "objective.formats",
-)
+    "country", "seed", "model.path", "model.revision", "model.dtype", "survey.instrument",
+    "survey.targets", "survey.constant", "prompt.length", "prompt.init", "search.strategy",
+    "search.strategy_params", "search.space", "search.population", "search.generations",
+    "objective.readout", "objective.norm", "objective.formats",
+)  # fmt: skip
 
 # The plots' colours, which the page replaces with its own so that they follow light and dark.
-_COLOURS = {
-    drawing.INK: "ink",
-    drawing.MUTED: "muted",
-    drawing.PALE: "pale",
-    drawing.GRID: "grid",
-    drawing.GROUND: "ground",
-    drawing.BLUE: "blue",
-    drawing.ORANGE: "orange",
-    drawing.GREEN: "green",
-}
+_COLOURS = ("ink", "muted", "pale", "grid", "ground", "blue", "orange", "green")
 
 
 class Plot(NamedTuple):
@@ -65,7 +41,7 @@ def environment() -> jinja2.Environment:
     """Return the one environment of all templates, with the filters that write numbers."""
     env = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxalign.report"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -80,7 +56,7 @@ def environment() -> jinja2.Environment:
         "p": numbers.format_p,
         "interval": numbers.format_interval,
         "duration": numbers.format_seconds,
-        "setting": format_setting,
+        "setting": numbers.format_setting,
         "counted": lambda count: f"{count:,}",
         "and": join_words,
     }
@@ -136,8 +112,9 @@ def read_plot(path: Path) -> Plot:
     svg = re.sub(r'\bid="', f'id="{path.stem}-', svg)
     svg = re.sub(r'href="#', f'href="#{path.stem}-', svg)
     svg = svg.replace("url(#", f"url(#{path.stem}-")
-    for colour, name in _COLOURS.items():
-        svg = re.sub(re.escape(colour), f"var(--{name})", svg, flags=re.IGNORECASE)
+    for name in _COLOURS:
+        colour = getattr(drawing, name.upper())
+        svg = re.sub(colour, f"var(--{name})", svg, flags=re.IGNORECASE)
     return Plot(Markup(svg), float(re.findall(r'\bwidth="([\d.]+)pt"', svg)[0]))
 
 
@@ -151,18 +128,6 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
-
-
-def format_setting(value: Any) -> str:
-    """Write a value of the config."""
-    if isinstance(value, dict):
-        parts = (f"{key} = {format_setting(part)}" for key, part in value.items())
-        return ", ".join(parts) or "defaults"
-    if isinstance(value, list):
-        return ", ".join(format_setting(part) for part in value)
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:g}"
-    return "none" if value is None else str(value)
 
 
 def join_words(words: Sequence[Any]) -> str:

@@ -1,7 +1,6 @@
 """The Pareto front of a run with several objectives: its plot and its description."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxalign.report.drawing import (
     INK,
     ORANGE,
     PALE,
+    Sheet,
     as_array,
     layout,
     new_figure,
@@ -31,10 +31,8 @@ _LETTERS = (11.0, 8.0)  # points that a number takes, right and up
 _ROOM = (19.0, 14.0)  # the same with the gap to its dot and half of another dot
 
 
-def plot_pareto(
-    pareto: ParetoTable, terms: dict[str, Any], title: str, notice: str | None, stem: Path
-) -> None:
-    """Draw the first objective against each of the others into stem.png and stem.svg.
+def plot_pareto(pareto: ParetoTable, terms: dict[str, Any], sheet: Sheet) -> None:
+    """Draw the first objective against each of the others.
 
     The survey's distance counts as the first if it is one of the objectives.
 
@@ -42,14 +40,12 @@ def plot_pareto(
         pareto: of `read_pareto`, with at least one prompt.
         terms: objectives by name of the `naive` model and of the `best` prompt, to be marked too
             if they are known; as in summary.json.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
     """
     first, *others = _in_order(pareto.names)
     columns = min(2, len(others))
     rows = -(-len(others) // columns)
-    with new_figure(stem, title, notice, (6.0, 0.9 + 3.05 * rows)) as body:
+    with new_figure(sheet, (6.0, 0.9 + 3.05 * rows)) as body:
         grid = body.subplots(rows, columns, squeeze=False)
         for axes, other in zip(grid.flat, others, strict=False):
             _draw(axes, pareto, terms, other, first)

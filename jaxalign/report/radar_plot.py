@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from jaxalign.report.drawing import (
     BLUE,
@@ -17,12 +16,12 @@ from jaxalign.report.drawing import (
     MUTED,
     ORANGE,
     PALE,
+    Sheet,
     as_array,
     new_figure,
 )
 
 VSM13_RANGE = (0.0, 100.0)  # the scale that VSM13's scores are read on
-_ROUND = (1, 2, 2.5, 5, 10)  # steps between rings, times a power of ten
 
 _STYLES: dict[str, dict[str, Any]] = {
     # Wide and pale under the others, so that it still shows where the tuned scores meet it.
@@ -33,28 +32,21 @@ _STYLES: dict[str, dict[str, Any]] = {
                 "linewidth": 1.4},
     "tuned": {"color": BLUE, "linestyle": "-", "marker": "o", "linewidth": 2.2, "zorder": 4},
 }  # fmt: skip
-_DEFAULTS = {"markersize": 5, "zorder": 3}
 
 Range = tuple[float, float]
 
 
 def plot_radar(
-    scores: dict[str, dict[str, float | None]],
-    title: str,
-    notice: str | None,
-    stem: Path,
-    ends: Range | None = VSM13_RANGE,
+    scores: dict[str, dict[str, float | None]], sheet: Sheet, ends: Range | None = VSM13_RANGE
 ) -> None:
-    """Draw scores over the dimensions into stem.png and stem.svg.
+    """Draw scores over the dimensions.
 
     Scores may leave the scale: the radial range then grows, and nothing is clipped.
 
     Args:
         scores: `target`, `naive`, `persona` or `tuned` to dimension to score. The first gives the
             dimensions; a missing score leaves a gap.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
         ends: of the scale that scores are read on; None for one that fits what is drawn.
     """
     dimensions = list(next(iter(scores.values())))
@@ -62,108 +54,95 @@ def plot_radar(
         label: as_array(of_label.get(name) for name in dimensions)
         for label, of_label in scores.items()
     }
+    rings = rings_of(np.concatenate(list(values.values())), ends)
+    marked = (0.0,) if ends is None else ends
     few = len(dimensions) < 3
-    size = (7.2, 2.2 + 0.5 * len(dimensions)) if few else (6.4, 5.2)
-    with new_figure(stem, title, notice, size) as body:
-        axes = body.subplots()
+    size = (7.2, 2.4 + 0.5 * len(dimensions)) if few else (6.4, 5.2)
+    with new_figure(sheet, size) as body:
         if few:
-            _draw_lines(axes, dimensions, values, ends)
+            axes = body.subplots()
+            _draw_lines(axes, dimensions, values, rings, marked)
         else:
-            _draw_polygons(axes, dimensions, values, ends)
+            axes = body.subplots(subplot_kw={"projection": "polar"})
+            _draw_polygons(axes, dimensions, values, rings, marked)
         body.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=3.2)
 
 
-def radial_range(
-    values: np.ndarray, ends: Range | None = VSM13_RANGE
-) -> tuple[float, float, float]:
-    """Return the lowest and highest radius and the step between rings.
+def rings_of(values: np.ndarray, ends: Range | None = VSM13_RANGE) -> np.ndarray:
+    """Return the scores of the rings, ascending.
 
-    The range is that of the scale, grown by whole rings to hold every value; without a scale, it
-    has the least number of round steps that does, at most six.
+    They divide the scale in four, and continue until they hold every value, in wider steps if
+    there were many; without a scale, they are at most seven round numbers.
     """
     finite = values[np.isfinite(values)]
-    if ends is not None:
-        step = (ends[1] - ends[0]) / 4
-        reached = np.append(finite, ends)
-        low = ends[0] + step * math.floor((reached.min() - ends[0]) / step)
-        high = ends[0] + step * math.ceil((reached.max() - ends[0]) / step)
-        return low, high, step * (1 if high - low <= 8 * step else 4)
-    lowest, highest = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-    wanted = max((highest - lowest) / 5, abs(highest) * 1e-3, 1e-9)
-    power = 10.0 ** math.floor(math.log10(wanted))
-    step = power * next(nice for nice in _ROUND if nice * power >= wanted * (1 - 1e-9))
-    low, high = step * math.floor(lowest / step), step * math.ceil(highest / step)
-    return low, max(high, low + step), step
+    if ends is None:
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        return np.asarray(ticks)
+    step = (ends[1] - ends[0]) / 4
+    reached = (np.append(finite, ends) - ends[0]) / step
+    first, last = math.floor(reached.min()), math.ceil(reached.max())
+    wide = 1 if last - first <= 8 else 4
+    inner = np.arange(wide * math.ceil(first / wide), last + 1, wide)
+    return ends[0] + step * np.union1d(inner, (first, last))
 
 
 def _draw_polygons(
-    axes: Axes, dimensions: Sequence[str], values: dict[str, np.ndarray], ends: Range | None
+    axes: Any,
+    dimensions: Sequence[str],
+    values: dict[str, np.ndarray],
+    rings: np.ndarray,
+    marked: Sequence[float],
 ) -> None:
-    """Draw the web and the polygons in plain coordinates: the web's rings are polygons too."""
-    low, high, step = radial_range(np.concatenate(list(values.values())), ends)
-    angles = np.pi / 2 - 2 * np.pi * np.arange(len(dimensions) + 1) / len(dimensions)
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-    def points(radius: np.ndarray | float) -> np.ndarray:
-        return directions * ((np.asarray(radius) - low) / (high - low))[..., None]
-
-    marked = (0.0,) if ends is None else ends
-    # Rounded, so that the ring at 3 × 0.1 is the one at 0.3.
-    first, last = math.ceil((low - marked[0]) / step), math.floor((high - marked[0]) / step)
-    inner = (marked[0] + step * np.arange(first, last + 1)).round(9)
-    rings = {round(low, 9), *map(float, inner), round(high, 9)}
-    for ring in rings:
-        color, width = (MUTED, 1.1) if ring in marked else (GRID, 0.7)
-        axes.plot(*points(ring).T, color=color, linewidth=width, zorder=1)
-    for direction in directions[:-1]:
-        axes.plot([0, direction[0]], [0, direction[1]], color=GRID, linewidth=0.7, zorder=1)
-
-    for label, of_label in values.items():
-        corners = points(np.append(of_label, of_label[0]))
-        axes.plot(*corners.T, label=label, **_DEFAULTS | _STYLES[label])
-        if label == "tuned" and np.isfinite(corners).all():
-            axes.fill(*corners.T, color=BLUE, alpha=0.1, linewidth=0, zorder=2)
-
+    angles = 2 * np.pi * np.arange(len(dimensions) + 1) / len(dimensions)
+    for label, scores in values.items():
+        style = {"markersize": 5, "zorder": 3} | _STYLES[label]
+        axes.plot(angles, np.append(scores, scores[0]), label=label, clip_on=False, **style)
+        if label == "tuned" and np.isfinite(scores).all():
+            axes.fill(angles[:-1], scores, color=BLUE, alpha=0.1, linewidth=0, zorder=2)
+    axes.set(theta_direction=-1, theta_zero_location="N", ylim=(rings[0], rings[-1]))
+    labelled = np.union1d(rings[::2], [*marked, rings[-1]])
+    radii = np.stack(list(values.values())) - rings[0]
+    after = np.roll(radii, -1, axis=1)
+    middle = 2 * radii * after / np.maximum(radii + after, 1e-9) * np.cos(angles[1] / 2)
+    gaps = np.abs(middle[:, :, None] - (labelled[1:] - rings[0]))
+    gaps = np.nan_to_num(gaps, nan=np.inf).min(axis=(0, 2))
+    # The labels stand where the polygons cross the middle between two dimensions farthest from them.
+    clearest = angles[np.argmax(gaps)] + angles[1] / 2
     halo = {"boxstyle": "round,pad=0.15", "facecolor": GROUND, "edgecolor": "none", "alpha": 0.85}
-    labelled = rings if ends is None else {low, ends[0], sum(ends) / 2, ends[1], high}
-    edge = _clearest_edge(list(values.values()), np.array(sorted(labelled)), low)
-    middle = (directions[edge] + directions[edge + 1]) / 2
-    for ring in sorted(labelled):
-        x, y = middle * ((ring - low) / (high - low))
+    for ring in labelled:
         text = f"{ring:.6g}".replace("-", "\N{MINUS SIGN}")
-        axes.text(x, y, text, fontsize=8, ha="center", va="center", zorder=2.8, bbox=halo,
+        axes.text(clearest, ring, text, fontsize=8, ha="center", va="center", zorder=2.8, bbox=halo,
                   color=INK if ring in marked else MUTED)  # fmt: skip
-    for name, (x, y) in zip(dimensions, directions[:-1], strict=True):
-        side = "center" if abs(x) < 0.1 else "left" if x > 0 else "right"
-        axes.text(1.06 * x, 1.06 * y, name, ha=side, va="center", weight="bold",
-                  fontsize=11 if len(name) <= 5 else 9)  # fmt: skip
-    axes.set(xlim=(-1.1, 1.1), ylim=(-1.12, 1.12), aspect="equal")
-    axes.set_axis_off()
-
-
-def _clearest_edge(values: list[np.ndarray], rings: np.ndarray, low: float) -> int:
-    """Return the edge of the web on whose middle the polygons are farthest from the labels."""
-    radii = np.stack(values) - low
-    ends = np.stack([radii, np.roll(radii, -1, axis=1)])
-    crossings = 2 * ends[0] * ends[1] / np.maximum(ends[0] + ends[1], 1e-9)
-    gaps = np.abs(crossings[:, :, None] - (rings - low)[rings > low])
-    return int(np.argmax(np.nan_to_num(gaps, nan=np.inf).min(axis=(0, 2))))
+    axes.set_yticks(rings, [])
+    axes.set_xticks(angles[:-1], dimensions, weight="bold",
+                    fontsize=11 if max(map(len, dimensions)) <= 5 else 9)  # fmt: skip
+    axes.grid(axis="both", color=GRID, linewidth=0.7)
+    for ring in np.intersect1d(marked, rings):
+        around = np.linspace(0, 2 * np.pi, 181)
+        axes.plot(around, np.full(181, ring), color=MUTED, linewidth=1.1, zorder=1,
+                  clip_on=False)  # fmt: skip
+    axes.spines["polar"].set_visible(False)
 
 
 def _draw_lines(
-    axes: Axes, dimensions: Sequence[str], values: dict[str, np.ndarray], ends: Range | None
+    axes: Any,
+    dimensions: Sequence[str],
+    values: dict[str, np.ndarray],
+    rings: np.ndarray,
+    marked: Sequence[float],
 ) -> None:
     rows = np.arange(len(dimensions))[::-1]
-    for label, of_label in values.items():
+    for label, scores in values.items():
         style = {"markersize": 7, "zorder": 3} | _STYLES[label] | {"linestyle": "none"}
-        axes.plot(of_label, rows, label=label, **style)
-    low, high, _ = radial_range(np.concatenate(list(values.values())), ends)
-    margin = 0.03 * (high - low)
-    axes.set(xlim=(low - margin, high + margin), ylim=(-0.6, len(dimensions) - 0.4))
+        axes.plot(scores, rows, label=label, **style)
+    margin = 0.03 * (rings[-1] - rings[0])
+    axes.set(xlim=(rings[0] - margin, rings[-1] + margin), ylim=(-0.6, len(dimensions) - 0.4))
     axes.set_xlabel("score")
     axes.set_yticks(rows, dimensions, weight="bold")
-    for edge in ends or (0,) * (low <= 0 <= high):
-        axes.axvline(edge, color=MUTED, linewidth=1.1, zorder=1)
+    for edge in marked:
+        if rings[0] <= edge <= rings[-1]:
+            axes.axvline(edge, color=MUTED, linewidth=1.1, zorder=1)
     axes.grid(axis="both")
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)

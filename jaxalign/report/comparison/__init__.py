@@ -1,11 +1,10 @@
-"""Search methods side by side: their histories kept, summarised, tabled and drawn.
+"""Search methods side by side: their histories, statistics, tables and plots.
 
-Everything is made from `histories.csv` alone, and holds for any method that spends evaluations.
+Everything is made from `histories.csv` alone, for any method that spends evaluations.
 """
 
-from jaxalign.report.comparison.curves_plot import plot_curves
-from jaxalign.report.comparison.finals_plot import plot_finals
 from jaxalign.report.comparison.histories import Run, append_run, read_runs
+from jaxalign.report.comparison.plots import plot_curves, plot_finals
 from jaxalign.report.comparison.statistics import Summary, summarise
 from jaxalign.report.comparison.table import (
     print_comparison,

@@ -5,22 +5,13 @@ cell.
 """
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from jaxalign.report.drawing import (
-    GROUND,
-    INK,
-    MUTED,
-    as_array,
-    drawable,
-    new_figure,
-    short,
-)
+from jaxalign.report.drawing import GROUND, INK, MUTED, Sheet, as_array, drawable, new_figure, short
 from jaxalign.report.evidence.record import Answer, AnsweredItem, Countries
 from jaxalign.report.numbers import format_loss, format_score
 
@@ -36,25 +27,21 @@ _AGREES = {True: "agrees", False: "differs", None: ""}
 def plot_answers(
     items: Sequence[AnsweredItem],
     methods: Sequence[str],
-    title: str,
-    notice: str | None,
-    stem: Path,
+    sheet: Sheet,
 ) -> None:
     """Draw the shares of the options with entropy, off-scale mass and agreement beside them.
 
     Args:
         items: at least one.
         methods: `naive` or `tuned`, each a panel.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: of the files, stem.png and stem.svg.
+        sheet: what stands around the plot, and where it is saved.
     """
     names = [
         short(f"{item.id}  {item.text}" if drawable(item.text) else item.id, 44) for item in items
     ]
     most = max(len(item.options) for item in items)
     size = 3.4 + len(methods) * 0.37 * (most + 4.4), 1.3 + 0.235 * len(items)
-    with new_figure(stem, title, notice, size) as body:
+    with new_figure(sheet, size) as body:
         grid = body.subplots(1, len(methods), squeeze=False)[0]
         for axes, method in zip(grid, methods, strict=True):
             _draw_answers(axes, [getattr(item, method) for item in items], most)
@@ -84,14 +71,12 @@ def _draw_answers(axes: Axes, answers: Sequence[Answer | None], most: int) -> No
     axes.set_xticks(places, [*map(str, range(1, most + 1)), *_BESIDE], color=MUTED)
 
 
-def plot_matrix(countries: Countries, title: str, notice: str | None, stem: Path) -> None:
+def plot_matrix(countries: Countries, sheet: Sheet) -> None:
     """Draw the matrix of losses, with the naive model's as a row of its own below.
 
     Args:
         countries: with a matrix.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: of the files, stem.png and stem.svg.
+        sheet: what stands around the plot, and where it is saved.
     """
     codes = countries.codes
     names = [short(countries.name(code)) for code in codes]
@@ -102,7 +87,7 @@ def plot_matrix(countries: Countries, title: str, notice: str | None, stem: Path
     losses_GG = np.stack(rows)
     finite = losses_GG[np.isfinite(losses_GG)]
     size = max(2.5 + 0.85 * len(codes), 5.6), 1.6 + 0.42 * len(rows)
-    with new_figure(stem, title, notice, size) as body:
+    with new_figure(sheet, size) as body:
         axes = body.subplots()
         texts = [[format_loss(loss) for loss in row] for row in losses_GG]
         own = {(index, index) for index in range(len(codes))}

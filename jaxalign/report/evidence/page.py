@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.files import RunFiles, read_pareto, read_run
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.evidence.csv_tables import METHODS, write_tables
 from jaxalign.report.evidence.heat_maps import plot_answers, plot_matrix
 from jaxalign.report.evidence.record import Evaluation, FormatRow, Method, read_evaluation
@@ -96,7 +97,7 @@ def _draw_methods(e: Evaluation, groups: dict[str, list[Method]], folder: Path) 
         ]
         for head, of_group in groups.items()
     }
-    plot_rows(rows, "Loss of each method", e.notice, folder / "methods")
+    plot_rows(rows, Sheet(folder / "methods", "Loss of each method", e.notice))
     return _drawn("methods")
 
 
@@ -104,7 +105,7 @@ def _draw_radar(e: Evaluation, folder: Path) -> list[str]:
     scores = {each.name: each.scores for each in e.methods if each.scores}
     shown: dict[str, Any] = {"target": e.target}
     shown |= {label: scores[name] for name, label in _RADAR.items() if name in scores}
-    plot_radar(shown, f"Scores: {e.country_title}", e.notice, folder / "radar")
+    plot_radar(shown, Sheet(folder / "radar", f"Scores: {e.country_title}", e.notice))
     return _drawn("radar")
 
 
@@ -118,14 +119,15 @@ def _draw_part(part: str, e: Evaluation, folder: Path) -> list[str]:
             head: [(row.name, _marks(row, methods)) for row in rows if row.seen is seen]
             for head, seen in (("seen by the search", True), ("held out", False))
         }
-        plot_rows(groups, "Loss in each format", e.notice, stem, legend=methods)
+        plot_rows(groups, Sheet(stem, "Loss in each format", e.notice), legend=methods)
     elif part == "answers" and e.answers:
-        title = "Answers to each item, in percent"
-        plot_answers(e.answers.items, _answer_methods(e), title, e.notice, stem)
+        sheet = Sheet(stem, "Answers to each item, in percent", e.notice)
+        plot_answers(e.answers.items, _answer_methods(e), sheet)
     elif part == "respondents" and e.respondents:
-        plot_respondents(e.respondents, "Samples of simulated respondents", e.notice, stem)
+        sheet = Sheet(stem, "Samples of simulated respondents", e.notice)
+        plot_respondents(e.respondents, sheet)
     elif part == "countries" and e.countries and e.countries.matrix:
-        plot_matrix(e.countries, "Loss by country", e.notice, stem)
+        plot_matrix(e.countries, Sheet(stem, "Loss by country", e.notice))
     else:
         return []
     return _drawn(part)

@@ -1,32 +1,27 @@
 """What a sample of n simulated respondents would show, beside the error that the formula gives."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from jaxalign.report.drawing import METHOD_STYLES, NAIVE_DASHES, as_array, new_figure
+from jaxalign.report.drawing import METHOD_STYLES, NAIVE_DASHES, Sheet, as_array, new_figure
 from jaxalign.report.evidence.record import SampleSize
 
 _DASHES: dict[str, Any] = {"naive": (0, (5, 2)), "tuned": "-"}
 
 
-def plot_respondents(
-    rows: Sequence[SampleSize], title: str, notice: str | None, stem: Path
-) -> None:
+def plot_respondents(rows: Sequence[SampleSize], sheet: Sheet) -> None:
     """Draw loss, and sampling error beside the formula's, over the number of respondents.
 
     Args:
         rows: at least one.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: of the files, stem.png and stem.svg.
+        sheet: what stands around the plot, and where it is saved.
     """
     methods = list(dict.fromkeys(row.method for row in rows))
     sizes = sorted({row.n for row in rows})
-    with new_figure(stem, title, notice, (8.2, 3.8)) as body:
+    with new_figure(sheet, (8.2, 3.8)) as body:
         left, right = body.subplots(1, 2)
         for index, method in enumerate(methods):
             of_method = sorted((row for row in rows if row.method == method), key=lambda row: row.n)

@@ -1,13 +1,12 @@
 """A plot of rows: a name at the left, its losses as marks on one axis, rows in named groups."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from jaxalign.report.drawing import GRID, METHOD_STYLES, MUTED, new_figure, scale_axis, short
+from jaxalign.report.drawing import GRID, METHOD_STYLES, MUTED, Sheet, new_figure, scale_axis, short
 
 
 class Mark(NamedTuple):
@@ -30,19 +29,15 @@ class Mark(NamedTuple):
 
 def plot_rows(
     groups: dict[str, list[tuple[str, list[Mark]]]],
-    title: str,
-    notice: str | None,
-    stem: Path,
+    sheet: Sheet,
     *,
     legend: Sequence[str] = (),
 ) -> None:
-    """Draw named rows of marks into stem.png and stem.svg.
+    """Draw named rows of marks.
 
     Args:
         groups: head to rows, each a name and its marks; a group without rows is left out.
-        title: stands above the plot.
-        notice: stands below it, None for nothing.
-        stem: the path without a suffix.
+        sheet: what stands around the plot, and where it is saved.
         legend: keys of METHOD_STYLES to be named above the rows.
     """
     lines: list[tuple[str, list[Mark] | None]] = []
@@ -56,7 +51,7 @@ def plot_rows(
         for value in (mark.loss, *(mark.interval or ()), *(mark.spread or ()))
         if value is not None
     ]
-    with new_figure(stem, title, notice, (8.4, 1.5 + 0.25 * len(lines))) as body:
+    with new_figure(sheet, (8.4, 1.5 + 0.25 * len(lines))) as body:
         axes = body.subplots()
         scale_axis(axes, "x", values)
         axes.set_xlabel("loss")

@@ -1,13 +1,20 @@
 """How the rate and the seconds of a generation change with what is swept."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 
-from jaxalign.report.drawing import LINE_STYLES, MUTED, NAIVE_DASHES, PALE, new_figure, scale_axis
+from jaxalign.report.drawing import (
+    LINE_STYLES,
+    MUTED,
+    NAIVE_DASHES,
+    PALE,
+    Sheet,
+    new_figure,
+    scale_axis,
+)
 
 Figures = dict[str, Any]
 _LOG_FROM = 4  # ratio of largest to smallest value
@@ -21,8 +28,8 @@ _PANELS: dict[str, Callable[[Figures], float]] = {
 }
 
 
-def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem: Path) -> None:
-    """Draw candidates/s and seconds per generation over what is swept; stem.png and stem.svg.
+def plot_scaling(points: Sequence[Figures], sheet: Sheet) -> None:
+    """Draw candidates/s and seconds per generation over what is swept.
 
     The first key with numbers is the horizontal axis, else the first key, its values side by side;
     each combination of the other keys is a line, six at most. An axis whose values span a factor of
@@ -31,9 +38,7 @@ def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem
 
     Args:
       points: figures of at least one measured setting of a sweep.
-      title: stands above.
-      notice: stands below, None for nothing.
-      stem: path without the suffix.
+      sheet: what stands around the plot, and where it is saved.
     """
     measured = [point for point in points if "error" not in point]
     keys = list(measured[0]["swept"])
@@ -44,7 +49,7 @@ def plot_scaling(points: Sequence[Figures], title: str, notice: str | None, stem
         own = {name: value for name, value in point["swept"].items() if name != key}
         label = " ".join(f"{name.rpartition('.')[2]}={value}" for name, value in own.items())
         lines.setdefault(label, []).append(point)
-    with new_figure(stem, title, notice, (9, 4.2)) as body:
+    with new_figure(sheet, (9, 4.2)) as body:
         panels = body.subplots(1, 2)
         for axes, what in zip(panels, _PANELS, strict=True):
             _draw(axes, key, lines, what)

@@ -16,6 +16,7 @@ from pages import parse_page, printed
 from jaxalign.report import print_result, print_results, radar_plot
 from jaxalign.report.answers import read_answers
 from jaxalign.report.answers_plot import MOST, plot_distributions
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.page import write_report
 
 FILES = [("runs/sa/summary.json", "scores and losses")]
@@ -91,7 +92,7 @@ def test_the_terminal_shows_the_shares_and_what_the_losses_are(opinions: dict):
 
 
 def test_bars_are_the_shares_and_follow_one_another(opinions: dict, figures: list[Figure]):
-    plot_distributions(read_answers(opinions), "title", "notice", Path("unused"))
+    plot_distributions(read_answers(opinions), Sheet(Path("unused"), "title", "notice"))
     (axes,) = figures[0].axes
     bars = [(round(bar.get_x(), 6), round(bar.get_width(), 6)) for bar in axes.patches]
     assert bars[:3] == [(0, 50), (50, 30), (80, 20)]
@@ -112,7 +113,7 @@ def test_of_many_items_the_farthest_are_drawn_in_their_order(opinions: dict, fig
         item._replace(id=f"i{number}", distance=item.distance | {"best": abs(number - 10.2)})
         for number in range(20)
     ]
-    plot_distributions(many, "title", None, Path("unused"))
+    plot_distributions(many, Sheet(Path("unused"), "title", None))
     texts = [text.get_text().partition(":")[0] for text in figures[0].axes[0].texts]
     drawn = [int(text[1:]) for text in texts if text.startswith("i")]
     assert len(drawn) == MOST
@@ -142,35 +143,32 @@ def test_small_scores_have_two_decimals_and_no_rings_at_100(workdir: Path, summa
     st.lists(st.floats(-50, 50), min_size=1, max_size=8),
     st.sampled_from([1e-3, 0.1, 1.0, 7.0, 1e4]),
 )
-def test_the_radial_range_without_a_scale_holds_every_score(values: list[float], scale: float):
+def test_the_rings_without_a_scale_hold_every_score(values: list[float], scale: float):
     scores = scale * np.array(values)
-    low, high, step = radar_plot.radial_range(scores, None)
-    slack = 1e-6 * step
-    assert low <= scores.min() + slack and scores.max() - slack <= high
-    assert low < high
-    rings = (high - low) / step
-    assert rings == pytest.approx(round(rings), abs=1e-6) and 0.999 <= rings <= 6.001
-    multiples = low / step
-    assert multiples == pytest.approx(round(multiples), abs=1e-6)
+    rings = radar_plot.rings_of(scores, None)
+    slack = 1e-6 * (rings[1] - rings[0])
+    assert rings[0] <= scores.min() + slack and scores.max() - slack <= rings[-1]
+    assert 2 <= len(rings) <= 8
+    assert np.diff(rings) == pytest.approx(rings[1] - rings[0])
 
 
 @pytest.mark.parametrize(
     ("ends", "values", "expected"),
     [
-        ((1.0, 5.0), [2.0, 4.5], (1, 5, 1)),
-        ((1.0, 5.0), [0.5, 5.5], (0, 6, 1)),
-        ((-1.0, 1.0), [0.3], (-1, 1, 0.5)),
-        ((0.0, 100.0), [-240.0, 10.0], (-250, 100, 100)),
+        ((1.0, 5.0), [2.0, 4.5], [1, 2, 3, 4, 5]),
+        ((1.0, 5.0), [0.5, 5.5], [0, 1, 2, 3, 4, 5, 6]),
+        ((-1.0, 1.0), [0.3], [-1, -0.5, 0, 0.5, 1]),
+        ((0.0, 100.0), [-240.0, 10.0], [-250, -200, -100, 0, 100]),
     ],
 )
-def test_the_radial_range_of_another_scale(ends, values, expected):
-    assert radar_plot.radial_range(np.array(values), ends) == expected
+def test_the_rings_of_another_scale(ends, values, expected):
+    assert radar_plot.rings_of(np.array(values), ends).tolist() == expected
 
 
 @pytest.mark.parametrize("ends", [None, (0.0, 100.0), (1.0, 5.0)])
 def test_the_rings_at_the_ends_are_marked(figures: list[Figure], ends):
     scores = {"target": {"A": 2.0, "B": 3.0, "C": -1.0}}
-    radar_plot.plot_radar(scores, "title", None, Path("unused"), ends)
+    radar_plot.plot_radar(scores, Sheet(Path("unused"), "title", None), ends)
     labels = [text.get_text() for text in figures[0].axes[0].texts]
     assert {"0"} if ends is None else {f"{end:g}" for end in ends} <= set(labels)
     marked = [line for line in figures[0].axes[0].lines if line.get_linewidth() == 1.1]
@@ -179,7 +177,7 @@ def test_the_rings_at_the_ends_are_marked(figures: list[Figure], ends):
 
 def test_a_long_notice_is_broken_and_none_of_it_lost(figures: list[Figure], opinions: dict):
     notice = "a notice of many words, " * 8 + "and its end"
-    plot_distributions(read_answers(opinions), "title", notice, Path("unused"))
+    plot_distributions(read_answers(opinions), Sheet(Path("unused"), "title", notice))
     (figure,) = figures
     (text,) = (text for text in shown_texts(figure) if text.get_style() == "italic")
     assert "\n" in text.get_text() and " ".join(text.get_text().split()) == notice

@@ -19,7 +19,7 @@ from jaxalign.report.comparison import (
     plot_curves,
     plot_finals,
 )
-from jaxalign.report.drawing import spread
+from jaxalign.report.drawing import Sheet, spread
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ BOTH = pytest.mark.parametrize("plot", [plot_finals, plot_curves])
 
 @BOTH
 def test_no_text_overlaps_another_or_leaves_the_picture(figures: list[Figure], plot):
-    plot(many_runs(), BUDGET, "title", "notice", Path("unused"))
+    plot(many_runs(), BUDGET, Sheet(Path("unused"), "title", "notice"))
     (figure,) = figures
     assert len(shown_texts(figure)) > 2 * len(NAMES)
     assert_readable(figure)
 
 
 def test_finals_show_each_seed_and_the_median(figures: list[Figure], runs: list[Run]):
-    plot_finals(runs, BUDGET, "title", None, Path("unused"))
+    plot_finals(runs, BUDGET, Sheet(Path("unused"), "title", None))
     saudi, china = figures[0].axes
     dots = {tuple(line.get_xdata()) for line in saudi.lines if line.get_linestyle() == "None"}
     assert {(8.0, 16.0), (8.0,)} <= dots
@@ -66,7 +66,7 @@ def test_finals_show_each_seed_and_the_median(figures: list[Figure], runs: list[
 
 
 def test_curves_are_medians_in_steps(figures: list[Figure], runs: list[Run]):
-    plot_curves(runs, BUDGET, "title", None, Path("unused"), highlighted=["DE|x", "no such"])
+    plot_curves(runs, BUDGET, Sheet(Path("unused"), "title", None), highlighted=["DE|x", "no such"])
     saudi, _ = figures[0].axes
     (curve,) = (line for line in saudi.lines if line.get_color() == drawing.BLUE
                 and line.get_drawstyle() == "steps-post")  # fmt: skip
@@ -78,7 +78,7 @@ def test_curves_are_medians_in_steps(figures: list[Figure], runs: list[Run]):
 
 
 def test_at_most_six_methods_are_highlighted(figures: list[Figure]):
-    plot_curves(many_runs(), BUDGET, "title", None, Path("unused"))
+    plot_curves(many_runs(), BUDGET, Sheet(Path("unused"), "title", None))
     assert [len(axes.collections) for axes in figures[0].axes] == [6, 6]
 
 
@@ -89,7 +89,7 @@ def test_losses_without_a_place_on_the_axis_leave_the_others_readable(
 ):
     first = (end,) if end == math.inf else (60.0, end)
     runs = [make_run(*first, method="odd"), make_run(60.0, 7.0, method="even")]
-    plot(runs, BUDGET, "title", None, tmp_path / "plot")
+    plot(runs, BUDGET, Sheet(tmp_path / "plot", "title", None))
     (axes,) = figures[0].axes
     low, high = axes.get_xlim() if plot is plot_finals else axes.get_ylim()
     assert 1 < low < 7
@@ -100,7 +100,7 @@ def test_losses_without_a_place_on_the_axis_leave_the_others_readable(
 
 @BOTH
 def test_one_run_of_one_point_is_drawn(tmp_path: Path, plot):
-    plot([make_run(80.0)], BUDGET, "the title", "the notice", tmp_path / "plot")
+    plot([make_run(80.0)], BUDGET, Sheet(tmp_path / "plot", "the title", "the notice"))
     text = (tmp_path / "plot.svg").read_text()
     assert "the title" in text
     assert "the notice" in text
@@ -113,9 +113,10 @@ def test_two_renders_are_equal_byte_for_byte_in_other_processes(tmp_path: Path):
         import sys
         from pathlib import Path
         from jaxalign.report.comparison import plot_curves, plot_finals, read_runs
+        from jaxalign.report.drawing import Sheet
         runs = read_runs(Path(sys.argv[1]))
-        plot_curves(runs, 100, "t", "n", Path(sys.argv[2]) / "curves")
-        plot_finals(runs, 100, "t", "n", Path(sys.argv[2]) / "finals")
+        plot_curves(runs, 100, Sheet(Path(sys.argv[2]) / "curves", "t", "n"))
+        plot_finals(runs, 100, Sheet(Path(sys.argv[2]) / "finals", "t", "n"))
         assert "matplotlib.pyplot" not in sys.modules
     """
     for folder in ("one", "two"):

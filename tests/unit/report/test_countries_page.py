@@ -19,6 +19,7 @@ from jaxalign.errors import UserError
 from jaxalign.report import drawing
 from jaxalign.report.convergence_plot import FEW, plot_countries
 from jaxalign.report.countries import write_countries_report
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import MISSING, format_loss
 
 FILES = {"losses.csv", "convergence.png", "convergence.svg", "index.html"}
@@ -205,7 +206,7 @@ def lines_of(figure: Figure, records: list[dict]) -> list:
 @pytest.mark.parametrize("count", [2, FEW, FEW + 1, 40])
 def test_every_country_is_drawn_and_the_named_ones_look_different(figures: list[Figure], count):
     records, countries = make_run(count)
-    plot_countries(records, countries, "title", "notice", Path("unused"))
+    plot_countries(records, countries, Sheet(Path("unused"), "title", "notice"))
     (figure,) = figures
     lines = lines_of(figure, records)
     drawn = {tuple(line.get_ydata()) for line in lines}
@@ -234,14 +235,14 @@ def test_no_text_overlaps_another_or_leaves_the_picture(figures: list[Figure], c
     records, countries = make_run(count)
     for number, country in enumerate(countries.values()):
         country["country_name"] = f"{number} the longest name of a country anywhere"
-    plot_countries(records, countries, "title", "notice", Path("unused"))
+    plot_countries(records, countries, Sheet(Path("unused"), "title", "notice"))
     assert_readable(figures[0])
 
 
 def test_the_squares_are_the_naive_losses(figures: list[Figure]):
     records, countries = make_run(3)
     countries["CN"]["loss"]["naive"] = None
-    plot_countries(records, countries, "title", None, Path("unused"))
+    plot_countries(records, countries, Sheet(Path("unused"), "title", None))
     squares = [line.get_ydata()[0] for line in figures[0].axes[0].lines if line.get_marker() == "s"]
     saudi, china, other = squares
     assert (saudi, other) == (110.0, 110.0 + 2 / 7) and math.isnan(china)
@@ -253,6 +254,6 @@ def test_sparse_records_are_drawn_without_a_warning(tmp_path: Path, best, count:
     _, countries = make_run(count)
     record = {"evaluations": 8, "best_loss": 1.0, "countries": {"SA": {"best_loss": best}}}
     for records in ([record], [record, record | {"evaluations": 16}]):
-        plot_countries(records, countries, "title", None, tmp_path / "plot")
+        plot_countries(records, countries, Sheet(tmp_path / "plot", "title", None))
         named = "Saudi Arabia" in (tmp_path / "plot.svg").read_text()
         assert named == (best in (0.0, 3.0))

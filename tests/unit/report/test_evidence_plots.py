@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jaxalign.report import drawing
-from jaxalign.report.drawing import METHOD_STYLES
+from jaxalign.report.drawing import METHOD_STYLES, Sheet
 from jaxalign.report.evidence.heat_maps import draw_cells, plot_answers, plot_matrix
 from jaxalign.report.evidence.record import (
     Answer,
@@ -52,13 +52,13 @@ def draw_all(part: str) -> None:
     if part == "rows":
         marks = [Mark("tuned", 3.0, [1.0, 5.0]), Mark("naive", 90.0, None, [70.0, 120.0])]
         groups = {"head": [(LONG, marks), ("b", marks)], "none": [], "other": [("c", marks)]}
-        plot_rows(groups, "title", "notice", UNUSED, legend=["tuned", "naive"])
+        plot_rows(groups, Sheet(UNUSED, "title", "notice"), legend=["tuned", "naive"])
     elif part == "answers":
-        plot_answers(evaluation.answers.items, ["naive", "tuned"], "title", "notice", UNUSED)
+        plot_answers(evaluation.answers.items, ["naive", "tuned"], Sheet(UNUSED, "title", "notice"))
     elif part == "respondents":
-        plot_respondents(evaluation.respondents, "title", "notice", UNUSED)
+        plot_respondents(evaluation.respondents, Sheet(UNUSED, "title", "notice"))
     else:
-        plot_matrix(evaluation.countries, "title", "notice", UNUSED)
+        plot_matrix(evaluation.countries, Sheet(UNUSED, "title", "notice"))
 
 
 @pytest.mark.parametrize("part", ["rows", "answers", "respondents", "matrix"])
@@ -102,7 +102,7 @@ def test_a_page_leaves_the_colours_of_cells_and_of_their_numbers_alone(tmp_path:
 
 def test_marks_stand_at_their_losses_filled_or_hollow(figures: list[Figure]):
     rows = [("a", [Mark("tuned", 2.0)]), ("b", [Mark("tuned", 4.0, hollow=True)])]
-    plot_rows({"group": rows}, "title", None, UNUSED)
+    plot_rows({"group": rows}, Sheet(UNUSED, "title", None))
     axes = figures[0].axes[0]
     marks = [line for line in axes.lines if line.get_marker() == METHOD_STYLES["tuned"]["marker"]]
     assert [tuple(line.get_xdata()) for line in marks] == [(2.0,), (4.0,)]
@@ -112,7 +112,7 @@ def test_marks_stand_at_their_losses_filled_or_hollow(figures: list[Figure]):
 
 @pytest.mark.parametrize(("high", "scale"), [(9.0, "linear"), (30.0, "log")])
 def test_losses_are_on_a_logarithmic_axis_over_a_decade(figures: list[Figure], high, scale: str):
-    plot_rows({"g": [("a", [Mark("tuned", 1.0, [0.9, high])])]}, "title", None, UNUSED)
+    plot_rows({"g": [("a", [Mark("tuned", 1.0, [0.9, high])])]}, Sheet(UNUSED, "title", None))
     axes = figures[0].axes[0]
     assert axes.get_xscale() == scale
     low_end, high_end = axes.get_xlim()
@@ -124,7 +124,7 @@ def test_styles_differ_without_colour():
 
 
 def test_missing_numbers_and_strange_letters_leave_gaps(figures: list[Figure]):
-    plot_rows({"g": [("a", [Mark("tuned", None)])]}, "title", None, UNUSED)
+    plot_rows({"g": [("a", [Mark("tuned", None)])]}, Sheet(UNUSED, "title", None))
     items = [
         AnsweredItem(
             id="m01", text="問い", options=["a", "b"], values=[1, 2],
@@ -135,9 +135,9 @@ def test_missing_numbers_and_strange_letters_leave_gaps(figures: list[Figure]):
             tuned=Answer(shares=[1.0]),
         ),
     ]  # fmt: skip
-    plot_answers(items, ["naive", "tuned"], "title", None, UNUSED)
+    plot_answers(items, ["naive", "tuned"], Sheet(UNUSED, "title", None))
     names = [label.get_text() for label in figures[1].axes[0].get_yticklabels()]
     assert names == ["m01", "m02  b"]
-    plot_respondents([SampleSize(method="tuned", n=5, dimensions={})], "title", None, UNUSED)
-    plot_matrix(Countries(codes=["A"], names={}, matrix=[[None]]), "title", None, UNUSED)
+    plot_respondents([SampleSize(method="tuned", n=5, dimensions={})], Sheet(UNUSED, "title", None))
+    plot_matrix(Countries(codes=["A"], names={}, matrix=[[None]]), Sheet(UNUSED, "title", None))
     assert len(figures) == 4

@@ -16,6 +16,7 @@ from pages import parse_page
 from jaxalign.errors import UserError
 from jaxalign.files import ParetoTable, read_pareto
 from jaxalign.report import drawing
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.page import write_report
 from jaxalign.report.pareto_plot import explain_pareto, plot_pareto
 
@@ -39,7 +40,7 @@ def drawn(pareto: ParetoTable, terms: dict) -> Figure:
     saved: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(drawing, "save", lambda figure, stem: saved.append(figure))
-        plot_pareto(pareto, terms, "title", "notice", Path("unused"))
+        plot_pareto(pareto, terms, Sheet(Path("unused"), "title", "notice"))
     (figure,) = saved
     figure.savefig(io.BytesIO(), format="png")
     return figure

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from jaxalign.report import drawing, radar_plot
 from jaxalign.report.convergence_plot import plot_convergence
+from jaxalign.report.drawing import Sheet
 
 SVG = "{http://www.w3.org/2000/svg}"
 LOSSES = {"naive": 108.0, "constant answer": 126.0}
@@ -36,9 +37,9 @@ def texts_of(path: Path) -> list[str]:
 
 
 def line_of(figure: Figure, label: str) -> np.ndarray:
-    """Returns the corners of a label's polygon, without the repeated first one."""
+    """Returns the scores of a label's polygon, without the repeated first one."""
     (line,) = (line for line in figure.axes[0].lines if line.get_label() == label)
-    return np.stack(line.get_data(), axis=1)[:-1]
+    return np.asarray(line.get_ydata())[:-1]
 
 
 def test_the_radar_clips_no_score(figures: list[Figure]):
@@ -46,51 +47,49 @@ def test_the_radar_clips_no_score(figures: list[Figure]):
         "target": {"A": 0.0, "B": 100.0, "C": 50.0},
         "naive": {"A": -20.0, "B": 112.0, "C": -240.0},
     }
-    radar_plot.plot_radar(scores, "title", None, Path("unused"))
+    radar_plot.plot_radar(scores, Sheet(Path("unused"), "title", None))
     (figure,) = figures
-    target, naive = line_of(figure, "target"), line_of(figure, "naive")
-    low, high, _ = radar_plot.radial_range(np.array([-20.0, 112.0, -240.0]))
-    for index, name in enumerate("ABC"):
-        radius = np.hypot(*naive[index])
-        assert radius == pytest.approx((scores["naive"][name] - low) / (high - low))
-        assert radius <= 1
-    assert np.hypot(*naive[0]) < np.hypot(*target[0])
-    assert np.hypot(*naive[1]) > np.hypot(*target[1])
+    for label, of_label in scores.items():
+        assert line_of(figure, label).tolist() == list(of_label.values())
+    low, high = figure.axes[0].get_ylim()
+    assert low <= -240 and high >= 112
     labels = {text.get_text() for text in figure.axes[0].texts}
     assert {"0", "100", "125", "\N{MINUS SIGN}250"} <= labels
 
 
 @given(st.lists(st.integers(-3000, 4000).map(lambda tenths: tenths / 10), min_size=1, max_size=12))
-def test_the_radial_range_holds_every_score_and_0_to_100(values: list[float]):
-    low, high, _ = radar_plot.radial_range(np.array(values))
-    assert low <= min(0, *values)
-    assert high >= max(100, *values)
-    assert low % 25 == high % 25 == 0
+def test_the_rings_hold_every_score_and_0_to_100(values: list[float]):
+    rings = radar_plot.rings_of(np.array(values))
+    assert rings[0] <= min(0, *values)
+    assert rings[-1] >= max(100, *values)
+    assert not (rings % 25).any() and len(rings) <= 12
 
 
-def test_the_radial_range_of_ordinary_scores_is_0_to_100():
-    assert radar_plot.radial_range(np.array([3.0, 97.0, math.nan])) == (0, 100, 25)
-    assert radar_plot.radial_range(np.array([math.nan])) == (0, 100, 25)
+def test_the_rings_of_ordinary_scores_are_those_of_the_scale():
+    for values in ([3.0, 97.0, math.nan], [math.nan]):
+        assert radar_plot.rings_of(np.array(values)).tolist() == [0, 25, 50, 75, 100]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 12])
 def test_any_number_of_dimensions_is_drawn_and_named(tmp_path: Path, count: int):
     target = {f"D{index}": 8.0 * index for index in range(count)}
     tuned = {name: value + 3 for name, value in target.items()}
-    radar_plot.plot_radar({"target": target, "tuned": tuned}, "title", "notice", tmp_path / "radar")
+    radar_plot.plot_radar(
+        {"target": target, "tuned": tuned}, Sheet(tmp_path / "radar", "title", "notice")
+    )
     texts = texts_of(tmp_path / "radar.svg")
     assert set(target) | {"target", "tuned", "title", "notice"} <= set(texts)
 
 
 def test_a_missing_score_leaves_a_gap(figures: list[Figure]):
     scores = {"target": dict.fromkeys("ABCD", 50.0), "tuned": {"A": 1.0, "B": None, "C": math.inf}}
-    radar_plot.plot_radar(scores, "title", None, Path("unused"))
-    missing = np.isnan(line_of(figures[0], "tuned")).all(axis=1)
+    radar_plot.plot_radar(scores, Sheet(Path("unused"), "title", None))
+    missing = np.isnan(line_of(figures[0], "tuned"))
     assert missing.tolist() == [False, True, True, True]
 
 
 def test_convergence_labels_every_line_with_its_value(tmp_path: Path, records: list[dict]):
-    plot_convergence(records, LOSSES, "title", "the notice", tmp_path / "convergence")
+    plot_convergence(records, LOSSES, Sheet(tmp_path / "convergence", "title", "the notice"))
     texts = texts_of(tmp_path / "convergence.svg")
     for text in ("title", "the notice", "naive  108.0", "constant answer  126.0"):
         assert text in texts
@@ -108,7 +107,7 @@ def test_the_loss_axis_is_logarithmic_over_a_decade(
         {"evaluations": 8 * g, "best_loss": 100 * factor**g + (floor if g == 40 else 0) * 100}
         for g in range(41)
     ]
-    plot_convergence(records, {"naive": 100.0}, "title", None, Path("unused"))
+    plot_convergence(records, {"naive": 100.0}, Sheet(Path("unused"), "title", None))
     assert figures[0].axes[0].get_yscale() == scale
 
 
@@ -121,7 +120,7 @@ def test_the_loss_axis_is_logarithmic_over_a_decade(
     ],
 )
 def test_sparse_records_are_drawn_without_a_warning(tmp_path: Path, records: list[dict]):
-    plot_convergence(records, {}, "title", None, tmp_path / "convergence")
+    plot_convergence(records, {}, Sheet(tmp_path / "convergence", "title", None))
     assert texts_of(tmp_path / "convergence.svg")
 
 
@@ -138,9 +137,7 @@ def test_the_labels_of_the_lines_never_overlap(values: list[float]):
         plot_convergence(
             records,
             {"naive": naive, "uniform answers": constant},
-            "title",
-            "notice",
-            Path("unused"),
+            Sheet(Path("unused"), "title", "notice"),
         )
     (figure,) = saved
     figure.savefig(io.BytesIO(), format="png")
@@ -153,11 +150,12 @@ def test_two_renders_are_equal_byte_for_byte_in_other_processes(tmp_path: Path):
         import sys
         from pathlib import Path
         from jaxalign.report.convergence_plot import plot_convergence
+        from jaxalign.report.drawing import Sheet
         from jaxalign.report.radar_plot import plot_radar
         records = [dict(generation=g, evaluations=g, best_loss=9.0 / g) for g in range(1, 9)]
         folder = Path(sys.argv[1])
-        plot_convergence(records, {"naive": 8.0}, "t", "n", folder / "convergence")
-        plot_radar({"target": {"A": 1.0, "B": 2.0, "C": 3.0}}, "t", "n", folder / "radar")
+        plot_convergence(records, {"naive": 8.0}, Sheet(folder / "convergence", "t", "n"))
+        plot_radar({"target": {"A": 1.0, "B": 2.0, "C": 3.0}}, Sheet(folder / "radar", "t", "n"))
         assert "matplotlib.pyplot" not in sys.modules
     """
     for folder in ("one", "two"):

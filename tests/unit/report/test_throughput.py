@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from jaxalign.report import drawing
+from jaxalign.report.drawing import Sheet
 from jaxalign.report.throughput import (
     plot_scaling,
     point_line,
@@ -142,7 +143,7 @@ def figure(monkeypatch):
     def draw(points):
         saved = []
         monkeypatch.setattr(drawing, "save", lambda each, _: saved.append(each))
-        plot_scaling(points, "title", "notice", Path("unused"))
+        plot_scaling(points, Sheet(Path("unused"), "title", "notice"))
         saved[0].savefig(io.BytesIO(), format="png")
         return saved[0]
 
@@ -177,7 +178,7 @@ def test_names_stand_side_by_side(figure):
 
 def test_the_plot_is_two_files(points, tmp_path):
     before = dict(matplotlib.rcParams)
-    plot_scaling(points, "small on 2 cores", "random weights", tmp_path / "scaling")
+    plot_scaling(points, Sheet(tmp_path / "scaling", "small on 2 cores", "random weights"))
     assert (tmp_path / "scaling.png").stat().st_size > 10_000
     ElementTree.parse(tmp_path / "scaling.svg")
     assert "random weights" in (tmp_path / "scaling.svg").read_text()
