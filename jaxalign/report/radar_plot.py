@@ -107,7 +107,7 @@ def _draw_polygons(
     middle = 2 * radii * after / np.maximum(radii + after, 1e-9) * np.cos(angles[1] / 2)
     gaps = np.abs(middle[:, :, None] - (labelled[1:] - rings[0]))
     gaps = np.nan_to_num(gaps, nan=np.inf).min(axis=(0, 2))
-    # The labels stand where the polygons cross the middle between two dimensions farthest from them.
+    # Label the rings in the middle between two dimensions, where the polygons are farthest away.
     clearest = angles[np.argmax(gaps)] + angles[1] / 2
     halo = {"boxstyle": "round,pad=0.15", "facecolor": GROUND, "edgecolor": "none", "alpha": 0.85}
     for ring in labelled:
