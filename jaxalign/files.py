@@ -43,6 +43,10 @@ class ParetoTable:
     names: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
 
+    def rows(self) -> list[dict[str, float]]:
+        """Return the values of each prompt by the name of the objective."""
+        return [dict(zip(self.names, values, strict=True)) for values in self.values]
+
 
 def check_local(folder: Path, name: str) -> None:
     """Raise UserError, naming the flag, if a path is the address of a bucket."""

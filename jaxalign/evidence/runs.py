@@ -149,7 +149,7 @@ def evaluate(
     write_json(workdir / "evaluation.json", evaluation)
     # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
     from jaxalign.report.evidence import print_evaluation, write_evaluation_report
-    from jaxalign.report.evidence.record import read_evaluation
+    from jaxalign.report.evidence.evaluation_file import read_evaluation
 
     write_evaluation_report(workdir)
     page, numbers = workdir / "report" / "index.html", workdir / "evaluation.json"

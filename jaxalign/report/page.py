@@ -10,7 +10,7 @@ from jaxalign.report.convergence_plot import plot_convergence
 from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import baseline_name, country_name, distance, score_digits
 from jaxalign.report.pages import write_run_page
-from jaxalign.report.pareto_plot import explain_pareto, plot_pareto
+from jaxalign.report.pareto_plot import in_order, plot_pareto
 from jaxalign.report.radar_plot import VSM13_RANGE, plot_radar
 
 
@@ -53,7 +53,8 @@ def write_report(workdir: Path) -> Path:
         most=MOST,
         digits=score_digits(summary),
         score_range=ends,
-        pareto="" if pareto is None else explain_pareto(pareto),
+        pareto=pareto,
+        objectives=in_order(pareto.names) if pareto else [],
         files=files + (["../pareto.csv"] if pareto is not None and pareto.values else []),
         evaluated=False,
     )

@@ -1,4 +1,4 @@
-"""The Pareto front of a run with several objectives: its plot and its description."""
+"""The plot of the Pareto front of a run with several objectives."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,6 @@ from jaxalign.report.drawing import (
     layout,
     new_figure,
 )
-from jaxalign.report.numbers import format_loss
 
 _UNITS = {  # what an objective counts
     "survey": "distance to the target",
@@ -42,7 +41,7 @@ def plot_pareto(pareto: ParetoTable, terms: dict[str, Any], sheet: Sheet) -> Non
             if they are known; as in summary.json.
         sheet: what stands around the plot, and where it is saved.
     """
-    first, *others = _in_order(pareto.names)
+    first, *others = in_order(pareto.names)
     columns = min(2, len(others))
     rows = -(-len(others) // columns)
     with new_figure(sheet, (6.0, 0.9 + 3.05 * rows)) as body:
@@ -59,29 +58,8 @@ def plot_pareto(pareto: ParetoTable, terms: dict[str, Any], sheet: Sheet) -> Non
             _number(axes, body.dpi)
 
 
-def explain_pareto(pareto: ParetoTable) -> str:
-    """Describe the front: how many prompts it has, and what the best of each objective costs."""
-    if not pareto.values:
-        return "No prompt had finite values of all objectives, so the Pareto front is empty."
-    first, *others = _in_order(pareto.names)
-    if len(pareto.values) == 1:
-        return "One prompt is the best seen on all objectives at once: there is no trade-off."
-    rows = [dict(zip(pareto.names, values, strict=True)) for values in pareto.values]
-    lowest = min(rows, key=lambda row: row[first])
-    costs = " and ".join(f"{other} {format_loss(lowest[other])}" for other in others)
-    saved = []
-    for other in others:
-        least = min(rows, key=lambda row: row[other])
-        left = f"leaves {first} at {format_loss(least[first])}"
-        saved.append(f"the lowest {other}, {format_loss(least[other])}, {left}")
-    return (
-        f"The Pareto front of all candidates seen: {len(rows)} prompts, numbered as in pareto.csv. "
-        f"Lower and further left is better. The lowest {first}, {format_loss(lowest[first])}, "
-        f"costs {costs}; {'; '.join(saved)}. The tuned prompt has the lowest weighted sum."
-    )
-
-
-def _in_order(names: Sequence[str]) -> list[str]:
+def in_order(names: Sequence[str]) -> list[str]:
+    """Return the objectives, the survey's distance first if it is one of them."""
     return sorted(names, key=lambda name: name != "survey")
 
 

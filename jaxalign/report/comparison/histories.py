@@ -1,4 +1,4 @@
-"""histories.csv: every run of a comparison, tidy, and safe to append to after a kill.
+"""histories.csv: every run of a comparison, as tidy data.
 
 One line is one point of one run; what holds for the whole run is repeated on each of its lines.
 
@@ -12,25 +12,23 @@ One line is one point of one run; what holds for the whole run is repeated on ea
     evaluations          candidates evaluated up to this point
     best_loss            smallest loss so far; inf if none is finite
 
-A run is appended whole, once it is finished. A kill may cut the last run of a file anywhere: it
-then has fewer points than it says, and counts as never written.
+The file is rewritten whole whenever a run is finished, so that a kill never leaves half a run.
 """
 
 import csv
 import dataclasses
+import itertools
 import math
-import os
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.files import to_csv
+from jaxalign.files import write_csv
 
 KINDS = ("ours", "evosax", "outside", "gradient")
 COLUMNS = (
     "method", "kind", "country", "seed", "naive_loss", "initial_loss", "forward_equivalents",
     "point", "points", "evaluations", "best_loss",
 )  # fmt: skip
-_Facts = tuple[str, str, str, int, float, float, float]  # of a Run, without its points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,91 +77,70 @@ class Run:
 
 
 def read_runs(path: Path) -> list[Run]:
-    """Read the finished runs of histories.csv, in the order they were written.
-
-    There are none if there is no file yet. A half-written run at its end is left out.
+    """Read the runs of histories.csv, in the order they were written; none if there is no file.
 
     Raises:
-      UserError: the file cannot be read, or is damaged elsewhere than at its end.
+      UserError: the file cannot be read, or is damaged.
     """
-    return _scan(path)[0]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    rows = list(csv.reader(text.splitlines()))
+    if rows and tuple(rows[0]) != COLUMNS:
+        raise UserError(f"{path}: line 1 is not {','.join(COLUMNS)}; give another file")
+    runs: dict[tuple[str, str, int], Run] = {}
+    line = 2
+    for _, group in itertools.groupby(rows[1:], key=lambda row: row[:7]):
+        lines = list(group)
+        try:
+            run = _parse(lines)
+            if run.name in runs:
+                raise ValueError(f"{_describe(run)} is there twice")
+        except ValueError as error:
+            raise UserError(f"{path}: line {line}: {error}; mend or remove it") from None
+        runs[run.name] = run
+        line += len(lines)
+    return list(runs.values())
 
 
 def append_run(path: Path, run: Run) -> None:
-    """Append a finished run to the whole ones, replacing what a kill left after them.
+    """Add a finished run to the file.
 
     Raises:
       UserError: as in `read_runs`, or the run is there already, or the file cannot be written.
     """
-    runs, end = _scan(path)
+    runs = read_runs(path)
     if any(other.name == run.name for other in runs):
         raise UserError(f"{path}: already holds {_describe(run)}; give each method its own label")
-    facts = (run.method, run.kind, run.country, run.seed, float(run.naive_loss),
-             float(run.initial_loss), float(run.forward_equivalents))  # fmt: skip
     rows = [
-        (*facts, number, len(run.points), evaluations, float(loss))
-        for number, (evaluations, loss) in enumerate(run.points, start=1)
-    ]
-    lines = to_csv([COLUMNS, *rows] if end == 0 else rows)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("r+b" if path.exists() else "wb") as file:
-            file.truncate(end)
-            file.seek(end)
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        (each.method, each.kind, each.country, each.seed, float(each.naive_loss),
+         float(each.initial_loss), float(each.forward_equivalents), number, len(each.points),
+         evaluations, float(loss))
+        for each in (*runs, run)
+        for number, (evaluations, loss) in enumerate(each.points, start=1)
+    ]  # fmt: skip
+    write_csv(path, COLUMNS, rows)
 
 
-def _scan(path: Path) -> tuple[list[Run], int]:
-    """Return the whole runs, and how many bytes they and the header take."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    header = f"{','.join(COLUMNS)}\n".encode()
-    if header.startswith(data):  # also an empty file, and a header that was cut
-        return [], len(header) if data == header else 0
-    if not data.startswith(header):
-        raise UserError(f"{path}: line 1 is not {header.decode().strip()}; give another file")
+def _parse(lines: list[list[str]]) -> Run:
+    """Return the run of its lines.
 
-    runs: dict[tuple[str, str, int], Run] = {}
-    facts: _Facts | None = None  # of the run being read
-    points: list[tuple[int, float]] = []  # its points so far
-    position = end = len(header)
-    lines = data[position:].split(b"\n")[:-1]  # a last line without its end was cut
-    for number, line in enumerate(lines, start=2):
-        position += len(line) + 1
-        try:
-            of_line, number_of, count, point = _parse(line)
-            if points and of_line != facts:
-                raise ValueError(f"the run before it ends after {len(points)} of its points")
-            if number_of != len(points) + 1:
-                raise ValueError(f"point {number_of} where point {len(points) + 1} should be")
-            facts = of_line
-            points.append(point)
-            if number_of == count:
-                run = Run(*facts, tuple(points))
-                if run.name in runs:
-                    raise ValueError(f"{_describe(run)} is there twice")
-                runs[run.name], points, end = run, [], position
-        except (ValueError, csv.Error) as error:
-            raise UserError(f"{path}: line {number}: {error}; mend or remove it") from None
-    return list(runs.values()), end
-
-
-def _parse(line: bytes) -> tuple[_Facts, int, int, tuple[int, float]]:
-    """Return the facts of a line's run, its point's number, the count of points, and the point."""
-    fields = next(csv.reader([line.decode()]), [])
-    if len(fields) != len(COLUMNS):
-        raise ValueError(f"{len(fields)} fields, not {len(COLUMNS)}")
-    method, kind, country, seed, naive, initial, cost, number, count, evaluations, loss = fields
-    facts = (method, kind, country, int(seed), float(naive), float(initial), float(cost))
-    return facts, int(number), int(count), (int(evaluations), float(loss))
+    Raises:
+      ValueError: a field is missing or out of range, or the run lacks a point.
+    """
+    if any(len(fields) != len(COLUMNS) for fields in lines):
+        raise ValueError(f"not {len(COLUMNS)} fields")
+    method, kind, country, seed, naive, initial, cost, _, count, *_ = lines[0]
+    if [(fields[7], fields[8]) for fields in lines] != [
+        (str(number), count) for number in range(1, int(count) + 1)
+    ]:
+        raise ValueError(f"the points of this run are not 1 to {count}")
+    points = tuple((int(fields[9]), float(fields[10])) for fields in lines)
+    facts = float(naive), float(initial), float(cost)
+    return Run(method, kind, country, int(seed), *facts, points)
 
 
 def _describe(run: Run) -> str:

@@ -6,12 +6,8 @@ from pathlib import Path
 
 from jaxalign.errors import UserError
 from jaxalign.files import write_csv, write_file
-from jaxalign.report.evidence.record import (
-    FILE,
-    LEVELS,
-    Evaluation,
-    read_evaluation,
-)
+from jaxalign.report.evidence.evaluation_file import FILE, read_evaluation
+from jaxalign.report.evidence.record import LEVELS, Evaluation
 from jaxalign.report.pages import render
 
 METHODS = ["naive", "in-context", "tuned"]

@@ -7,13 +7,14 @@ from typing import Any
 from jaxalign.files import RunFiles, read_pareto, read_run
 from jaxalign.report.drawing import Sheet
 from jaxalign.report.evidence.csv_tables import METHODS, write_tables
+from jaxalign.report.evidence.evaluation_file import read_evaluation
 from jaxalign.report.evidence.heat_maps import plot_answers, plot_matrix
-from jaxalign.report.evidence.record import Evaluation, FormatRow, Method, read_evaluation
+from jaxalign.report.evidence.record import Evaluation, FormatRow, Method
 from jaxalign.report.evidence.respondents_plot import plot_respondents
 from jaxalign.report.evidence.rows_plot import Mark, plot_rows
 from jaxalign.report.page import write_search
 from jaxalign.report.pages import write_run_page
-from jaxalign.report.pareto_plot import explain_pareto
+from jaxalign.report.pareto_plot import in_order
 from jaxalign.report.radar_plot import plot_radar
 
 GROUPS = {  # as evaluation.json has them: what stands over their rows, and their marks
@@ -62,7 +63,8 @@ def write_evaluation_report(workdir: Path) -> None:
         format_methods=_format_methods(e.robustness.rows if e.robustness else []),
         answer_methods=_answer_methods(e),
         differences=_differences(e),
-        pareto="" if pareto is None else explain_pareto(pareto),
+        pareto=pareto,
+        objectives=in_order(pareto.names) if pareto else [],
         files=files,
     )
 

@@ -1,14 +1,7 @@
-"""evaluation.json as typed records: what an evaluation found, written and read as one document."""
-
-from pathlib import Path
-from typing import Any
+"""The records that evaluation.json consists of."""
 
 import msgspec
 
-from jaxalign.errors import UserError
-from jaxalign.files import read_json, write_json
-
-FILE = "evaluation.json"
 VERSION = 1
 LEVELS = ("easy", "hard")  # of CulturalBench
 
@@ -33,19 +26,12 @@ class Survey(Record, kw_only=True):
     target_source: str | None = None
 
 
-class SkippedFormat(Record):
-    """A format that this model cannot be asked in."""
-
-    name: str
-    reason: str
-
-
 class Formats(Record):
     """The formats that the search asked in, those held out, and those left out."""
 
     seen: list[str]
     held_out: list[str]
-    skipped: list[SkippedFormat] = []
+    skipped: list[dict[str, str]] = []  # name and reason
 
 
 class Difference(Record):
@@ -156,23 +142,11 @@ class AnsweredItem(Record):
             raise ValueError("there must be one share and one value for each option")
 
 
-class AnswerSummary(Record):
-    """Answers of one method over all items."""
-
-    entropy: float | None = None
-    collapsed: float | None = None
-    off_scale: float | None = None
-    agree: float | None = None
-    disagree: float | None = None
-    refusal: float | None = None
-    unparsed: float | None = None
-
-
 class Answers(Record):
     """The answers to all items."""
 
     items: list[AnsweredItem]
-    methods: dict[str, AnswerSummary]
+    methods: dict[str, dict[str, float | None]]  # summaries over all items
 
 
 class SampledScore(Record):
@@ -263,25 +237,19 @@ class CulturalBenchRow(Record):
     mcnemar: McNemar | None = None
 
 
-class CulturalBenchLevel(Record):
-    """The results on CulturalBench-Easy or CulturalBench-Hard."""
-
-    rows: list[CulturalBenchRow]
-
-
 class CulturalBench(Record, kw_only=True):
     """The results on CulturalBench; `fixture` marks the toy questions of this package."""
 
     source: str
     revision: str | None = None
     fixture: bool
-    easy: CulturalBenchLevel | None = None
-    hard: CulturalBenchLevel | None = None
+    easy: dict[str, list[CulturalBenchRow]] | None = None  # one key, rows
+    hard: dict[str, list[CulturalBenchRow]] | None = None
 
     def levels(self) -> dict[str, list[CulturalBenchRow]]:
         """Return the rows of each level that has any."""
         levels = {level: getattr(self, level) for level in LEVELS}
-        return {level: found.rows for level, found in levels.items() if found and found.rows}
+        return {level: of["rows"] for level, of in levels.items() if of and of["rows"]}
 
 
 class Trie(Record):
@@ -330,40 +298,3 @@ class Evaluation(Record, kw_only=True):
     def country_title(self) -> str:
         """The country by name, or by code if it has no name."""
         return self.country_name or self.country
-
-
-def write_evaluation(workdir: Path, evaluation: Evaluation) -> None:
-    """Write evaluation.json whole or not at all.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    write_json(workdir / FILE, msgspec.to_builtins(evaluation))
-
-
-def read_evaluation(workdir: Path) -> Evaluation:
-    """Read and check evaluation.json; control characters in its texts become spaces.
-
-    Raises:
-        UserError: the file is missing, is not JSON, or is not what an evaluation writes.
-    """
-    path = workdir / FILE
-    if not path.exists():
-        raise UserError(f"{path}: not found; run jaxalign.evaluate on this workdir first")
-    value = read_json(path)
-    if value.get("schema") != VERSION:
-        raise UserError(f"{path}: schema is not {VERSION}; run jaxalign.evaluate on it again")
-    try:
-        return msgspec.convert(_printable(value), Evaluation)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {error}; run jaxalign.evaluate on it again") from None
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return "".join(letter if letter.isprintable() else " " for letter in value)
-    if isinstance(value, list):
-        return [_printable(each) for each in value]
-    if isinstance(value, dict):
-        return {_printable(key): _printable(each) for key, each in value.items()}
-    return value

@@ -86,50 +86,55 @@ def print_points(points: Sequence[Figures], *, console: Console | None = None) -
     """
     console = console or Console(highlight=False)
     keys = list(points[0]["swept"])
-    columns = {name: value for name, value in _TABLE.items() if _is_informative(name, points)}
+    measured = [figures for figures in points if "error" not in figures]
+    columns = {
+        name: cell
+        for name, cell in _TABLE.items()
+        if any(cell(figures, points) for figures in measured)
+    }
     table = new_table("Settings", *map(_short, keys), *columns)
     table.columns[0].justify = "right"
     for figures in points:
-        own = [str(figures["swept"][key]) for key in keys]
+        cells = [str(figures["swept"][key]) for key in keys]
         if "error" in figures:
-            own += [_NOT_MEASURED] + [""] * (len(columns) - 1)
+            cells.append(_NOT_MEASURED)
         else:
-            own += [value(figures, points) for value in columns.values()]
-        table.add_row(*map(Text, own))
+            cells += [cell(figures, points) for cell in columns.values()]
+        table.add_row(*map(Text, cells))
     if not console.is_terminal:  # a file has no width that a figure would have to be cut for
         width = max(console.width, table_width(console, table))
         console = Console(file=console.file, width=width, highlight=False)
     console.print(table)
 
 
-def _is_informative(name: str, points: Sequence[Figures]) -> bool:
-    if name == "growth":
-        return any(growth(figures, points) is not None for figures in points)
-    if name == "chunk":
-        return CHUNK not in points[0]["swept"]
-    measured = [figures for figures in points if "error" not in figures]
-    if name == "peak":
-        return any(figures["memory"]["peak"] is not None for figures in measured)
-    of_the_peer = name in ("peer/s", "ratio", "losses")
-    return not of_the_peer or any("peer" in figures for figures in measured)
+def _growth(own: Figures, points: Sequence[Figures]) -> str:
+    value = growth(own, points)
+    return "" if value is None else f"{value:.2f}"
 
 
+def _mebibytes(value: float | None) -> str:
+    return "" if value is None else f"{value / 2**20:,.0f} MiB"
+
+
+# A column that is empty for all settings is left out.
 _TABLE: dict[str, Callable[[Figures, Sequence[Figures]], str]] = {
     "candidates/s": lambda own, _: f"{own['candidates_per_second']:,.4g}",
     "s/generation": lambda own, _: f"{own['seconds']['generation']:.4g}",
-    "growth": lambda own, points: f"{growth(own, points):.2f}",
+    "growth": _growth,
     "of ceiling": lambda own, _: f"{own['share_of_ceiling']:.1%}",
     "overhead": lambda own, _: f"{own['overhead_share']:.2%}",
-    "chunk": lambda own, _: str(own["chunk"]),
-    "working": lambda own, _: f"{own['memory']['working'] / 2**20:,.0f} MiB",
-    "peak": lambda own, _: f"{own['memory']['peak'] / 2**20:,.0f} MiB",
-    "peer/s": lambda own, _: f"{own['peer']['candidates_per_second']:,.4g}",
-    "ratio": lambda own, _: (
-        f"{own['peer']['ratio']:.2f} ({own['peer']['ratio_least']:.2f} to "
-        f"{own['peer']['ratio_most']:.2f})"
+    "chunk": lambda own, _: "" if CHUNK in own["swept"] else str(own["chunk"]),
+    "working": lambda own, _: _mebibytes(own["memory"]["working"]),
+    "peak": lambda own, _: _mebibytes(own["memory"]["peak"]),
+    "peer/s": lambda own, _: (
+        f"{own['peer']['candidates_per_second']:,.4g}" if "peer" in own else ""
     ),
-    "losses": lambda own, _: describe_losses(own["peer"]["losses"]),
-}
+    "ratio": lambda own, _: (
+        "{ratio:.2f} ({ratio_least:.2f} to {ratio_most:.2f})".format(**own["peer"])
+        if "peer" in own else ""
+    ),
+    "losses": lambda own, _: describe_losses(own["peer"]["losses"]) if "peer" in own else "",
+}  # fmt: skip
 
 
 def write_points_csv(points: Sequence[Figures], path: Path) -> None:

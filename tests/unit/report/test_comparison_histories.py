@@ -1,4 +1,4 @@
-"""The histories of a comparison: a file that survives any cut."""
+"""The histories of a comparison."""
 
 import csv
 import math
@@ -42,20 +42,15 @@ def test_the_file_is_tidy(tmp_path: Path):
     }
 
 
-def test_a_file_cut_at_any_byte_goes_on_where_it_stopped(tmp_path: Path):
-    """Whole runs survive, the cut one does not, and writing the rest gives the uncut file."""
+def test_runs_are_added_one_by_one_and_nothing_else_is_left(tmp_path: Path):
+    """Each state of the file is whole: it is replaced, never written into."""
     whole = write(tmp_path / "whole.csv")
-    ends = []
-    for count in (1, 2, 3):
-        part = tmp_path / f"{count}.csv"
-        ends.append(len(write(part, RUNS[:count])))
-    path = tmp_path / "cut.csv"
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
-        found = read_runs(path)
-        assert found == RUNS[: sum(end <= cut for end in ends)]
-        write(path, RUNS[len(found) :])
-        assert path.read_bytes() == whole
+    path = tmp_path / "runs" / "histories.csv"
+    for count, run in enumerate(RUNS, start=1):
+        append_run(path, run)
+        assert read_runs(path) == RUNS[:count]
+    assert path.read_bytes() == whole
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_run_is_written_once(tmp_path: Path):
@@ -69,17 +64,18 @@ def test_a_run_is_written_once(tmp_path: Path):
     ("spoil", "message"),
     [
         (lambda lines: [b"generation,loss", *lines[1:]], "line 1 is not method,kind"),
-        (lambda lines: [*lines[:1], *lines[2:]], "line 2: point 2 where point 1 should be"),
-        (lambda lines: [*lines[:2], *lines[3:]], "line 3: the run before it ends after 1"),
-        (lambda lines: [*lines, *lines[1:3]], "line 9: DE, SA, seed 0 is there twice"),
-        (lambda lines: [*lines[:3], b"x", *lines[3:]], "line 4: 1 fields, not 11"),
-        (lambda lines: [lines[0], b"", *lines[1:]], "line 2: 0 fields, not 11"),
-        (lambda lines: [*lines[:3], b"\xff\xfe", *lines[3:]], "line 4: .* decode"),
-        (lambda lines: [line.replace(b"ours", b"mine") for line in lines], "line 3: kind 'mine'"),
+        (lambda lines: [*lines[:1], *lines[2:]], "line 2: the points of this run"),
+        (lambda lines: [*lines[:2], *lines[3:]], "line 2: the points of this run"),
+        (lambda lines: lines[:-2], "line 4: the points of this run"),
+        (lambda lines: [*lines, *lines[1:3]], "line 8: DE, SA, seed 0 is there twice"),
+        (lambda lines: [*lines[:3], b"x", *lines[3:]], "line 4: not 11 fields"),
+        (lambda lines: [lines[0], b"", *lines[1:]], "line 2: not 11 fields"),
+        (lambda lines: [*lines[:3], b"\xff\xfe", *lines[3:]], "cannot be read"),
+        (lambda lines: [line.replace(b"ours", b"mine") for line in lines], "line 2: kind 'mine'"),
         (lambda lines: [line.replace(b"80.0", b"eighty") for line in lines], "line 2: .*'eighty'"),
     ],
 )
-def test_damage_elsewhere_is_told_by_its_line(tmp_path: Path, spoil, message: str):
+def test_damage_is_reported_with_its_line(tmp_path: Path, spoil, message: str):
     path = tmp_path / "histories.csv"
     lines = write(path).split(b"\n")[:-1]
     path.write_bytes(b"".join(line + b"\n" for line in spoil(lines)))
