@@ -28,6 +28,8 @@ def get_config(variant: str = ""):
     # How long and how wide to search; the cost is population × generations.
     config.search.population = 64
     config.search.generations = 150
-    config.search.strategy = "LSHADE"  # or "SHADE", "DifferentialEvolution", "SNES", … (README.md)
+    config.search.strategy = (
+        "LSHADE"  # or "SHADE", "DifferentialEvolution", "SNES", … (docs/strategies.md)
+    )
     config.search.strategy_params = {}  # such as {"best_share": 0.2}; a wrong one lists them
     return config

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-# Activations that stay in the processor's cache make small chunks the fast ones: BUILD_NOTES.md.
+# Activations that stay in the cache make small chunks the fast ones (docs/measurements.md).
 CPU_CHUNK = 2
 SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
 # The last is all that XLA's library for products on a CPU tells, whose allocation failed.

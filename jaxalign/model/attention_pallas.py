@@ -105,7 +105,7 @@ def _call(
             pl.BlockSpec((None, rows, columns), lambda block, head: (block, 0, 0)),
             *[pl.BlockSpec()] * 3,
         ],
-        # With 4 warps the 8B shape does not fit the registers: BUILD_NOTES.md.
+        # With 4 warps the 8B shape does not fit the registers (docs/accelerators.md).
         compiler_params=triton.CompilerParams(num_warps=8, num_stages=2),
         interpret=interpret,
         name="attend_tree",

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from flax import struct
 
-BLOCK = 32  # rows; 16 to 32 was fastest where it was measured: BUILD_NOTES.md
+BLOCK = 32  # rows; 16 to 32 was fastest where it was measured: docs/measurements.md
 
 
 @struct.dataclass

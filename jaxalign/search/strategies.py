@@ -29,7 +29,7 @@ from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
 from jaxalign.search.random_search import RandomSearch
 from jaxalign.search.shade import SHADE
 
-# For prompts; evosax has F = .8 and CR = .9. BUILD_NOTES.md has the figures.
+# For prompts; evosax has F = .8 and CR = .9. docs/measurements.md has the figures.
 DEFAULT_PARAMS: dict[str, dict[str, Any]] = {
     "DifferentialEvolution": {"differential_weight": 0.5, "crossover_rate": 0.5},
 }

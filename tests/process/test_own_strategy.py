@@ -1,4 +1,4 @@
-"""A strategy of the user's own, as the README shows it."""
+"""A strategy of the user's own, as docs/strategies.md shows it."""
 
 import re
 from pathlib import Path
@@ -12,20 +12,20 @@ from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.search import check_strategy, make_strategy
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "strategies.md"
 
 
 @pytest.fixture
 def own(tmp_path) -> Path:
-    """The README's example as a file."""
-    (example,) = re.findall(r"```python\n(\"\"\"mine\.py.*?)```", README.read_text(), re.DOTALL)
+    """Write the example of the docs to a file."""
+    (example,) = re.findall(r"```python\n(\"\"\"mine\.py.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(example.strip().splitlines()) <= 40
     path = tmp_path / "mine.py"
     path.write_text(example)
     return path
 
 
-def test_the_readmes_example_searches(own, tiny_config, tiny_problem):
+def test_the_example_of_the_docs_searches(own, tiny_config, tiny_problem):
     tiny_config.search.strategy = f"{own}:Walk"
     tiny_config.search.strategy_params = {"step": 0.5}
     engine = make_engine(tiny_config, tiny_problem)

@@ -1,6 +1,6 @@
 """The kernels, interpreted on the CPU, and what GPU and TPU would be given, beside dense attention.
 
-Nothing here runs a kernel on what it is written for: that is on the checklist in BUILD_NOTES.md.
+Nothing here runs a kernel on what it is written for: docs/accelerators.md lists those checks.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """What watchers of a run are given: scalars, plots and texts; nothing twice after a restart.
 
 TensorBoard's event files are read back. Weights & Biases is too heavy for the suite, so that
-adapter is given a recorder of the calls which it makes; BUILD_NOTES.md says how it was tried.
+adapter is given a recorder of its calls; docs/decisions/run.md says how it was tried by hand.
 """
 
 import io

@@ -1,0 +1,262 @@
+"""Commands that measure the entries of docs/results.json; `docs/results.py` calls them."""
+
+import csv
+import datetime
+import importlib.metadata
+import json
+import platform
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+BEFORE = "605a42f"  # the revision before the package was laid out in rooms
+COUNTRIES = {"sa": "Saudi Arabia", "cn": "China", "in": "India", "us": "United States"}
+METHODS = ("L-SHADE (default)", "DE as evosax ships it", "scipy DE", "cma in the subspace",
+           "random search", "gradient (Adam)")  # fmt: skip
+
+Entries = dict[str, dict[str, Any]]
+
+
+def run(*arguments: str, check: bool = True) -> str:
+    """Run a command from the root, show its output as it comes, and return it."""
+    print("$", shlex.join(arguments), file=sys.stderr, flush=True)
+    lines = []
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    for line in process.stdout:
+        print(line, end="", file=sys.stderr, flush=True)
+        lines.append(line)
+    if process.wait() and check:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    return "".join(lines)
+
+
+def jaxalign(command: str, *flags: str) -> str:
+    """Run a command of the package with this Python."""
+    return run(sys.executable, "-m", f"jaxalign.{command}", *flags)
+
+
+def git(*arguments: str) -> str:
+    """Return what a git command prints."""
+    return subprocess.check_output(("git", *arguments), cwd=ROOT, text=True).strip()
+
+
+def loss(value: float) -> str:
+    """Return a loss with one decimal, or two digits below 1."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def measure_defaults(folder: Path, quick: bool) -> Entries:
+    """Train and evaluate the four default configs side by side."""
+    small = ("--config.search.generations=2", "--config.search.population=8") if quick else ()
+    rows, printed = [], folder / "sa.txt"
+    for code in COUNTRIES:
+        flags = (f"--config={code}.py:embedded", f"--workdir={folder / code}", *small)
+        out = jaxalign("train", *flags)
+        if code == "sa" and not printed.exists():
+            printed.write_text(out)
+    for code, name in COUNTRIES.items():
+        jaxalign("evaluate", f"--workdir={folder / code}")
+        summary = json.loads((folder / code / "summary.json").read_text())
+        found = json.loads((folder / code / "evaluation.json").read_text())
+        losses = {method["name"]: method["loss"] for method in found["methods"]}
+        held_out = {kind: f["held_out"] for kind, f in found["robustness"]["summary"].items()}
+        cells = {
+            "constant answer": summary["loss"]["constant"],
+            "naive": summary["loss"]["naive"],
+            "in-context, best of 8": min(v for k, v in losses.items() if k.startswith("in-cont")),
+            "persona, median": losses["persona (median)"],
+            "tuned": summary["loss"]["best"],
+            "naive, held out": held_out["naive"],
+            "persona, held out": held_out["persona"],
+            "tuned, held out": held_out["tuned"],
+        }
+        rows.append([name, *map(loss, cells.values()), f"{summary['seconds']:.0f}"])
+    command = "python -m jaxalign.train --config=NAME.py:embedded"
+    return {
+        "defaults": {
+            "command": f"{command}, then python -m jaxalign.evaluate",
+            "columns": ["L1 loss", *cells, "seconds of the search"],
+            "rows": rows,
+        },
+        "transcript": {"command": "./launch/local.sh", "text": shorten(printed.read_text())},
+    }
+
+
+def shorten(printed: str) -> list[str]:
+    """Return the lines of a run's output that the README shows."""
+    lines = [line.rstrip() for line in printed.splitlines()]
+    header = [line for line in lines if re.match(r"formats|token trie|generation  |naive", line)]
+    progress = [line for line in lines if re.match(r"generation \d+/", line)]
+    start = next(n for n, line in enumerate(lines) if line.startswith("Scores: "))
+    tables = [line for line in lines[start:] if not line.startswith("Note")]
+    end = next(n for n, line in enumerate(tables) if line.startswith("  tuned "))
+    shown = [line for line in tables[: end + 1] if line]
+    shown.insert(shown.index("Loss (L1)"), "")
+    return [*header, "", *progress[:2], "…", progress[-1], "", *shown]
+
+
+def measure_speed(folder: Path, quick: bool) -> Entries:
+    """Measure the throughput beside transformers on torch, at two sizes."""
+    rows = []
+    flags = ("--peer=transformers", "--config.search.population=16", "--config.prompt.length=16",
+             "--config.objective.formats=identity")  # fmt: skip
+    for shape in ("4x256",) if quick else ("4x256", "8x512"):
+        jaxalign("benchmark", "--config=sa.py:embedded", f"--model={shape}", *flags,
+                 f"--output={folder / shape}")  # fmt: skip
+        peer = json.loads((folder / shape / "benchmark.json").read_text())["settings"][0]["peer"]
+        spread = f"{peer['ratio']:.1f} ({peer['ratio_least']:.1f} to {peer['ratio_most']:.1f})"
+        rows.append([
+            shape,
+            f"{peer['ours_candidates_per_second']:.3g}",
+            f"{peer['candidates_per_second']:.3g} ({peer['batch']})",
+            spread,
+            f"to {peer['losses']['largest_difference']:.0e}",
+        ])  # fmt: skip
+    return {
+        "speed": {
+            "command": shlex.join(
+                ["python", "-m", "jaxalign.benchmark", "--config=sa.py:embedded", "--model=SHAPE"]
+            )
+            + " "
+            + shlex.join(flags),
+            "columns": ["random Llama, layers x width", "jaxalign, candidates/s",
+                        "transformers, candidates/s (its best batch)",
+                        "ratio, median (range)", "losses equal"],
+            "rows": rows,
+        }
+    }  # fmt: skip
+
+
+def measure_compare(folder: Path, quick: bool) -> Entries:
+    """Compare search methods at equal numbers of evaluations."""
+    size = ("--seeds=1", "--evaluations=128") if quick else ("--seeds=3", "--evaluations=2000")
+    flags = ("--config=sa.py:embedded", "--countries=sa,us", *size,
+             f"--methods={','.join(METHODS)}")  # fmt: skip
+    jaxalign("compare", *flags, f"--output={folder}")
+    finals: dict[tuple[str, str], dict[str, float]] = {}
+    with (folder / "histories.csv").open(newline="") as file:
+        for line in csv.DictReader(file):  # the last line of a search has its final loss
+            of_method = finals.setdefault((line["method"], line["country"]), {})
+            of_method[line["seed"]] = float(line["best_loss"])
+
+    def cell(method: str, code: str) -> str:
+        losses = sorted(finals[method, code].values())
+        return f"{loss(statistics.median(losses))} ({loss(losses[0])} to {loss(losses[-1])})"
+
+    return {
+        "compare": {
+            "command": shlex.join(["python", "-m", "jaxalign.compare", *flags]),
+            "columns": ["final loss, median (range) of 3 seeds", "Saudi Arabia", "United States"],
+            "rows": [[method, cell(method, "SA"), cell(method, "US")] for method in METHODS],
+        }
+    }
+
+
+def measure_lines(folder: Path, quick: bool) -> Entries:
+    """Count the Python lines of the package by room, before and now."""
+    counts = []
+    for revision in (BEFORE, "HEAD"):
+        names = git("ls-tree", "-r", "--name-only", revision, "jaxalign").splitlines()
+        rooms: dict[str, int] = {}
+        for name in names:
+            if name.endswith(".py"):
+                _, room, *rest = name.split("/")
+                room = f"{room}/" if rest else "top level"
+                rooms[room] = rooms.get(room, 0) + git("show", f"{revision}:{name}").count("\n") + 1
+        counts.append(rooms | {"all": sum(rooms.values())})
+    before, now = counts
+    rooms = sorted((before.keys() | now.keys()) - {"all", "top level"})
+    rows = [
+        [room, *(f"{count[room]:,}" if room in count else "–" for count in counts)]
+        for room in (*rooms, "top level", "all")
+    ]
+    return {
+        "lines": {
+            "command": "python docs/results.py measure lines",
+            "columns": ["Python lines of jaxalign/", f"revision {BEFORE}", "now"],
+            "rows": rows,
+        }
+    }
+
+
+def measure_suite(folder: Path, quick: bool, tiers: Iterable[str] = ("unit", "process")) -> Entries:
+    """Time test tiers as launch/test.sh runs them; failures are part of the result."""
+    rows = []
+    for tier in tiers:
+        start = time.perf_counter()
+        paths = ("--collect-only", f"tests/{tier}") if quick else (f"tests/{tier}",)
+        out = run(sys.executable, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "-q",
+                  *paths, check=False)  # fmt: skip
+        last = next(line for line in reversed(out.splitlines()) if re.search(r" in [\d.]+s", line))
+        seconds = time.perf_counter() - start
+        rows.append([tier, last.strip("= ").split(" in ")[0], f"{seconds:.0f}"])
+    return {
+        "suite": {
+            "command": "pytest --numprocesses=2 --dist=loadfile tests/TIER",
+            "columns": ["tier", "tests", "seconds"],
+            "rows": rows,
+        }
+    }
+
+
+def measure_nightly(folder: Path, quick: bool) -> Entries:
+    """Time the nightly tier."""
+    return {"nightly": measure_suite(folder, quick, ["nightly"])["suite"]}
+
+
+MEASURE: dict[str, Callable[[Path, bool], Entries]] = {
+    "defaults": measure_defaults,
+    "speed": measure_speed,
+    "compare": measure_compare,
+    "lines": measure_lines,
+    "suite": measure_suite,
+    "nightly": measure_nightly,
+}
+
+
+def measure(names: Iterable[str], quick: bool = False) -> Iterator[tuple[str, Entries | None]]:
+    """Measure entries one after the other; yield a name and its entries, None for a failure."""
+    revision = git("rev-parse", "--short", "HEAD")
+    if git("status", "--porcelain", "--", "jaxalign", "configs", "tests"):
+        revision += " with changes"
+    where = {"hardware": hardware(), "date": datetime.date.today().isoformat()}
+    for name in names:
+        kind = "quick" if quick else revision.replace(" ", "-")
+        folder = ROOT / "runs" / "results" / kind / name
+        folder.mkdir(parents=True, exist_ok=True)
+        start = time.perf_counter()
+        print(f"== {name}, in {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+        try:
+            entries = MEASURE[name](folder, quick)
+        except (
+            subprocess.CalledProcessError,
+            OSError,
+            LookupError,
+            ValueError,
+            StopIteration,
+        ) as e:
+            print(f"== {name} failed: {e!r}", file=sys.stderr, flush=True)
+            yield name, None
+            continue
+        print(f"== {name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+        for entry in entries.values():
+            packages = ("jax", "flax", "evosax", *entry.pop("packages", ()))
+            versions = {package: importlib.metadata.version(package) for package in packages}
+            entry["versions"] = {"python": platform.python_version()} | versions
+            entry |= where | {"revision": revision}
+        yield name, entries
+
+
+def hardware() -> str:
+    """Return the machine in words, as a run's summary has it."""
+    from jaxalign.run.provenance import describe_device
+
+    return describe_device()
