@@ -44,6 +44,7 @@ if [ -n "$nightly" ]; then
     run "$VENV/skypilot/bin/pip" install --quiet --disable-pip-version-check skypilot==0.14.1
   fi
   check ../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
+  export JAXALIGN_NIGHTLY=1 # all cases of every parametrised test
   set -- tests "$@"
 fi
 # Two workers: a test keeps about one core busy.

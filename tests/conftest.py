@@ -1,5 +1,6 @@
 """What all tests share: strict shapes, a tiny model in the real format, and compiled programs."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 from random_models import TINY, save_random
+from tiers import NIGHTLY
 
 from jaxalign.config import base, freeze
 from jaxalign.problem import Problem, load_problem
@@ -36,6 +38,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop(COMPILED), ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that are marked nightly to the nightly tier, outside of its own folder."""
+    if NIGHTLY:
+        return
+    nightly = [
+        item
+        for item in items
+        if item.get_closest_marker("nightly") and "nightly" not in item.path.parts
+    ]
+    config.hook.pytest_deselected(items=nightly)
+    items[:] = [item for item in items if item not in nightly]
+
+
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama of 2 layers with a real tokenizer; weights large enough for varied answers."""
@@ -47,6 +62,10 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_config(tiny_folder: Path):
     """A config that runs on the tiny model in seconds."""
+    return _tiny_config(tiny_folder)
+
+
+def _tiny_config(tiny_folder: Path):
     config = base("embedded")
     config.country = "SA"
     config.model.path = str(tiny_folder)
@@ -59,10 +78,18 @@ def tiny_config(tiny_folder: Path):
     return config
 
 
-@pytest.fixture
-def tiny_problem(tiny_config) -> Problem:
-    """The survey put to the tiny model."""
-    return load_problem(freeze(tiny_config))
+@pytest.fixture(scope="session")
+def tiny_problem(tiny_folder) -> Problem:
+    """The survey put to the tiny model; nobody can change it."""
+    return load_problem(freeze(_tiny_config(tiny_folder)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs():
+    """Free what a file has compiled: a worker would grow to several gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture

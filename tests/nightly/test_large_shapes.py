@@ -13,7 +13,7 @@ import sys
 import pytest
 from paths import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 GIB = 2**30
 
 PROGRAM = r"""

@@ -15,7 +15,7 @@ from compiled import collectives_of
 from paths import ROOT
 from random_models import EIGHT_HEADS, save_random
 
-pytestmark = pytest.mark.slow  # seven meshes are compiled for
+pytestmark = pytest.mark.nightly  # seven meshes are compiled for
 
 PROGRAM = r"""
 import dataclasses, json, sys

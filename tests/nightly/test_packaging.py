@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 MAX_WHEEL_BYTES = 12 * 2**20
 COUNTRIES = ("sa", "cn", "in", "us")

@@ -130,7 +130,7 @@ SUMMING = ("CMAAnchoredLES", "CMA_ES", "CR_FM_NES", "DiffusionEvolution", "EvoTF
            "LearnedES", "MA_ES", "PGPE", "SNES", "Sep_CMA_ES", "iAMaLGaM_Full", "xNES")  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_strategies_that_sum_search_alike_on_four_devices():
     assert set(SUMMING) <= set(strategy_names())
     for name, told in search_sharded(*SUMMING).items():

@@ -4,7 +4,7 @@ import pytest
 from storm import storm
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("processes", [1, 2])
 def test_twenty_kills_change_nothing(processes, tmp_path):
     figures = storm(tmp_path / "storm", kills=20, generations=40, processes=processes)

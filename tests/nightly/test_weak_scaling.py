@@ -9,7 +9,7 @@ import pytest
 from paths import ROOT
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("model", "devices"), [(1, "1,4,16"), (8, "8,16")])
 def test_counts_are_those_of_the_formulas(model, devices):
     done = subprocess.run(

@@ -168,7 +168,7 @@ def swept(tiny_folder, tmp_path_factory) -> tuple[Path, subprocess.CompletedProc
     return folder, result
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_sweep_leaves_tables_plot_and_profiles(swept):
     folder, result = swept
     names = {"benchmark.csv", "benchmark.jsonl", "scaling.png", "scaling.svg", "trace"}
@@ -192,7 +192,7 @@ def test_a_sweep_leaves_tables_plot_and_profiles(swept):
     assert "growth" in result.stdout and "not measured" in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_peer_is_timed_for_each_population(swept):
     folder, _ = swept
     points = [json.loads(line) for line in (folder / "benchmark.jsonl").read_text().splitlines()]
@@ -204,7 +204,7 @@ def test_the_peer_is_timed_for_each_population(swept):
         assert {"torch", "transformers"} <= point["versions"].keys()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_profile_has_the_parts_by_name(swept):
     folder, _ = swept
     for place in ("0", "2"):

@@ -256,7 +256,7 @@ def test_devices_that_share_the_weights_cost_one_reading(tmp_path):
     assert int(read) <= (tmp_path / "eight" / "model.safetensors").stat().st_size
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_on_a_model_in_a_bucket_is_the_run_on_the_folder(tmp_path):
     folder = jm.resolve("embedded")
     store, prompts = stored(Path(folder)), []

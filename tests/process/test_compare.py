@@ -141,7 +141,7 @@ def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, t
     assert points == told
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_comparison_goes_on_without_repeating(whole, methods, tiny_folder, tmp_path):
     output = tmp_path / "killed"
     process = subprocess.Popen(
@@ -273,7 +273,7 @@ def test_the_command_refuses_an_unknown_method_in_one_line(tiny_folder, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_random_weights_of_a_shape(tiny_config, tmp_path, small_shape):
     method = {"mine": {"search.strategy": "DifferentialEvolution"}}
     for shape, seed in ((small_shape, 0), (small_shape, 0), (None, 0), (small_shape, 1)):

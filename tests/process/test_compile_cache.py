@@ -118,7 +118,7 @@ def test_without_a_folder_by_default_it_warns_and_goes_on():
     assert errors.count("\n") == 1 and errors.startswith("warning: compiled programs are not kept")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_variable_of_jax_is_respected(tmp_path):
     named = tmp_path / "named"
     variable = {"JAX_COMPILATION_CACHE_DIR": str(named), "XDG_CACHE_HOME": str(tmp_path / "xdg")}
@@ -155,7 +155,7 @@ def test_a_folder_that_the_user_names_must_be_writable(tmp_path):
         assert_refused(result, f"--compile_cache={folder}", "give another")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_ends_alike_with_and_without_compiled_programs(tiny_folder, tmp_path):
     """Empty folder, filled folder, no folder; and killed on the one, resumed on the other."""
     folder, five = tmp_path / "compiled", "--config.search.generations=5"

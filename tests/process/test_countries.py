@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["sa", "cn", "in", "us"])
 def test_the_default_run_ends_at_a_fifth_of_naive(name, tmp_path):
     result = subprocess.run(

@@ -175,7 +175,7 @@ def undisturbed(tiny_folder, tmp_path_factory) -> Job:
     return Job(2, tiny_folder, workdir, "--profile=1:2").finish()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_and_four_processes_search_like_one(tiny_folder, tmp_path, undisturbed):
     one = Job(1, tiny_folder, tmp_path / "one").finish()
     four = Job(4, tiny_folder, tmp_path / "four").finish()
@@ -189,7 +189,7 @@ def test_two_and_four_processes_search_like_one(tiny_folder, tmp_path, undisturb
     assert len(list(undisturbed.workdir.glob("profile/**/*.xplane.pb"))) == 1  # the first one's
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_mistake_on_one_ends_all(tiny_folder, tmp_path):
     begun = time.monotonic()
     job = Job(2, tiny_folder, tmp_path / "run", last_model=tmp_path / "nothing")
@@ -198,7 +198,7 @@ def test_a_mistake_on_one_ends_all(tiny_folder, tmp_path):
     assert code != 0 and time.monotonic() - begun < 300  # 13 here
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_path, undisturbed):
     job = Job(2, tiny_folder, tmp_path / "run")
     job.reach(2)
@@ -212,7 +212,7 @@ def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_pat
     assert again.prompt().tobytes() == undisturbed.prompt().tobytes()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sigterm_to_one_of_four_stops_all_and_two_go_on(tiny_folder, tmp_path, undisturbed):
     job = Job(4, tiny_folder, tmp_path / "run", generations=60)
     job.reach(1)

@@ -175,7 +175,7 @@ def evaluate(*flags: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_bare_prompt_is_evaluated_as_in_its_run(runs, evaluation, tiny_folder, tmp_path):
     own = runs / "sa"
     flags = [
@@ -205,7 +205,7 @@ def test_a_bare_prompt_is_evaluated_as_in_its_run(runs, evaluation, tiny_folder,
     assert "2 evaluated runs" in (out / "index.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_for_several_countries_is_evaluated_for_each(tiny_folder, tmp_path):
     from jaxalign.config import base, freeze
 

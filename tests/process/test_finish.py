@@ -42,7 +42,7 @@ def evaluated(config, prompts_PLD):
     return lambda key: function(problem.weights, task, prompts_PLD, key=key)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path):
     tiny_config.objective.readout = "sampled"
     tiny_config.objective.respondents = 10
@@ -81,7 +81,7 @@ def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path
     }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("readout", ["expected", "sampled"])
 def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, capsys, readout):
     tiny_config.objective.readout = readout
@@ -146,7 +146,7 @@ def test_a_polish_keeps_the_limits(tiny_config, tiny_problem):
     assert polished.loss < polished.history_N[0]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
     tiny_config.objective.terms.naive_distance = 0.5
     tiny_config.search.strategy = "SHADE"

@@ -19,7 +19,7 @@ SETTINGS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_8_bits_and_a_polish_end_alike_on_a_mesh(tmp_path):
     save_random(tmp_path / "model", EIGHT_HEADS)
     found = []

@@ -81,7 +81,7 @@ def distances_by_scipy(summary: dict, place: str) -> dict[str, float]:
     return distances
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_several_countries_and_culturalbench(tiny_config, tmp_path, capsys):
     example = configure(tiny_config, "example_opinions")
     example.country = "sa,cn"

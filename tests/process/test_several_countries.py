@@ -137,7 +137,7 @@ def test_metrics_tell_of_each_country_and_of_their_mean(whole):
         assert read(whole / "countries" / code / "summary.json")["loss"]["best"] == best[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_kill_9_and_resume_give_the_same_bytes(whole, tiny_folder, tmp_path):
     workdir = tmp_path / "killed"
     process = begin(tiny_folder, workdir, *FLAGS)
@@ -163,7 +163,7 @@ def test_other_countries_are_another_run(whole, tiny_folder, tiny_config, tmp_pa
     assert before == {path: path.read_bytes() for path in workdir.glob("*.*")}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_chunk_above_all_candidates_goes_on(tiny_config, tmp_path):
     tiny_config.country = "sa,us"
     tiny_config.evaluation.chunk = 100

@@ -145,7 +145,7 @@ def test_the_prompt_gives_its_loss_in_torch(whole, tiny_folder, tiny_problem):
     assert scores["IVR"] == pytest.approx(ivr, abs=2e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path):
     before = ending(whole)
     again = run(tiny_folder, whole)
@@ -205,7 +205,7 @@ def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, num
     assert ending(workdir) == ending(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_damaged_checkpoint_falls_back(whole, tiny_folder, tmp_path):
     workdir = tmp_path / "damaged"
     assert run(tiny_folder, workdir, "--config.search.generations=8").returncode == 0
@@ -348,7 +348,7 @@ def test_a_cut_line_of_metrics_is_written_again(whole, tiny_folder, tmp_path):
     assert ending(workdir) == ending(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_chunk_above_the_population_and_a_workdir_with_a_space(tiny_folder, tmp_path):
     workdir = tmp_path / "with space"
     flags = ("--config.evaluation.chunk=100", "--config.search.generations=2")

@@ -167,7 +167,7 @@ def test_a_held_out_persona_is_at_most_a_third_of_naive(survey, model, code):
         assert loss <= naive / 3, (persona, loss, naive)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_script_is_deterministic(tmp_path):
     for name in ("first", "second"):
         make(tmp_path / name, steps=3, batch_size=2, seed=1)

@@ -23,7 +23,7 @@ STRATEGIES = (
 SPACES = ("full", "subspace", "texts")
 QUICK = {("LSHADE", "texts"), ("SNES", "subspace")}
 CASES = [
-    pytest.param(name, space, marks=() if (name, space) in QUICK else pytest.mark.slow)
+    pytest.param(name, space, marks=() if (name, space) in QUICK else pytest.mark.nightly)
     for name in STRATEGIES
     for space in SPACES
 ]

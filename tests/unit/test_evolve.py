@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiers import every
 
 from jaxalign.config import freeze
 from jaxalign.engine import build_engine
@@ -69,7 +70,7 @@ def start(evolution, seed=0, countries=1, space=None):
     return jax.jit(evolution.start)(*given, params, vectors_E, jax.random.key(seed))
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", every(STRATEGIES, "LSHADE", "SNES"))
 def test_one_trace_nothing_crosses_and_the_best_never_rises(name):
     evolution = make_evolution(name)
     state, first = start(evolution)
@@ -105,7 +106,7 @@ def test_no_array_is_captured():
     assert sum(np.size(const) for const in jaxpr.consts) < 10
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", every(STRATEGIES, "LSHADE", "SNES"))
 def test_failed_candidates_never_win(name):
     evolution = make_evolution(name, fails=lambda population: population[:, 0, 0] > 0)
     state, metrics = start(evolution)
@@ -223,7 +224,7 @@ def noisy(weights, task, prompts_ELD, *, key, count):
     return result.replace(loss_GP=result.loss_GP + weights * noise_GE)
 
 
-@pytest.mark.parametrize("name", ["DifferentialEvolution", "SHADE"])
+@pytest.mark.parametrize("name", every(["DifferentialEvolution", "SHADE"], "SHADE"))
 def test_lucky_parents_are_found_out(name):
     """Under pure noise a kept loss is the luckiest of all; evaluated anew it is an ordinary one."""
     strategy = make_strategy(name, POPULATION, (LENGTH, WIDTH), 0.3, {}, 30)
@@ -297,7 +298,7 @@ def test_the_front_holds_what_nothing_seen_beats():
     np.testing.assert_allclose(told, front[members], rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", every(STRATEGIES, "LSHADE", "SNES"))
 def test_twice_n_equals_n_restore_n(name, tmp_path):
     evolution = make_evolution(name)
     whole, _ = start(evolution)

@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import every
 
 from jaxalign.config import freeze
 from jaxalign.fitness import (
@@ -56,7 +57,7 @@ def sequences(problem):
     ]
 
 
-@pytest.mark.parametrize("length", [0, 1, LENGTH])
+@pytest.mark.parametrize("length", every([0, 1, LENGTH], LENGTH))
 def test_trie_equals_separate_forwards(tiny_problem, population_PLD, length):
     prompt_LD = population_PLD[0, :length]
 
@@ -79,7 +80,7 @@ def test_trie_equals_separate_forwards(tiny_problem, population_PLD, length):
     assert np.std(together) > 0.1  # flat logits would agree whatever we did
 
 
-@pytest.mark.parametrize("length", [0, LENGTH])
+@pytest.mark.parametrize("length", every([0, LENGTH], LENGTH))
 def test_trie_equals_torch(tiny_problem, population_PLD, length):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM
@@ -161,7 +162,7 @@ def test_sampling_is_seeded_and_differs_between_candidates(tiny_problem, populat
     assert len({answers.tobytes() for answers in first.answers_PQA}) == len(same)
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 5])
+@pytest.mark.parametrize("chunk", every([1, 2, 3, 5], 2))
 def test_only_the_first_candidates_are_evaluated(tiny_problem, population_PLD, chunk):
     whole = run(tiny_problem, population_PLD, chunk=chunk)
     for count in range(1, 6):

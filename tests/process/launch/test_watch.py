@@ -125,7 +125,7 @@ def test_done_is_read_from_files_as_the_program_writes_them(checkout, tmp_path):
     assert subprocess.run(["bash", "-c", script], check=False).returncode != 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_run_is_seen_to_be_done(tmp_path, tiny_folder):
     workdir = tmp_path / "run"
     command = [

@@ -58,14 +58,14 @@ def python(program: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_chunk_without_memory_is_halved_until_it_runs():
     result = python(CHOICE)
     assert result.returncode == 0, result.stderr
     assert 1 < int(result.stdout) < 256
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_out_of_memory_is_told_in_one_line_and_leaves_nothing_in_the_way(tmp_path):
     def train(candidates: int, chunk: int) -> subprocess.CompletedProcess:
         return python(

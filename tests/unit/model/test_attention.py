@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import NIGHTLY, every
 
 from jaxalign.model import AUTO, attend, cut_tree
 from jaxalign.prompts import build_trie
@@ -52,7 +53,7 @@ def test_blocks_hold_each_allowed_pair_once(trie, rows):
     np.testing.assert_array_equal(seen_TT, trie.ancestors_TT())
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10 if NIGHTLY else 2, deadline=None)
 @given(
     trie=SEQUENCES,
     rows=st.integers(1, 7),
@@ -69,7 +70,7 @@ def test_all_agree(trie, rows, length, heads):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", every(PLAIN, "blocks"))
 def test_bfloat16_rounds_inputs_and_weights_only(name):
     trie = build_trie([[1, 2, 3, 4], [1, 2, 5], [6]])
     exact = draw(trie.size + 2, 4, 2)
@@ -82,7 +83,7 @@ def test_bfloat16_rounds_inputs_and_weights_only(name):
     np.testing.assert_allclose(found.astype(jnp.float32), expected, atol=0.25)
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", every(PLAIN, "blocks"))
 def test_gradients_agree(name):
     trie = build_trie([[1, 2, 3, 4], [1, 2, 5], [6]])
     arrays = draw(trie.size + 2, 4, 2)

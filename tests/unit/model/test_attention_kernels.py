@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from small_models import CONFIG, numpy_model
+from tiers import every
 
 from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
@@ -68,7 +69,8 @@ def compiled(name: str):
 
 # Chains shorter than a block, of one and of two; groups and widths that are no powers of two.
 @pytest.mark.parametrize(
-    ("length", "heads", "kv_heads", "head_dim"), [(0, 4, 2, 8), (1, 6, 2, 24), (17, 2, 2, 16)]
+    ("length", "heads", "kv_heads", "head_dim"),
+    every([(0, 4, 2, 8), (1, 6, 2, 24), (17, 2, 2, 16)], (17, 2, 2, 16)),
 )
 @pytest.mark.parametrize("name", INTERPRETED)
 def test_kernels_agree_with_dense_attention(name, length, heads, kv_heads, head_dim):
@@ -144,8 +146,10 @@ def lowered(name: str, platform: str, dtype, heads: int, kv_heads: int, head_dim
 
 
 # The shapes of Llama 3 8B, 3.2 3B and 3.2 1B, and of a small model.
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-@pytest.mark.parametrize("shape", [(32, 8, 128), (24, 8, 128), (32, 8, 64), (4, 4, 32)])
+@pytest.mark.parametrize("dtype", every([jnp.bfloat16, jnp.float32], jnp.bfloat16))
+@pytest.mark.parametrize(
+    "shape", every([(32, 8, 128), (24, 8, 128), (32, 8, 64), (4, 4, 32)], (32, 8, 128))
+)
 def test_kernels_lower_for_their_platforms(shape, dtype):
     assert lowered("pallas", "cuda", dtype, *shape).count("xla.gpu.triton") == 1
     assert lowered("splash", "tpu", dtype, *shape).count("@tpu_custom_call") == 1

@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, caplog, how)
     assert float(restore(folder).metrics.best_loss_G[0]) == 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_flipped_bit_is_noticed(tmp_path):
     folder, size = tmp_path / "a", 3000
     fill(folder, [3.0, 2.0, 1.0], size=size)

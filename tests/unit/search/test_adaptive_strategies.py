@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import every
 
 from jaxalign.search import make_strategy
 
@@ -219,7 +220,7 @@ def test_parents_that_lost_enter_the_archive_but_failures_do_not(name):
         assert len(new) == 3
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, "JADE"))
 def test_a_population_that_failed_whole_recovers(name):
     strategy, init, ask, tell = built(name)
     members_PN = jax.random.normal(key(0), (P, N))
@@ -237,7 +238,7 @@ def test_a_population_that_failed_whole_recovers(name):
 failures = st.lists(st.lists(st.integers(0, P - 1), max_size=P), min_size=4, max_size=4)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, "SHADE"))
 @settings(deadline=None, max_examples=15)
 @given(failed=failures, seed=st.integers(0, 999), scale=st.sampled_from([1e-30, 1.0, 1e30]))
 def test_what_always_holds(name, failed, seed, scale):
@@ -303,14 +304,14 @@ def mapped(name: str):
     return rising_PN, keys, rising, falling
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, "LSHADE"))
 def test_the_order_of_the_population_does_not_matter(name):
     members_PN, _, rising, falling = mapped(name)
     assert scipy.stats.ks_2samp(rising.best_fitness, falling.best_fitness).pvalue > 1e-3
     assert np.median(rising.best_fitness) < 0.5 * float(sphere(members_PN).min())
 
 
-@pytest.mark.parametrize("name", [*NAMES, "DifferentialEvolution"])
+@pytest.mark.parametrize("name", every([*NAMES, "DifferentialEvolution"], "LSHADE"))
 def test_vmapped_over_searches_equals_looped(name):
     members_PN, keys, together, _ = mapped(name)
     alone = jit(functools.partial(searched, built(name)[0], 5))
@@ -320,7 +321,7 @@ def test_vmapped_over_searches_equals_looped(name):
             np.testing.assert_allclose(one[g], other, rtol=2e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, "LSHADE"))
 @pytest.mark.parametrize("shape", [(1,), (1, 1)])
 def test_the_smallest_population_and_one_coordinate(name, shape):
     strategy = make_strategy(name, 4, shape, 1.0, {}, 12)

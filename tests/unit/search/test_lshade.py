@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiers import every
 
 from jaxalign.search import make_strategy
 from jaxalign.search.lshade import lshade_evaluations, lshade_sizes
@@ -70,7 +71,9 @@ def test_evaluations_are_the_most_for_so_many_generations(population, generation
     assert len([*lshade_sizes(population, evaluations + 1)]) == generations + 2
 
 
-@pytest.mark.parametrize("evaluations", [None, 40, 61, 500, 2**31 - 1 - P**2])
+@pytest.mark.parametrize(
+    "evaluations", every([None, 40, 61, 500, 2**31 - 1 - P**2], 61, 2**31 - 1 - P**2)
+)
 def test_a_run_has_the_schedules_sizes(evaluations):
     strategy, ask, tell, state = started()
     params = strategy.params
@@ -92,7 +95,7 @@ def test_a_run_has_the_schedules_sizes(evaluations):
         assert int(tell(key(0), params, trials, sphere(trials), state).size) == 4
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", every(range(6), 0))
 def test_the_best_stay_and_candidates_beyond_do_not_count(seed):
     strategy, ask, tell, state = started()
     state = shrunk(state, 7)

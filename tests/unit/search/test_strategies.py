@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiers import every
 
 from jaxalign.errors import UserError
 from jaxalign.search import Strategy, generations_for, make_strategy, strategy_names
@@ -19,7 +20,7 @@ SPREAD = 0.3
 # Learned algorithms, which load their networks when they are built; one takes over 3 seconds.
 LEARNED = {"CMAAnchoredLES", "DiscoveredES", "EvoTF_ES", "LearnedES", "LearnedGA"}
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "CMAAnchoredLES" else name
+    pytest.param(name, marks=pytest.mark.nightly) if name == "CMAAnchoredLES" else name
     for name in strategy_names()
 ]
 # Compile time, not run time, is what these tests cost.
@@ -92,7 +93,10 @@ def fault(*arguments) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
+FEW = ("LSHADE", "DifferentialEvolution", "SNES", "CMA_ES", "PSO")
+
+
+@pytest.mark.parametrize("name", every(NAMES, *FEW))
 def test_runs_and_survives_failed_candidates(name):
     ours = search(name)
     everyone = list(range(P))
@@ -108,7 +112,10 @@ def test_runs_and_survives_failed_candidates(name):
     assert not np.array_equal(populations[1], populations[2])
 
 
-@pytest.mark.parametrize("name", ["DifferentialEvolution", "SimpleGA", "SNES", "Sep_CMA_ES", "PSO"])
+@pytest.mark.parametrize(
+    "name",
+    every(["DifferentialEvolution", "SimpleGA", "SNES", "Sep_CMA_ES", "PSO"], "SNES", "PSO"),
+)
 def test_the_sphere_becomes_smaller(name):
     best = [np.sum(x**2, axis=(1, 2)).min() for x in search(name).run([[]] * 30)]
     assert min(best[-5:]) < 0.5 * best[0]
@@ -158,7 +165,7 @@ def test_what_keeps_a_population_counts_replacements():
 
 
 @pytest.mark.parametrize(
-    "name", ["SNES", "Sep_CMA_ES", "SimpleES", "Open_ES", "HillClimbing", "PGPE"]
+    "name", every(["SNES", "Sep_CMA_ES", "SimpleES", "Open_ES", "HillClimbing", "PGPE"], "SNES")
 )
 def test_a_distribution_starts_at_the_best_member_and_as_wide_as_the_spread(name):
     strategy = make_strategy(name, 400, SHAPE, 0.02, {})
@@ -272,8 +279,10 @@ def test_the_shrinking_takes_the_runs_generations():
     assert int(chosen.params.max_evaluations) == 999
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in strategy_names() if name not in LEARNED])
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "name", every([name for name in strategy_names() if name not in LEARNED], *FEW)
+)
 def test_one_coordinate(name):
     if name == "LM_MA_ES":
         message = fault(name, P, (1,), SPREAD, {})
@@ -367,7 +376,7 @@ def test_a_population_that_an_algorithm_refuses_is_a_user_error():
             assert len(str(error).splitlines()) == 1
 
 
-@pytest.mark.parametrize("planned", [8, 30, 10_000])
+@pytest.mark.parametrize("planned", every([8, 30, 10_000], 30))
 def test_generations_that_a_plan_of_the_users_own_pays_for(planned):
     generations = generations_for("LSHADE", 8, 61, {"max_evaluations": planned})
     strategy = make_strategy("LSHADE", 8, (2, 3), 1.0, {"max_evaluations": planned}, generations)
