@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.spatial.distance
 import scipy.stats
+from tiers import first
 
 from jaxalign.benchmark.peer import check_objective
 from jaxalign.config import freeze
@@ -127,14 +128,23 @@ def test_the_loss_of_a_prompt_can_be_differentiated(tiny_config):
 
 @pytest.mark.parametrize(
     ("instrument", "targets", "key", "value", "named"),
-    [
-        ("example_opinions", "hofstede2010", None, None, "item, option, share"),
-        ("example_values", "hofstede2010", None, None, "SELF, CARE, TRAD, RISE"),
-        ("vsm13", "example_values", None, None, "lacks the columns PDI"),
-        ("example_opinions", "example_opinions", "constant", 50.0, "survey.constant=50.0"),
-        ("example_values", "example_values", "constant", (1.0, 2.0), "SELF, CARE, TRAD, RISE"),
-        ("example_opinions", "example_opinions", "coefficients", "manual", "coefficients='manual'"),
-    ],
+    first(
+        2,
+        [
+            ("example_opinions", "hofstede2010", None, None, "item, option, share"),
+            ("example_values", "hofstede2010", None, None, "SELF, CARE, TRAD, RISE"),
+            ("vsm13", "example_values", None, None, "lacks the columns PDI"),
+            ("example_opinions", "example_opinions", "constant", 50.0, "survey.constant=50.0"),
+            ("example_values", "example_values", "constant", (1.0, 2.0), "SELF, CARE, TRAD, RISE"),
+            (
+                "example_opinions",
+                "example_opinions",
+                "coefficients",
+                "manual",
+                "coefficients='manual'",
+            ),
+        ],
+    ),
 )
 def test_what_does_not_fit_together(tiny_config, tmp_path, instrument, targets, key, value, named):
     configure(tiny_config, targets).survey.instrument = instrument

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from engines import make_engine
 from paths import ROOT
+from tiers import first
 
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
@@ -78,15 +79,18 @@ def test_its_types_may_be_written_out(own):
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
-    [
-        ("return WalkParams(step=0.3)", "return {'step': 0.3}", "dataclass"),
-        ("compares = True", "param_ranges = lambda: {}", "argument"),
-        (
-            "compares = True",
-            "def __init__(self, population_size, solution: 'Lost', metrics_fn): ...",
-            "'Lost' is not defined",
-        ),
-    ],
+    first(
+        1,
+        [
+            ("return WalkParams(step=0.3)", "return {'step': 0.3}", "dataclass"),
+            ("compares = True", "param_ranges = lambda: {}", "argument"),
+            (
+                "compares = True",
+                "def __init__(self, population_size, solution: 'Lost', metrics_fn): ...",
+                "'Lost' is not defined",
+            ),
+        ],
+    ),
 )
 def test_a_fault_of_the_class_is_one_line(own, before, after, said):
     own.write_text(own.read_text().replace(before, after))
@@ -98,10 +102,17 @@ def test_a_fault_of_the_class_is_one_line(own, before, after, said):
 
 @pytest.mark.parametrize(
     ("before", "after", "said"),
-    [
-        ("(fitness <= state.fitness)", "(fitness if fitness[0] else 0)", "TracerBoolConversion"),
-        ("_ask(self", "_aks(self", "NotImplementedError"),
-    ],
+    first(
+        1,
+        [
+            (
+                "(fitness <= state.fitness)",
+                "(fitness if fitness[0] else 0)",
+                "TracerBoolConversion",
+            ),
+            ("_ask(self", "_aks(self", "NotImplementedError"),
+        ],
+    ),
 )
 def test_steps_that_cannot_be_traced_are_one_line(own, tiny_config, before, after, said):
     own.write_text(own.read_text().replace(before, after))
