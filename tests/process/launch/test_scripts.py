@@ -23,17 +23,30 @@ local.sh --dry-run --workdir=runs/first
 
 test.sh --dry-run -x tests/unit/report
   PYTHON -m venv --clear CHECKOUT/.venv
-  CHECKOUT/.venv/bin/python -m pip install -e 'CHECKOUT[test]'
+  CHECKOUT/.venv/bin/python -m pip install -e 'CHECKOUT[test,docs]'
   CHECKOUT/.venv/bin/ruff format --check
   CHECKOUT/.venv/bin/ruff check
   CHECKOUT/.venv/bin/shellcheck --external-sources SCRIPTS .ci/run
   CHECKOUT/.venv/bin/hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
+  CHECKOUT/.venv/bin/lint-imports --no-logo
+  CHECKOUT/.venv/bin/mypy
+  CHECKOUT/.venv/bin/mkdocs build --strict --quiet --site-dir CHECKOUT/.venv/site
+  CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile -x tests/unit/report
+
+test.sh --dry-run --nightly
+  PYTHON -m venv --clear CHECKOUT/.venv
+  CHECKOUT/.venv/bin/python -m pip install -e 'CHECKOUT[test,docs]'
+  CHECKOUT/.venv/bin/ruff format --check
+  CHECKOUT/.venv/bin/ruff check
+  CHECKOUT/.venv/bin/shellcheck --external-sources SCRIPTS .ci/run
+  CHECKOUT/.venv/bin/hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
+  CHECKOUT/.venv/bin/lint-imports --no-logo
+  CHECKOUT/.venv/bin/mypy
+  CHECKOUT/.venv/bin/mkdocs build --strict --quiet --site-dir CHECKOUT/.venv/site
   CHECKOUT/.venv/bin/python -m venv --clear CHECKOUT/.venv/skypilot
   CHECKOUT/.venv/skypilot/bin/pip install --quiet --disable-pip-version-check skypilot==0.14.1
   CHECKOUT/.venv/bin/../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
-  CHECKOUT/.venv/bin/lint-imports --no-logo
-  CHECKOUT/.venv/bin/mypy
-  CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile -x tests/unit/report
+  CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile tests
 
 watch.sh --dry-run --tries=3 python -m jaxalign.train --config=sa.py --workdir=/data/sa
   python -m jaxalign.train --config=sa.py --workdir=/data/sa
