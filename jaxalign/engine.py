@@ -37,11 +37,6 @@ class Resolved:
     mesh: tuple[int, int]
 
     @classmethod
-    def of(cls, plan: SearchPlan, execution: Execution) -> "Resolved":
-        """Return what a run with this plan keeps."""
-        return cls(execution.chunk, plan.spread, shape_of(execution.mesh))
-
-    @classmethod
     def read(cls, resolved: Mapping[str, Any]) -> "Resolved":
         """Return what a config.json holds; the first versions had no mesh."""
         return cls(resolved["chunk"], resolved["spread"], tuple(resolved.get("mesh", (1, 1))))

@@ -77,9 +77,8 @@ def tune(
             # 2. A run that was begun here is resumed with what it has chosen, or not at all.
             with distributed.wait_for_all("record"):  # or the first might write before others read
                 old = workdir.read_record() if workdir.has_generations() else None
-            kept = None
+            kept, mesh = None, shape_of(problem.mesh)
             if old:
-                mesh = shape_of(problem.mesh)
                 check_same_run(old, to_plain(settings), digests, plan.candidates, path, mesh)
                 kept = Resolved.read(old["resolved"])
                 plan = with_spread(plan, settings, kept.spread)
@@ -113,7 +112,7 @@ def tune(
                 )
             record = make_run_record(
                 to_plain(settings),
-                dataclasses.asdict(Resolved.of(plan, execution)),
+                dataclasses.asdict(Resolved(execution.chunk, plan.spread, mesh)),
                 digests,
                 f"python {again}",
                 problem.notice,
