@@ -158,5 +158,5 @@ def test_what_does_not_fit_together(tiny_config, tmp_path, instrument, targets, 
 
 def test_the_peer_refuses_what_has_no_formulas(tiny_config):
     with pytest.raises(UserError, match=r"survey\.instrument='example_opinions'"):
-        check_objective(configure(tiny_config, "example_opinions"))
-    check_objective(configure(tiny_config, "example_values"))
+        check_objective(freeze(configure(tiny_config, "example_opinions")))
+    check_objective(freeze(configure(tiny_config, "example_values")))

@@ -1,6 +1,5 @@
 """Imports point down the layers that pyproject.toml lists, and the check is able to fail."""
 
-import ast
 import shutil
 import subprocess
 import sys
@@ -64,16 +63,3 @@ def test_a_module_without_a_place_is_reported(tree: Path):
     result = lint_imports(tree)
     assert result.returncode == 1
     assert "utils" in result.stdout
-
-
-def test_no_public_function_takes_more_than_six_arguments_without_keywords():
-    long = []
-    for path in (ROOT / "jaxalign").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            public = isinstance(node, ast.FunctionDef) and (
-                not node.name.startswith("_") or node.name == "__init__"
-            )
-            names = [one.arg for one in node.args.posonlyargs + node.args.args] if public else []
-            if len([name for name in names if name not in ("self", "cls")]) > 6:
-                long.append(f"{path.relative_to(ROOT)}: {node.name}")
-    assert long == []
