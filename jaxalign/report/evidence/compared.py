@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxalign.errors import UserError
 from jaxalign.files import write_csv, write_file
@@ -17,8 +18,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """One number of one run.
 
     Attributes:
@@ -27,7 +27,7 @@ class Result:
       method: one of METHODS.
       variant: the name of the method in full.
       value: None if there is none.
-      interval: 95%.
+      low, high: ends of its 95% interval.
       n: number of questions.
     """
 
@@ -36,7 +36,8 @@ class Result:
     method: str
     variant: str
     value: float | None
-    interval: tuple[float | None, float | None] | None
+    low: float | None = None
+    high: float | None = None
     n: int | None = None
 
 
@@ -77,13 +78,11 @@ def write_comparison_report(workdirs: Sequence[Path], output: Path) -> None:
             runs.append(ComparedRun(name, evaluation, results_of(evaluation)))
     if not runs:
         raise UserError("--compare: give the workdirs of evaluated runs")
-    rows = [
-        [run.name, run.evaluation.country, run.evaluation.model, run.evaluation.survey.name,
-         each.measure, each.scope, each.method, each.variant, each.value,
-         *(each.interval or (None, None)), each.n, run.evaluation.notice]
-        for run in runs
-        for each in run.results
-    ]  # fmt: skip
+    rows = []
+    for run in runs:
+        e = run.evaluation
+        facts = run.name, e.country, e.model, e.survey.name
+        rows += [[*facts, *result, e.notice] for result in run.results]
     write_csv(output / "comparison.csv", _COLUMNS, rows)
     benches = [run.evaluation.culturalbench for run in runs]
     measures = {each.measure for run in runs for each in run.results}
@@ -108,19 +107,18 @@ def results_of(evaluation: Evaluation) -> list[Result]:
     _, best = min(in_context, default=(None, ""))
     chosen = {"naive": "naive", "in-context": best, "tuned": "tuned"}
     results = [
-        Result("loss", evaluation.country, method, name, methods[name].loss, methods[name].interval)
+        Result("loss", evaluation.country, method, name, methods[name].loss,
+               *(methods[name].interval or ()))
         for method, name in chosen.items()
         if name in methods
-    ]
+    ]  # fmt: skip
     bench = evaluation.culturalbench
     for level, rows in (bench.levels() if bench else {}).items():
         for row in rows:
             method = "in-context" if row.method.startswith("in-context") else row.method
             if method in METHODS and row.scope in ("overall", evaluation.country_title):
-                interval = row.low, row.high
-                results.append(
-                    Result(level, row.scope, method, row.method, row.accuracy, interval, row.n)
-                )
+                measured = row.accuracy, row.low, row.high, row.n
+                results.append(Result(level, row.scope, method, row.method, *measured))
     return results
 
 

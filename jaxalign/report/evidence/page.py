@@ -38,19 +38,24 @@ def write_evaluation_report(workdir: Path) -> None:
     """
     e = read_evaluation(workdir)
     run = read_run(workdir) if (workdir / "summary.json").exists() else _without_run(e)
-    run = dataclasses.replace(
-        run, summary=run.summary | {"notice": e.notice or run.summary.get("notice")}
-    )
+    notice = e.notice or run.summary.get("notice")
+    run = dataclasses.replace(run, summary=run.summary | {"notice": notice})
     pareto, folder = read_pareto(workdir), workdir / "report"
-    parts = _parts(e)
+    has = {
+        "robustness": e.robustness and e.robustness.rows,
+        "answers": e.answers and e.answers.items,
+        "respondents": e.respondents,
+        "countries": e.countries and e.countries.codes,
+        "culturalbench": e.culturalbench and e.culturalbench.levels(),
+    }
+    parts = [part for part, found in has.items() if found]
+    groups: dict[str, list[Method]] = {}
+    for method in e.methods:
+        head, _ = GROUPS.get(method.group, (method.group, "control"))
+        groups.setdefault(head, []).append(method)
     write_tables(e, folder, ["methods", *parts])
-    groups = _groups(e.methods)
-    files = ["methods.csv", *_draw_methods(e, groups, folder)]
-    files += write_search(run, pareto, folder)
-    files += _draw_radar(e, folder)
-    for part in parts:
-        files.append(f"{part}.csv")
-        files += _draw_part(part, e, folder)
+    tables = [f"{part}.csv" for part in ("methods", *parts)]
+    plots = _draw(e, groups, parts, folder)
     write_run_page(
         folder / "index.html",
         "evaluation.html",
@@ -60,37 +65,25 @@ def write_evaluation_report(workdir: Path) -> None:
         parts=parts,
         groups=groups,
         wider=_wider(e),
-        format_methods=_format_methods(e.robustness.rows if e.robustness else []),
+        format_methods=_format_methods(e),
         answer_methods=_answer_methods(e),
         differences=_differences(e),
         pareto=pareto,
         objectives=in_order(pareto.names) if pareto else [],
-        files=files,
+        files=[*tables, *plots, *write_search(run, pareto, folder)],
     )
 
 
-def _parts(e: Evaluation) -> list[str]:
-    """Return the parts that this evaluation has, in the order of the page."""
-    has = {
-        "robustness": e.robustness and e.robustness.rows,
-        "answers": e.answers and e.answers.items,
-        "respondents": e.respondents,
-        "countries": e.countries and e.countries.codes,
-        "culturalbench": e.culturalbench and e.culturalbench.levels(),
-    }
-    return [part for part, found in has.items() if found]
+def _draw(
+    e: Evaluation, groups: dict[str, list[Method]], parts: list[str], folder: Path
+) -> list[str]:
+    """Draw the plots of all parts; return the names of their files."""
 
+    def sheet(stem: str, title: str) -> Sheet:
+        stems.append(stem)
+        return Sheet(folder / stem, title, e.notice)
 
-def _groups(methods: list[Method]) -> dict[str, list[Method]]:
-    """Return the methods by the head of their group."""
-    groups: dict[str, list[Method]] = {}
-    for method in methods:
-        head, _ = GROUPS.get(method.group, (method.group, "control"))
-        groups.setdefault(head, []).append(method)
-    return groups
-
-
-def _draw_methods(e: Evaluation, groups: dict[str, list[Method]], folder: Path) -> list[str]:
+    stems: list[str] = []
     marks = dict(GROUPS.values())
     rows = {
         head: [
@@ -99,44 +92,29 @@ def _draw_methods(e: Evaluation, groups: dict[str, list[Method]], folder: Path) 
         ]
         for head, of_group in groups.items()
     }
-    plot_rows(rows, Sheet(folder / "methods", "Loss of each method", e.notice))
-    return _drawn("methods")
-
-
-def _draw_radar(e: Evaluation, folder: Path) -> list[str]:
+    plot_rows(rows, sheet("methods", "Loss of each method"))
     scores = {each.name: each.scores for each in e.methods if each.scores}
     shown: dict[str, Any] = {"target": e.target}
     shown |= {label: scores[name] for name, label in _RADAR.items() if name in scores}
-    plot_radar(shown, Sheet(folder / "radar", f"Scores: {e.country_title}", e.notice))
-    return _drawn("radar")
-
-
-def _draw_part(part: str, e: Evaluation, folder: Path) -> list[str]:
-    """Draw the plot of a part, if it has one; return the names of the files."""
-    stem = folder / part
-    if part == "robustness" and e.robustness:
-        rows = e.robustness.rows
-        methods = _format_methods(rows)
-        groups = {
-            head: [(row.name, _marks(row, methods)) for row in rows if row.seen is seen]
+    plot_radar(shown, sheet("radar", f"Scores: {e.country_title}"))
+    if "robustness" in parts and e.robustness:
+        methods = _format_methods(e)
+        rows = {
+            head: [
+                (row.name, _marks(row, methods)) for row in e.robustness.rows if row.seen is seen
+            ]
             for head, seen in (("seen by the search", True), ("held out", False))
         }
-        plot_rows(groups, Sheet(stem, "Loss in each format", e.notice), legend=methods)
-    elif part == "answers" and e.answers:
-        sheet = Sheet(stem, "Answers to each item, in percent", e.notice)
-        plot_answers(e.answers.items, _answer_methods(e), sheet)
-    elif part == "respondents" and e.respondents:
-        sheet = Sheet(stem, "Samples of simulated respondents", e.notice)
-        plot_respondents(e.respondents, sheet)
-    elif part == "countries" and e.countries and e.countries.matrix:
-        plot_matrix(e.countries, Sheet(stem, "Loss by country", e.notice))
-    else:
-        return []
-    return _drawn(part)
-
-
-def _drawn(stem: str) -> list[str]:
-    return [f"{stem}.png", f"{stem}.svg"]
+        plot_rows(rows, sheet("robustness", "Loss in each format"), legend=methods)
+    if "answers" in parts and e.answers:
+        title = "Answers to each item, in percent"
+        plot_answers(e.answers.items, _answer_methods(e), sheet("answers", title))
+    if e.respondents:
+        title = "Samples of simulated respondents"
+        plot_respondents(e.respondents, sheet("respondents", title))
+    if "countries" in parts and e.countries and e.countries.matrix:
+        plot_matrix(e.countries, sheet("countries", "Loss by country"))
+    return [f"{stem}.{suffix}" for stem in stems for suffix in ("png", "svg")]
 
 
 def _marks(row: FormatRow, methods: list[str]) -> list[Mark]:
@@ -144,7 +122,8 @@ def _marks(row: FormatRow, methods: list[str]) -> list[Mark]:
     return [Mark(name, each.loss, hollow=not row.seen) for name, each in found.items() if each]
 
 
-def _format_methods(rows: list[FormatRow]) -> list[str]:
+def _format_methods(e: Evaluation) -> list[str]:
+    rows = e.robustness.rows if e.robustness else []
     return [name for name in _FORMAT_METHODS if any(row.methods.get(name) for row in rows)]
 
 

@@ -146,7 +146,7 @@ class Answers(Record):
     """The answers to all items."""
 
     items: list[AnsweredItem]
-    methods: dict[str, dict[str, float | None]]  # summaries over all items
+    methods: dict[str, dict[str, int | float | None]]  # summaries over all items
 
 
 class SampledScore(Record):
@@ -215,8 +215,8 @@ class Countries(Record, kw_only=True):
 class McNemar(Record):
     """McNemar's test: questions that only the one (b) or the other method (c) has right."""
 
-    b: float | None = None
-    c: float | None = None
+    b: int | None = None
+    c: int | None = None
     p: float | None = None
     p_holm: float | None = None
 

@@ -183,13 +183,6 @@ def test_only_fresh_respondents_are_told_apart_from_the_lines(several: Path):
     assert "fresh respondents" in write_countries_report(several).read_text()
 
 
-def test_two_reports_are_equal_byte_for_byte(several: Path):
-    folder = write_countries_report(several).parent
-    first = {name: (folder / name).read_bytes() for name in FILES}
-    write_countries_report(several)
-    assert {name: (folder / name).read_bytes() for name in FILES} == first
-
-
 def test_a_run_for_one_country_has_no_page_of_several(workdir: Path):
     with pytest.raises(UserError, match=r"summary\.json: the key 'countries' is missing"):
         write_countries_report(workdir)

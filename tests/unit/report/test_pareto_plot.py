@@ -78,14 +78,6 @@ def test_a_front_of_one_is_drawn_and_said_to_trade_nothing(workdir: Path):
     assert "best seen on all objectives at once" in parse_page(page).text
 
 
-def test_two_reports_are_equal_byte_for_byte(workdir: Path):
-    (workdir / "pareto.csv").write_text(TABLE)
-    folder = write_report(workdir).parent
-    first = {name: (folder / name).read_bytes() for name in FILES | DRAWN}
-    write_report(workdir)
-    assert {name: (folder / name).read_bytes() for name in FILES | DRAWN} == first
-
-
 def test_the_words_name_what_each_end_costs(workdir: Path):
     (workdir / "pareto.csv").write_text(TABLE)
     words = parse_page(write_report(workdir)).text
