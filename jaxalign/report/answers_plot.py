@@ -37,7 +37,7 @@ def plot_distributions(items: Sequence[Answers], sheet: Sheet) -> None:
 
     Args:
         items: of `read_answers`.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     farthest = sorted(items, key=lambda item: -(item.distance["best"] or 0.0))[:MOST]
     shown = [item for item in items if item in farthest]

@@ -39,7 +39,7 @@ def plot_convergence(records: Records, losses: dict[str, float | None], sheet: S
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
         losses: reference losses by name, the `naive` one and another; None is left out.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     mean = as_array(record.get("generation_mean") for record in records)
     best = as_array(record["best_loss"] for record in records)
@@ -72,7 +72,7 @@ def plot_countries(records: Records, countries: dict[str, dict[str, Any]], sheet
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
         countries: code to `country_name` and `loss`, as in summary.json.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     curves = {
         code: as_array(
@@ -124,5 +124,5 @@ def _choose(last: dict[str, float]) -> dict[str, str]:
     ranked = sorted((code for code in last if math.isfinite(last[code])), key=last.__getitem__)
     if len(last) <= FEW:
         return {code: "" for code in last if code in ranked}
-    places = {"lowest: ": 0, "middle: ": (len(ranked) - 1) // 2, "highest: ": -1}
-    return {ranked[index]: prefix for prefix, index in places.items() if ranked}
+    ranks = {"lowest: ": 0, "middle: ": (len(ranked) - 1) // 2, "highest: ": -1}
+    return {ranked[index]: prefix for prefix, index in ranks.items() if ranked}

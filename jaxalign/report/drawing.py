@@ -103,12 +103,12 @@ class End(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """What stands around a plot, and where it is saved.
+    """Title, notice and path of a plot.
 
     Attributes:
       stem: the path without a suffix; the plot is saved as stem.png and stem.svg.
-      title: stands above the plot.
-      notice: stands below it, None for nothing.
+      title: written above the plot.
+      notice: written below it, None for nothing.
     """
 
     stem: Path
@@ -237,15 +237,15 @@ def name_ends(body: SubFigure, ends: Mapping[Axes, Sequence[End]]) -> None:
         to_axes = axes.transData + axes.transAxes.inverted()
         natural = [float(to_axes.transform((1, end.value))[1]) for end in ends[axes]]
         order = np.argsort(natural, kind="stable")
-        height = 1.3 * _SMALL * figure.dpi / 72 / axes.bbox.height
-        places = spread([natural[index] for index in order], height)
-        for index, place in zip(order, places, strict=True):
+        gap = 1.3 * _SMALL * figure.dpi / 72 / axes.bbox.height
+        heights = spread([natural[index] for index in order], gap)
+        for index, y in zip(order, heights, strict=True):
             end = ends[axes][index]
             line: dict[str, Any] = {"transform": beyond, "color": end.color, "clip_on": False}
-            axes.plot([0, 14], [natural[index], place], linewidth=0.7, **line)
-            axes.plot([14, 33], [place, place], linewidth=1.9 if end.bold else 0.7,
+            axes.plot([0, 14], [natural[index], y], linewidth=0.7, **line)
+            axes.plot([14, 33], [y, y], linewidth=1.9 if end.bold else 0.7,
                       linestyle=end.dashes, **line)  # fmt: skip
-            texts[index].set_y(place)
+            texts[index].set_y(y)
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
@@ -255,8 +255,8 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     before it. The result lies between 0 and 1 if it fits there.
     """
     pools: list[tuple[float, int]] = []  # mean, count
-    for index, place in enumerate(wanted):
-        mean, count = place - index * gap, 1
+    for index, position in enumerate(wanted):
+        mean, count = position - index * gap, 1
         while pools and pools[-1][0] > mean:
             before, many = pools.pop()
             mean = (before * many + mean * count) / (many + count)

@@ -78,7 +78,7 @@ def write_run_page(page: Path, template: str, run: RunFiles, **context: Any) -> 
     """Write a page about a run, with the settings and losses that every such page shows.
 
     Args:
-      page: the file. The plots beside it are available to the template by their names.
+      page: the file. The template can use the plots in its folder by their names.
       template: a child of run.html.
       run: what the page is about.
       context: what else the template needs.

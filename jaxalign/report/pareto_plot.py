@@ -39,7 +39,7 @@ def plot_pareto(pareto: ParetoTable, terms: dict[str, Any], sheet: Sheet) -> Non
         pareto: of `read_pareto`, with at least one prompt.
         terms: objectives by name of the `naive` model and of the `best` prompt, to be marked too
             if they are known; as in summary.json.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     first, *others = in_order(pareto.names)
     columns = min(2, len(others))
@@ -74,7 +74,7 @@ def _draw(axes: Axes, pareto: ParetoTable, terms: dict[str, Any], across: str, u
     marks: dict[str, Any] = {"linestyle": "none", "clip_on": False}
     axes.plot(*points_K2.T, marker="o", color=GREEN, markersize=5, zorder=3, label="Pareto front",
               **marks)  # fmt: skip
-    if len(pareto.names) == 2:  # with more, one that is behind here is ahead elsewhere
+    if len(pareto.names) == 2:  # with more, this projection of the front is not monotonic
         stairs = points_K2[np.argsort(points_K2[:, 0])]
         axes.plot(*stairs.T, drawstyle="steps-post", color=PALE, linewidth=1, zorder=2)
     shown = [points_K2]
@@ -97,13 +97,13 @@ def _draw(axes: Axes, pareto: ParetoTable, terms: dict[str, Any], across: str, u
 def _number(axes: Axes, dpi: float) -> None:
     """Number the prompts right above their dots, except where the number would be illegible."""
     points_K2 = np.asarray(axes.lines[0].get_xydata())
-    places_K2 = axes.transData.transform(points_K2) * 72 / dpi
+    dots_K2 = axes.transData.transform(points_K2) * 72 / dpi
     taken: list[np.ndarray] = []
-    for number, (point, place) in enumerate(zip(points_K2, places_K2, strict=True)):
-        away_K2 = np.delete(places_K2, number, axis=0) - place
+    for number, (point, dot) in enumerate(zip(points_K2, dots_K2, strict=True)):
+        away_K2 = np.delete(dots_K2, number, axis=0) - dot
         hidden = ((away_K2 > (-2, -2)) & (away_K2 < _ROOM)).all(axis=1).any()
-        crossed = any((np.abs(place - other) < _LETTERS).all() for other in taken)
+        crossed = any((np.abs(dot - other) < _LETTERS).all() for other in taken)
         if not hidden and not crossed:
-            taken.append(place)
+            taken.append(dot)
             axes.annotate(str(number), point, (6, 4), textcoords="offset points", fontsize=8,
                           color=INK)  # fmt: skip

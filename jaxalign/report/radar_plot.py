@@ -46,7 +46,7 @@ def plot_radar(
     Args:
         scores: `target`, `naive`, `persona` or `tuned` to dimension to score. The first gives the
             dimensions; a missing score leaves a gap.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
         ends: of the scale that scores are read on; None for one that fits what is drawn.
     """
     dimensions = list(next(iter(scores.values())))

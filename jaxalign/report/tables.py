@@ -14,7 +14,7 @@ def new_table(title: str | None, *columns: str, words: Sequence[str] = ()) -> Ta
     """Return an empty table: names at the left, numbers flush right.
 
     Args:
-        title: stands above it, None for nothing.
+        title: printed above it, None for nothing.
         columns: heads. The first holds names.
         words: other columns that hold words.
     """
@@ -35,7 +35,7 @@ def markdown_table(rows: Sequence[Sequence[str]], words: Sequence[str] = ()) -> 
 
     Args:
         rows: cells, the head first.
-        words: heads of the columns that stand flush left; the others hold numbers.
+        words: heads of the columns of words, flush left; the others hold numbers.
     """
     head, *rest = rows
     rule = [":---" if column in words else "---:" for column in head]

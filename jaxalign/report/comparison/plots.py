@@ -90,7 +90,7 @@ def plot_finals(runs: Sequence[Run], budget: int, sheet: Sheet) -> None:
     Args:
       runs: of `read_runs`, at least one.
       budget: evaluations that each run was given.
-      sheet: what stands around the plot, and where it is saved.
+      sheet: title, notice and path of the plot.
     """
     axis = LossAxis.holding(runs, [loss_at(run, budget) for run in runs])
     ranked = [line for line in summarise(runs, budget) if line.country is None]
@@ -147,8 +147,8 @@ def _draw_row(axes: Axes, row: int, losses: Sequence[float], kind: str, axis: Lo
                   clip_on=False)  # fmt: skip
     median = quartiles(losses).median
     if math.isfinite(median):
-        place = max(median, axis.low)
-        axes.plot([place, place], [row - 0.34, row + 0.34], color=INK, linewidth=2, zorder=5,
+        x = max(median, axis.low)
+        axes.plot([x, x], [row - 0.34, row + 0.34], color=INK, linewidth=2, zorder=5,
                   clip_on=False)  # fmt: skip
     text = format_loss(median) if math.isfinite(median) else "failed"
     axes.annotate(text, (1, row), (8, 0), xycoords=axes.get_yaxis_transform(), fontsize=9,
@@ -168,7 +168,7 @@ def plot_curves(
     Args:
       runs: of `read_runs`, at least one.
       budget: evaluations that each run was given.
-      sheet: what stands around the plot, and where it is saved.
+      sheet: title, notice and path of the plot.
       highlighted: methods drawn in colour, with a band between the quartiles; the first six of
         them if there are more, the six best if None. The others are thin and grey.
     """

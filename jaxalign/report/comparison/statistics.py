@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxalign.report.comparison.histories import Run
 
-_HUGE = 1e300  # stands for inf in interpolation
+_HUGE = 1e300  # in place of inf in interpolation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ def plot_answers(
     Args:
         items: at least one.
         methods: `naive` or `tuned`, each a panel.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     names = [
         short(f"{item.id}  {item.text}" if drawable(item.text) else item.id, 44) for item in items
@@ -66,9 +66,9 @@ def _draw_answers(axes: Axes, answers: Sequence[Answer | None], most: int) -> No
                       fontsize=8, color=MUTED if name == "off" else INK)  # fmt: skip
     cells = [[format_score(100 * share, 0) for share in row] for row in shares_QA]
     draw_cells(axes, shares_QA, cells, 1.0)
-    places = [*range(most), *(most - 1 + place for place in _BESIDE.values())]
+    columns = [*range(most), *(most - 1 + distance for distance in _BESIDE.values())]
     axes.set_xlim(-0.5, most + 3.9)
-    axes.set_xticks(places, [*map(str, range(1, most + 1)), *_BESIDE], color=MUTED)
+    axes.set_xticks(columns, [*map(str, range(1, most + 1)), *_BESIDE], color=MUTED)
 
 
 def plot_matrix(countries: Countries, sheet: Sheet) -> None:
@@ -76,7 +76,7 @@ def plot_matrix(countries: Countries, sheet: Sheet) -> None:
 
     Args:
         countries: with a matrix.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     codes = countries.codes
     names = [short(countries.name(code)) for code in codes]

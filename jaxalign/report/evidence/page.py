@@ -17,7 +17,7 @@ from jaxalign.report.pages import write_run_page
 from jaxalign.report.pareto_plot import in_order
 from jaxalign.report.radar_plot import plot_radar
 
-GROUPS = {  # as evaluation.json has them: what stands over their rows, and their marks
+GROUPS = {  # group in evaluation.json: head of its rows, and style of its marks
     "tuned": ("found by the search", "tuned"),
     "reference": ("references", "naive"),
     "text": ("texts before the question", "persona"),

@@ -150,7 +150,7 @@ class Answers(Record):
 
 
 class SampledScore(Record):
-    """One score over samples of n respondents, beside the standard deviation by formula."""
+    """One score over samples of n respondents, with its standard deviation by formula."""
 
     mean: float | None = None
     low: float | None = None
@@ -253,7 +253,7 @@ class CulturalBench(Record, kw_only=True):
 
 
 class Trie(Record):
-    """What asking in several formats at once saves."""
+    """The token trie of all formats, and how many times fewer tokens it has than a padded batch."""
 
     formats: int
     tokens: int

@@ -1,4 +1,4 @@
-"""What a sample of n simulated respondents would show, beside the error that the formula gives."""
+"""The plot of samples of n simulated respondents: loss, and sampling error."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ _DASHES: dict[str, Any] = {"naive": (0, (5, 2)), "tuned": "-"}
 
 
 def plot_respondents(rows: Sequence[SampleSize], sheet: Sheet) -> None:
-    """Draw loss, and sampling error beside the formula's, over the number of respondents.
+    """Draw loss, and sampling error with that of the formula, over the number of respondents.
 
     Args:
         rows: at least one.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
     """
     methods = list(dict.fromkeys(row.method for row in rows))
     sizes = sorted({row.n for row in rows})
@@ -28,19 +28,21 @@ def plot_respondents(rows: Sequence[SampleSize], sheet: Sheet) -> None:
             style = METHOD_STYLES.get(method, METHOD_STYLES["control"])
             dashes = _DASHES.get(method, NAIVE_DASHES)
             shift = 1 + 0.08 * (index - (len(methods) - 1) / 2)  # so that ranges stay apart
-            places = [row.n * shift for row in of_method]
+            sizes_of_method = [row.n * shift for row in of_method]
             loss, low, high = (
                 as_array(getattr(row, name) for row in of_method)
                 for name in ("loss", "low", "high")
             )
-            left.vlines(places, low, high, color=style["color"], linewidth=2.5, alpha=0.45)
-            left.plot(places, loss, linestyle=dashes, linewidth=1.3, label=method, **style)
+            left.vlines(sizes_of_method, low, high, color=style["color"], linewidth=2.5, alpha=0.45)
+            left.plot(sizes_of_method, loss, linestyle=dashes, linewidth=1.3, label=method, **style)
             sampled, formula = (
                 as_array(_mean(row, name) for row in of_method)
                 for name in ("sampling_sd", "formula_sd")
             )
-            right.plot(places, sampled, linestyle="none", markersize=7, **style)
-            right.plot(places, formula, color=style["color"], linestyle=dashes, linewidth=1.3)
+            right.plot(sizes_of_method, sampled, linestyle="none", markersize=7, **style)
+            right.plot(
+                sizes_of_method, formula, color=style["color"], linestyle=dashes, linewidth=1.3
+            )
         for axes, label in ((left, "loss"), (right, "standard deviation of a score")):
             axes.set(xscale="log", xlim=(sizes[0] / 1.5, sizes[-1] * 1.5))
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes])

@@ -37,7 +37,7 @@ def plot_rows(
 
     Args:
         groups: head to rows, each a name and its marks; a group without rows is left out.
-        sheet: what stands around the plot, and where it is saved.
+        sheet: title, notice and path of the plot.
         legend: keys of METHOD_STYLES to be named above the rows.
     """
     lines: list[tuple[str, list[Mark] | None]] = []

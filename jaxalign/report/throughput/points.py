@@ -140,7 +140,7 @@ _TABLE: dict[str, Callable[[Figures, Sequence[Figures]], str]] = {
 def write_points_csv(points: Sequence[Figures], path: Path) -> None:
     """Write a row per setting: what sets it apart by full key, its figures, hardware, versions.
 
-    A cell is empty if the platform does not tell its figure, or the setting was not measured.
+    A cell is empty if the platform does not report its figure, or the setting was not measured.
     """
     keys = list(points[0]["swept"])
     versions = list(dict.fromkeys(name for point in points for name in point["versions"]))

@@ -38,7 +38,7 @@ def plot_scaling(points: Sequence[Figures], sheet: Sheet) -> None:
 
     Args:
       points: figures of at least one measured setting of a sweep.
-      sheet: what stands around the plot, and where it is saved.
+      sheet: title, notice and path of the plot.
     """
     measured = [point for point in points if "error" not in point]
     keys = list(measured[0]["swept"])
