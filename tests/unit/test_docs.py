@@ -142,3 +142,26 @@ def test_the_strategy_in_the_docs_is_short():
         node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Walk"
     )
     assert strategy.end_lineno - strategy.lineno < 30
+
+
+def test_the_walk_names_what_exists():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    walk = text.split("<!-- walk")[1].split("<!-- end of the walk")[0]
+    names = [name for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", walk) if ".json" not in name]
+    assert len(names) > 8
+    for name in names:
+        path, parts = ROOT / "jaxalign", name.split(".")
+        while parts and (path / parts[0]).is_dir():
+            path = path / parts.pop(0)
+        if parts and (path / f"{parts[0]}.py").exists():
+            path = path / f"{parts.pop(0)}.py"
+        source = path if path.suffix else path / "__init__.py"
+        assert path.name != "jaxalign", name
+        assert all(re.search(rf"\b{part}\b", source.read_text()) for part in parts), name
+
+
+def test_the_docs_name_every_strategy():
+    from jaxalign.search import strategy_names
+
+    text = (ROOT / "docs" / "strategies.md").read_text()
+    assert [name for name in strategy_names() if not re.search(rf"\b{name}\b", text)] == []
