@@ -19,7 +19,7 @@ from jaxalign.problem import Problem
 from jaxalign.search import Draw, SearchPlan, draw_key
 from jaxalign.settings import EvaluationSettings
 
-_PARETO = 16  # members of the Pareto front, kept where several terms are weighted
+_FRONT_SIZE = 16  # members of the Pareto front, kept where several terms are weighted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +213,9 @@ def make_evolution(problem: Problem, plan: SearchPlan, execution: Execution) -> 
         evaluate=problem.evaluator(execution),
         migrants=plan.migrants,
         reevaluate=plan.reevaluate,
-        front=_PARETO if len(weighted) > 1 and not objective.is_noisy else 0,  # luck would fill it
+        front_size=_FRONT_SIZE
+        if len(weighted) > 1 and not objective.is_noisy
+        else 0,  # luck would fill it
         objectives=weighted,
     )
 

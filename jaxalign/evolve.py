@@ -77,7 +77,7 @@ class Evolution:
       migrants: candidates of other countries that may enter a country's population in a generation.
       reevaluate: every so many generations the members are evaluated again instead of candidates,
         for a noisy loss; 0 for never.
-      front: members of the Pareto front; 0 for none.
+      front_size: members of the Pareto front; 0 for none.
       objectives: indices into `Goal.terms` of the front's objectives.
     """
 
@@ -85,7 +85,7 @@ class Evolution:
     evaluate: Callable[..., Evaluation]
     migrants: int = 0
     reevaluate: int = 0
-    front: int = 0
+    front_size: int = 0
     objectives: tuple[int, ...] = ()
 
     def start(
@@ -120,7 +120,7 @@ class Evolution:
         strategy = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0))(
             _keys(init_key, countries), params, vectors_E[chosen_GP], loss_GP
         )
-        front = empty_front(self.front, len(self.objectives), prompts_ELD[0])
+        front = empty_front(self.front_size, len(self.objectives), prompts_ELD[0])
         nothing_G = jnp.full(countries, jnp.inf)
 
         def for_all(leaf: jax.Array) -> jax.Array:
@@ -132,7 +132,7 @@ class Evolution:
             params=params,
             best_prompt_GLD=for_all(prompts_ELD[0]),
             best_scores_GC=for_all(result.scores_PC[0]),
-            front=jax.tree.map(for_all, front) if self.front else None,
+            front=jax.tree.map(for_all, front) if self.front_size else None,
             metrics=Metrics(
                 generation=jnp.int32(-1),
                 evaluations=jnp.int32(0),

@@ -43,7 +43,7 @@ def evaluated(config, prompts_PLD):
 
 
 @pytest.mark.nightly
-def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path):
+def test_a_noisy_best_is_rescored_with_fresh_respondents(tiny_config, tmp_path):
     tiny_config.objective.readout = "sampled"
     tiny_config.objective.respondents = 10
     tiny_config.objective.reevaluate = 2
@@ -83,7 +83,7 @@ def test_a_noisy_best_is_told_as_fresh_respondents_find_it(tiny_config, tmp_path
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("readout", ["expected", "sampled"])
-def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, capsys, readout):
+def test_a_quantised_best_is_rescored_in_full_precision(tiny_config, tmp_path, capsys, readout):
     tiny_config.objective.readout = readout
     full = evaluated(tiny_config, np.zeros((1, 0, 32), np.float32))(jax.random.key(0))
     tiny_config.model.quantization = "int8"
@@ -106,7 +106,7 @@ def test_what_8_bits_found_is_told_in_full_precision(tiny_config, tmp_path, caps
         assert summary["rescored"]["draws"] == DRAWS
 
 
-def test_a_polish_lowers_the_loss_and_is_told_apart(tiny_config, tmp_path):
+def test_a_polish_lowers_the_loss_and_is_reported_apart(tiny_config, tmp_path):
     plain = tune(freeze(tiny_config), tmp_path / "plain")
     assert "polish" not in plain and "rescored" not in plain and "search" not in plain["loss"]
     assert not (tmp_path / "plain" / "soft_prompt_polished.safetensors").exists()
@@ -176,7 +176,7 @@ def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
     assert (front @ [0.5, 1.0]).min() == pytest.approx(summary["loss"]["best"], rel=1e-5)
 
 
-def test_a_run_goes_on_from_another_s_prompt_and_population(tiny_config, tmp_path):
+def test_a_run_starts_from_the_prompt_or_population_of_another(tiny_config, tmp_path):
     first = tune(freeze(tiny_config), tmp_path / "first")
     tiny_config.search.generations = 1
     for init in ("soft_prompt.safetensors", ""):

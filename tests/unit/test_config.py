@@ -52,7 +52,7 @@ def test_each_country_counts_once(names):
 
 
 @pytest.mark.parametrize("value", ["", " ", ",", "[]", (), 5, None, ("SA", 3)])
-def test_what_is_no_country_is_refused(value):
+def test_a_wrong_country_is_refused(value):
     config = base("embedded")
     config.country = value
     assert country_names(value) == []
@@ -76,7 +76,7 @@ def test_all_is_every_country_of_the_targets(tiny_config, value):
     assert problem.task.goal.target_GC.shape == (len(known), 6) and len(known) > 20
 
 
-def test_the_base_is_valid_but_for_its_country():
+def test_the_base_config_lacks_only_a_country():
     for variant in ("", "embedded"):
         config = base(variant)
         with pytest.raises(UserError) as fault:
@@ -154,7 +154,7 @@ def test_numbers_are_finite(key, value):
     assert_one_line(fault, key.removesuffix(".survey"))
 
 
-def test_all_faults_are_told_together():
+def test_all_faults_are_reported_together():
     config = embedded(search__space="sub", search__polish=-1, prompt__init="text")
     with pytest.raises(UserError) as fault:
         freeze(config)

@@ -71,7 +71,7 @@ def start(evolution, seed=0, countries=1, space=None):
 
 
 @pytest.mark.parametrize("name", every(STRATEGIES, "LSHADE", "SNES"))
-def test_one_trace_nothing_crosses_and_the_best_never_rises(name):
+def test_one_trace_no_transfers_and_the_best_loss_never_rises(name):
     evolution = make_evolution(name)
     state, first = start(evolution)
     traces = []
@@ -121,7 +121,7 @@ def test_failed_candidates_never_win(name):
     assert sum(failed) > 0
 
 
-def test_a_population_that_fails_whole_recovers():
+def test_the_search_recovers_when_every_candidate_fails():
     evolution = make_evolution(fails=lambda p: jnp.ones(p.shape[0], bool))
     state, metrics = start(evolution)
     assert int(metrics.failed) == POPULATION
@@ -225,7 +225,7 @@ def noisy(weights, task, prompts_ELD, *, key, count):
 
 
 @pytest.mark.parametrize("name", every(["DifferentialEvolution", "SHADE"], "SHADE"))
-def test_lucky_parents_are_found_out(name):
+def test_lucky_parents_are_reevaluated(name):
     """Under pure noise a kept loss is the luckiest of all; evaluated anew it is an ordinary one."""
     strategy = make_strategy(name, POPULATION, (LENGTH, WIDTH), 0.3, {}, 30)
     kept = {}
@@ -252,7 +252,7 @@ def test_lucky_parents_are_found_out(name):
     assert kept[0][1] < kept[5][1]
 
 
-def test_members_evaluated_anew_do_not_migrate():
+def test_reevaluated_members_do_not_migrate():
     """They were offered as candidates: a vector would stand in a population twice."""
     state, _ = run_countries(3, generations=4, migrants=4, reevaluate=5)
     evolution = make_evolution("SHADE", migrants=4, reevaluate=5)
@@ -270,7 +270,7 @@ def test_a_candidate_that_fails_for_one_country_has_failed():
     assert int(metrics.failed) == 3
 
 
-def test_the_front_holds_what_nothing_seen_beats():
+def test_the_pareto_front_holds_all_undominated_candidates():
     seen = []
 
     def watched(*given, **named):
@@ -278,7 +278,7 @@ def test_the_front_holds_what_nothing_seen_beats():
         jax.debug.callback(lambda terms_PO: seen.append(np.array(terms_PO)), result.terms_GPO[0])
         return result
 
-    evolution = make_evolution("SHADE", front=64, objectives=(0, 1))
+    evolution = make_evolution("SHADE", front_size=64, objectives=(0, 1))
     evolution = dataclasses.replace(evolution, evaluate=watched)
     state, _ = start(evolution)
     step = jax.jit(evolution.step)
@@ -299,7 +299,7 @@ def test_the_front_holds_what_nothing_seen_beats():
 
 
 @pytest.mark.parametrize("name", every(STRATEGIES, "LSHADE", "SNES"))
-def test_twice_n_equals_n_restore_n(name, tmp_path):
+def test_2n_generations_equal_n_restore_n(name, tmp_path):
     evolution = make_evolution(name)
     whole, _ = start(evolution)
     # Compiled ahead, a step takes nothing but the very types that it was compiled for.

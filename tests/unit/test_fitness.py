@@ -124,7 +124,7 @@ def test_scores_and_loss_by_hand(tiny_problem, population_PLD):
     )
 
 
-def test_a_failed_candidate_loses_and_harms_no_other(tiny_problem, population_PLD):
+def test_a_failed_candidate_does_not_affect_others(tiny_problem, population_PLD):
     broken = population_PLD.at[2].set(jnp.nan)
     for chunk in (1, 2, 5):
         result, sound = (run(tiny_problem, p, chunk=chunk) for p in (broken, population_PLD))
@@ -283,6 +283,6 @@ def test_a_chunk_that_does_not_run_is_halved():
     assert choose_chunk(lambda chunk: chunk, lambda chunk: False, 64, 50) == 1
 
 
-def test_task_and_objective_are_what_jit_wants(tiny_problem):
+def test_tasks_are_arrays_and_objectives_hashable(tiny_problem):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tiny_problem.task))
     assert hash(Objective()) == hash(dataclasses.replace(Objective()))

@@ -38,7 +38,7 @@ def test_another_shape_keeps_the_questions(tiny_config, tiny_problem, small_shap
     assert problem.task.goal.row_norm == pytest.approx(mean_norm(embedding))
 
 
-def test_too_little_memory_is_told_with_the_arithmetic(tiny_config, tiny_problem, monkeypatch):
+def test_too_little_memory_is_reported_with_the_arithmetic(tiny_config, tiny_problem, monkeypatch):
     """Before anything is allocated: the shape would need 263 GiB here."""
     monkeypatch.setattr(random_weights, "available_bytes", lambda device: 2**34)
     with pytest.raises(UserError) as caught:
@@ -51,7 +51,7 @@ def test_too_little_memory_is_told_with_the_arithmetic(tiny_config, tiny_problem
         assert words in str(caught.value)
 
 
-def test_weights_that_fit_are_taken(tiny_config, tiny_problem, small_shape, monkeypatch):
+def test_weights_that_fit_are_accepted(tiny_config, tiny_problem, small_shape, monkeypatch):
     _, weights = abstract_model(parse_config(SHAPES[small_shape], small_shape), "float32")
     monkeypatch.setattr(
         "jaxalign.run.random_weights.available_bytes", lambda _: parameter_bytes(weights)
