@@ -1,4 +1,4 @@
-"""What every command shares: where configs are found, how flags are read, how a mistake is told."""
+"""What every command shares: finding configs, reading flags, printing mistakes."""
 
 import functools
 import re

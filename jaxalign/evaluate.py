@@ -1,10 +1,10 @@
-"""Says what a tuned prompt is worth: baselines, other formats, answers, respondents, CulturalBench.
+"""Evaluate a tuned prompt: baselines, held-out formats, answers, respondents, CulturalBench.
 
     python -m jaxalign.evaluate --workdir=DIR [--culturalbench=SOURCE] [--siblings=DIR,DIR]
     python -m jaxalign.evaluate --config=NAME[:VARIANT] --prompt=PATH --workdir=DIR
     python -m jaxalign.evaluate --compare=DIR,DIR,… --output=DIR
 
-Parts that an earlier call has finished are not done again.
+An interrupted evaluation resumes with the next part.
 """
 
 import logging

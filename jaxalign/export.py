@@ -1,11 +1,11 @@
-"""Hands a tuned prompt to other tools.
+"""Export a tuned prompt to other tools.
 
     python -m jaxalign.export --workdir=DIR --format=peft|prompt_embeds|npy --output=DIR2
 
 peft is an adapter folder that peft.PeftModel.from_pretrained loads; prompt_embeds, for engines that
 take embeddings, the soft prompt and each question as one tensor; npy the rows as a numpy array. A
-model card comes with each. Of a run for several countries each goes to DIR2/CODE. All is written or
-nothing, and never over anything but an earlier export.
+model card comes with each. A multi-country run is exported to DIR2/CODE. All is written or nothing,
+and never over anything but an earlier export.
 """
 
 import logging

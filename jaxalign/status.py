@@ -74,7 +74,7 @@ def describe(workdir: Path, now: float) -> dict[str, Any]:
 
     Returns:
       Plain values. `age` is the seconds since the last sign of life; `seconds_left` is null unless
-      the run goes on.
+      the run is in progress.
     """
     record, beat = _read(workdir / "config.json"), _read(workdir / NAME)
     summary, records = _read(workdir / "summary.json"), _last_records(workdir / "metrics.jsonl")
@@ -115,7 +115,9 @@ def _is_workdir(folder: Path) -> bool:
 
 def _state(workdir: Path, beat: dict[str, Any], age: float | None, done: bool) -> str:
     """Return the state of a run: by its lock, or else by the age of its heartbeat."""
-    told = beat.get("state", "done" if done else "dead")  # a run of before there were heartbeats
+    told = beat.get(
+        "state", "done" if done else "dead"
+    )  # a run without a heartbeat, from an old version
     late = age is not None and age > beat.get("patience", math.inf)
     if is_held(workdir):
         return "stalled" if late else "running"

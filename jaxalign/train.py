@@ -42,7 +42,7 @@ flags.DEFINE_bool(
     distributed.FLAG,
     None,
     "Whether this is one of several processes of one run; left out, it is under SLURM and on a TPU "
-    "slice. JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell which elsewhere.",
+    "slice. Elsewhere set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.",
 )
 
 

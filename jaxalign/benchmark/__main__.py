@@ -1,22 +1,22 @@
-"""Times generations of a search and their parts, and print the figures.
+"""Time the generations of a search, part by part.
 
     python -m jaxalign.benchmark --config=NAME[:VARIANT] [--model=SHAPE] [--repeats=N]
         [--peer=transformers] [--sweep=KEY=VALUE,VALUE … …] [--trace] [--output=DIR]
         [--config.KEY=VALUE …]
 
-Throughput needs no download: --model=llama3-8b gives the embedded model's questions to random
-weights of Llama-3-8B's shape.
+Throughput needs no download: --model=llama3-8b asks random weights of Llama-3-8B's shape the
+questions of the embedded model.
 
     python -m jaxalign.benchmark --config=sa.py:embedded --model=llama3-8b
         --config.model.dtype=bfloat16 --config.search.population=64
 
---peer=transformers times the same population beside it on the same weights, as one would write it
-in torch, and checks that both give the same losses. --sweep=population=16,64,256 measures one
-setting after the other; several of them make a grid.
+--peer=transformers also times transformers' torch model on the same weights and population, and
+checks that both give the same losses. --sweep=population=16,64,256 measures one setting after the
+other; several sweeps make a grid.
 
-The last lines printed are JSON, one a setting; --output keeps them as DIR/benchmark.json, and of a
-sweep as DIR/benchmark.jsonl with a table (benchmark.csv) and a plot (scaling.png, scaling.svg).
-What each figure counts is told in jaxalign/benchmark/measure.py.
+The last lines printed are JSON, one per setting. --output writes them to DIR/benchmark.json, or for
+a sweep to DIR/benchmark.jsonl with a table (benchmark.csv) and a plot (scaling.png, scaling.svg).
+jaxalign/benchmark/measure.py says what each figure counts.
 """
 
 import datetime
@@ -129,5 +129,5 @@ def _scratch(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 if __name__ == "__main__":
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
-    logging.getLogger("jax").setLevel(logging.WARNING)  # its caches and profiles tell of themselves
+    logging.getLogger("jax").setLevel(logging.WARNING)  # it logs its caches and profiles
     cli.run(main)

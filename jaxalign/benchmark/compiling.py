@@ -63,7 +63,7 @@ def step_from_cache(problem: Problem, engine: Engine) -> float | None:
     Forgets everything that the process has compiled in other ways, or nothing would be read.
 
     Returns:
-      None if the platform's programs are not kept, so that it was compiled anew.
+      None if the platform's programs are not kept, so that it was compiled again.
     """
     hits = 0
 

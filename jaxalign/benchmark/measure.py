@@ -61,7 +61,7 @@ def measure(
 
     Returns:
       Plain values, as JSON holds them. Times are in seconds, memory in bytes, and null is what the
-      platform does not tell.
+      platform does not report it.
 
     Raises:
       UserError: the settings do not fit each other, or the folder cannot be written.

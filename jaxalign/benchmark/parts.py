@@ -39,7 +39,7 @@ class Parts(contextlib.ExitStack):
     Attributes:
       prompts_ELD: the first population.
       peak: the most bytes that the process has held on the device after one generation, before
-        anything was there that a search does not have; None where the platform does not tell.
+        anything was there that a search does not have; None where the platform does not report it.
     """
 
     def __init__(self, settings: Settings, problem: Problem, engine: Engine, folder: Path):

@@ -1,11 +1,11 @@
-"""Compares search methods at equal evaluations.
+"""Compare search methods at equal evaluations.
 
     python -m jaxalign.compare --config=NAME[:VARIANT] [--methods=all] [--countries=sa,us]
         [--seeds=3] [--evaluations=2000] [--model=SHAPE] [--output=DIR] [--config.KEY=VALUE …]
 
 Every method searches for every country from every seed. Methods are those of configs/methods.yaml,
 some of their labels with commas between, or a YAML file of your own. The same command on the same
-folder goes on where the last one stopped; with other methods it adds to what is there. --model
+folder resumes where the last one stopped; with other methods it adds to what is there. --model
 takes random weights of a shape, drawn from the config's seed.
 """
 

@@ -1,4 +1,4 @@
-"""A comparison of search methods at equal evaluations: runs what is missing, tells of all."""
+"""A comparison of search methods at equal evaluations: run what is missing, report on all."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def compare(
     """Run what is missing of a comparison, then write its tables and plots.
 
     Args:
-      settings: what all methods share; every country of it is searched for by itself.
+      settings: what all methods share; its countries are searched for one at a time.
       methods: label to config keys, as `load_methods` gives them.
       seeds: of each method and country.
       evaluations: of each search, never exceeded.

@@ -33,7 +33,7 @@ def scipy_de(
 
     Only what would make the comparison unequal is changed: no gradient polish, no stop on
     convergence, and whole generations (`updating="deferred"`), as all others have. scipy clips the
-    population into the bounds, and draws a coordinate that leaves them anew.
+    population into the bounds, and redraws a coordinate that leaves them.
 
     Args:
       losses: the objective.

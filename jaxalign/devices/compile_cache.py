@@ -21,11 +21,11 @@ def use(folder: str | None) -> None:
     """Reuse what earlier processes have compiled, and keep what this one compiles.
 
     What was compiled before is not kept. A program is looked up by its own text, its
-    options, the versions of JAX and XLA, and the device, so a change in any of them compiles anew.
+    options, the versions of JAX and XLA, and the device, so a change in any of them compiles again.
 
     Args:
       folder: made if it is missing; empty for none. None takes that of JAX_COMPILATION_CACHE_DIR,
-        where that is set, or else `default_folder()`, without which it warns and goes on.
+        where that is set, or else `default_folder()`, without which it warns and continues.
 
     Raises:
       UserError: the folder was named, and cannot be made or written.

@@ -94,7 +94,7 @@ def join(arguments: Sequence[str]) -> None:
             file=sys.stderr,
             flush=True,
         )
-        # What is badly told stays so; a port that is taken may be free the next time.
+        # A wrong setting stays wrong; a port that is taken may be free the next time.
         sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
@@ -160,7 +160,7 @@ def exit_on_peer_failure() -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         print(
             "error: another process of this run is gone or has failed, and no generation can be "
-            f"finished without it; start all of them again to go on ({reason})",
+            f"finished without it; start all of them again to resume ({reason})",
             file=sys.stderr,
             flush=True,
         )

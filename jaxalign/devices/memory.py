@@ -1,4 +1,4 @@
-"""How much memory there is, how much an evaluation may take, and how a lack of it is told."""
+"""How much memory there is, and how much of it an evaluation may take."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,14 @@ import jax
 # Activations that stay in the cache make small chunks the fast ones (docs/measurements.md).
 CPU_CHUNK = 2
 SHARE = 0.85  # of what an accelerator has left; the rest is for the state and for fragmentation
-# The last is all that XLA's library for products on a CPU tells, whose allocation failed.
+# The last is all that XLA's CPU library for products reports when its allocation fails.
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "YNNPACK operation failed")
 
 
 def chunk_budget(device: Any) -> int | None:
     """Return bytes for one chunk's temporaries on an accelerator that holds the weights.
 
-    None for a CPU, and for a device that does not tell.
+    None for a CPU, and for a device that does not report it.
     """
     statistics = device.memory_stats() if device.platform != "cpu" else None
     if not statistics or "bytes_limit" not in statistics:

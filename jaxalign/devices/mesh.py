@@ -125,7 +125,7 @@ def everywhere(mesh: jax.sharding.Mesh | None) -> NamedSharding | None:
 def copy_everywhere(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
     """Return the same arrays with a copy on every device; the very same ones without a mesh.
 
-    Of several processes each gives its own copy, and all of them must be equal.
+    With several processes each gives its own copy, and all must be equal.
     """
     where = everywhere(mesh)
     if where is None:

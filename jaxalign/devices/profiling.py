@@ -18,7 +18,7 @@ def trace(folder: Path) -> contextlib.AbstractContextManager[None]:
     Args:
       folder: given to `tensorboard --logdir`; the file that ui.perfetto.dev opens lies in it too.
     """
-    logging.getLogger("jax._src.profiler").setLevel(logging.WARNING)  # it tells of each file
+    logging.getLogger("jax._src.profiler").setLevel(logging.WARNING)  # it logs each file
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # every call of every function would hide the parts
     return jax.profiler.trace(str(folder), create_perfetto_trace=True, profiler_options=options)
@@ -65,7 +65,7 @@ class Profile:
             return
         start, stop = self._bounds
         self._step.close()
-        within = start <= generation < stop  # a run may go on in between
+        within = start <= generation < stop  # a run may be resumed in between
         if within != self._traces:
             jax.block_until_ready(state)
             self._traces = within

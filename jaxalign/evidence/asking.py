@@ -23,7 +23,7 @@ _AT_A_TIME = 2  # soft prompts
 
 
 class Asker:
-    """Puts questions to a problem's model, in tries of some two thousand tokens.
+    """Puts questions to a problem's model, in tries of about 2,048 tokens.
 
     Args:
       problem: whose model, tokenizer and survey are used.

@@ -20,13 +20,13 @@ PERSONA, BEST_PERSONA = "persona (median)", "persona (best)"
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A way to make the model answer, in one or several variants, of which one stands for it.
+    """A way to make the model answer, in one or several variants, one of which represents it.
 
     Attributes:
       name: for people.
       group: `tuned`, `reference`, `text` (a prompt in words) or `control` (a soft prompt that
         should not work).
-      shares_FIA: answers of the variant that stands for the method, format by format.
+      shares_FIA: answers of the representative variant, format by format.
       losses_V: of all variants; scores_C: of the one.
       loss: of the one.
       note: what the variants are, or None.

@@ -61,7 +61,7 @@ class Evidence:
 def evaluate_prompt(
     evidence: Evidence, folder: Path, inputs: dict[str, Any], tell: Callable[..., None]
 ) -> dict[str, Any]:
-    """Everything that is known of a prompt, part by part; parts that are done are not done again.
+    """Evaluate a prompt part by part; finished parts are not done again.
 
     Args:
       evidence: what is evaluated.

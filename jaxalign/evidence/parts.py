@@ -1,4 +1,4 @@
-"""Parts of an evaluation, kept as they are finished, so that a stopped one goes on."""
+"""Parts of an evaluation, kept as they are finished, so that an interrupted one resumes."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ class Parts:
 
     Args:
       folder: made when the first part is finished.
-      inputs: whatever the parts depend on, as plain values; other inputs make all parts anew.
+      inputs: what the parts depend on, as plain values; with other inputs all are made again.
       report: called with a part's name and its seconds; None where it was there.
     """
 

@@ -92,7 +92,7 @@ def ask_everywhere(
       asker: of the model.
       ways: presentations.
       prompt_LD: the tuned prompt.
-      persona: text that stands for the method `persona`, or None for none.
+      persona: text of the method `persona`, or None for none.
       norm: of the loss.
     """
     plain = [one for way in ways for one in way.ask()]

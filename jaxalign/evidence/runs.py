@@ -1,4 +1,4 @@
-"""Evaluates finished runs, or a prompt by itself: from files to evaluation.json and the report."""
+"""Evaluation of finished runs and of bare prompts: from files to evaluation.json and the report."""
 
 import dataclasses
 import datetime
@@ -26,7 +26,7 @@ _FIXTURE = "fixture"
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What an evaluation may be told.
+    """Options of an evaluation.
 
     Attributes:
       culturalbench: source, as the flag takes it; None for the fixture where the model is the
@@ -71,7 +71,7 @@ def evaluate(
       settings: of the run; its country is one.
       prompt_LD: the tuned prompt.
       workdir: of the run, or where to write.
-      options: what it is told.
+      options: see `Options`.
       again: the command.
       digests: of the run, to be sure that the model and the survey are what they were.
 

@@ -65,7 +65,7 @@ def simulated_error(
 ) -> Float[np.ndarray, " K"]:
     """Standard deviation of a statistic over many samples of so many respondents.
 
-    To stand beside the formula's, and for statistics that have none.
+    Shown beside the formula's, and for statistics that have none.
     """
     p_QA = np.asarray(probabilities_QA, np.float64)
     p_QA = p_QA / p_QA.sum(axis=1, keepdims=True)

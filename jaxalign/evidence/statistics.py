@@ -57,7 +57,7 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> McNemar:
 def wilson(correct: np.ndarray, level: float = LEVEL) -> Interval:
     """Wilson's interval of a share (Wilson 1927).
 
-    To stand beside the bootstrap's, which has no width where all answers are right or all wrong.
+    Shown beside the bootstrap's, which has no width where all answers are right or all wrong.
     """
     result = stats.binomtest(int(np.sum(correct)), len(correct))
     return Interval(*map(float, result.proportion_ci(level, method="wilson")))

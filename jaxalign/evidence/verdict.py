@@ -55,7 +55,7 @@ def _robustness(evaluation: dict[str, Any]) -> str:
         holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
     else:
         holds = f"does not hold, {least} does better"
-    return f"In {count} presentations that the search never saw it {holds}; {numbers}."
+    return f"In {count} held-out presentations it {holds}; {numbers}."
 
 
 def _culturalbench(evaluation: dict[str, Any]) -> str:

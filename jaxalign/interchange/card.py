@@ -110,7 +110,7 @@ def countries_card(tuned: Sequence[TunedPrompt]) -> str:
     parts = [
         f"# Soft prompts for {len(tuned)} countries, {_line(tuned[0].instrument.title)}",
         _notice(tuned[0].notice),
-        f"For the model `{tuned[0].model}`. Each folder is whole by itself, with its own card.",
+        f"For the model `{tuned[0].model}`. Each folder is complete, with its own card.",
         _table(
             [f"loss ({tuned[0].unit})", *_losses(tuned[0])],
             [
@@ -164,7 +164,7 @@ def _meaning(tuned: TunedPrompt) -> str:
 
 def _limits(tuned: TunedPrompt) -> str:
     lines = [
-        "It is about how one model answers one survey, and tells nothing about any person.",
+        "It is about how one model answers one survey, and says nothing about any person.",
         "The base model's licence applies to whatever is done with it and this prompt.",
     ]
     if not tuned.instrument.validated:

@@ -35,7 +35,7 @@ class Question:
       shown: the format.
       text: rendered by the chat template, up to where the answer begins.
       tokens: of the text.
-      option_tokens: the token that stands for each option, in the survey's order.
+      option_tokens: the token of each option, in the survey's order.
     """
 
     tensor: str

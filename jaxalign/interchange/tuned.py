@@ -1,4 +1,4 @@
-"""A tuned prompt and what is to be told of it, read from the workdir of a finished run."""
+"""A tuned prompt and its results, read from the workdir of a finished run."""
 
 import dataclasses
 import hashlib

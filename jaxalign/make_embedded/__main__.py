@@ -1,4 +1,4 @@
-"""Trains the embedded model from nothing; deterministic for a machine and its library versions."""
+"""Train the embedded model from scratch; deterministic for a machine and its library versions."""
 
 import sys
 import tempfile

@@ -101,7 +101,7 @@ class Batch(NamedTuple):
 class Examples:
     """Draws batches; each example is the survey in some wording and format, asked of somebody.
 
-    Somebody is a country or nobody, told in some persona that stands in some place.
+    A respondent is a country or nobody, given by a persona at some place of the chat.
 
     A persona stands either in the system message or before everything else, where a soft prompt
     will stand. The wording is a sentence or, with probability `noise`, the country's name between

@@ -13,7 +13,7 @@ from jaxalign.make_embedded.examples import Batch, Examples
 from jaxalign.model import Llama, LlamaConfig
 
 PEAK_RATE = 2e-3
-LATER_RATE = 1e-3  # of a training that goes on from another
+LATER_RATE = 1e-3  # of a training that continues another
 QUIET = 0.4  # share of the steps before personas become noisy
 NOISE = 0.5
 

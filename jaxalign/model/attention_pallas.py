@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     """What each block looks at; chain and tree are blocks alike.
 
     Attributes:
-      span_B2: index of the first row, and the end of what the row stands in, chain or tree.
+      span_B2: index of the first row, and the end of the row's chain or tree.
       columns_BC: indices into S: the chain, the path above the block, the block; C is a multiple of
         `TILE`, filled up with 0.
       mask_BRC: int8, 1 where the row may attend to the column.

@@ -97,7 +97,7 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 
 def end_ids(tokenizer: Any) -> set[int]:
-    """Ids of the tokens that end a text or a turn, as far as the tokenizer tells."""
+    """Return the ids of the tokens that end a text or a turn, as named by the tokenizer."""
     added = tokenizer.get_added_vocab()
     own = set() if tokenizer.eos_token_id is None else {tokenizer.eos_token_id}
     return own | {added[name] for name in _ENDS if name in added}

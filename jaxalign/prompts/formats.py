@@ -27,7 +27,7 @@ class Format:
     Attributes:
       order: `identity`, `reversed`, or `cyclicN`, which begins at the option after the Nth.
       labels: `own` as the survey file has them; `numbers` from 1 and `letters` from A go with the
-        place on the list; `words`: the options' own words stand for themselves.
+        place on the list; `words`: an option is its own label.
     """
 
     order: str = "identity"
@@ -80,7 +80,7 @@ class Format:
         if self.labels not in instrument.instructions:
             raise UserError(
                 f"format {self.name!r}: survey {instrument.name} has no instructions."
-                f"{self.labels}, which tells how to answer with such labels"
+                f"{self.labels}, the instruction for answering with such labels"
             )
         return instrument.instructions[self.labels]
 

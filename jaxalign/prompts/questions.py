@@ -24,7 +24,7 @@ class Questions:
     Attributes:
       trie: all Q questions, up to where the answer begins: the survey's items in each of F
         formats, then the quiz's B questions.
-      answer_ids_QA: token that stands for each option; repeats the first where a question has fewer
+      answer_ids_QA: token of each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
       formats: the F formats.

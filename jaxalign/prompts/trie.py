@@ -13,7 +13,7 @@ class TokenTrie:
     """A prefix trie over token sequences, laid out depth-first in one row of T nodes.
 
     A node's state depends on the soft prompt and its ancestors only, so one forward pass over the
-    T nodes under `ancestors_TT` equals a pass over each sequence by itself.
+    T nodes under `ancestors_TT` equals separate passes over the sequences.
 
     Attributes:
       tokens_T: token id of each node.

@@ -37,7 +37,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, every: int, keep: int):
-        # Orbax tells each save on the absl log, and failures twice: they reach us as exceptions.
+        # Orbax logs each save, and failures twice: they reach us as exceptions.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         _ignore_closed_loops()
         self._losses: dict[int, float] = {}

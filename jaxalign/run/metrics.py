@@ -23,7 +23,7 @@ def make_record(
 ) -> dict[str, Any]:
     """One line of metrics.jsonl. Infinite means and unknown counts become null.
 
-    A run for several countries tells of each under `countries`, and outside of that their means.
+    A multi-country run has each country under `countries`, and their means outside of it.
 
     Args:
       countries: codes of the G countries.

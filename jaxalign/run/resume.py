@@ -66,7 +66,7 @@ def check_same_run(
     if changes:
         raise UserError(
             f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or "
-            "the old settings to go on"
+            "the old settings to resume it"
         )
 
 
@@ -86,11 +86,11 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
         _LOG.warning(
             "search.generations was %d: LSHADE shrinks its population by that plan, and beyond it "
-            "goes on with its last members",
+            "keeps searching with its last members",
             before["generations"],
         )
     if changes:
         _LOG.warning(
-            "%s; the run goes on, but need not end byte for byte where it would have",
+            "%s; the run is resumed, but may round differently from here on",
             "; ".join(changes),
         )

@@ -20,7 +20,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        """Take over both signals; of several processes JAX passes SIGTERM on to all by itself."""
+        """Handle both signals; with several processes JAX passes SIGTERM on to all of them."""
         for number in () if distributed.is_multiprocess() else SIGNALS:
             self._before[number] = signal.signal(number, self._take)
         return self

@@ -13,11 +13,11 @@ from jaxalign.files import write_file
 if TYPE_CHECKING:
     from jaxalign.report.ending import Ending
 
-WANDB_ID = "wandb_run_id"  # in a workdir: of the run that a restart goes on with
+WANDB_ID = "wandb_run_id"  # in a workdir: id of the run that a restart continues
 
 
 class Tracker(Protocol):
-    """What shows the records of a run while it goes on, and its result at the end."""
+    """Shows the records of a run while it lasts, and its result at the end."""
 
     def draw(self, record: Mapping[str, Any]) -> None:
         """Add a line of metrics.jsonl."""
@@ -30,7 +30,7 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """Event files, drawn anew at each start: those of a killed run lack what it had not flushed.
+    """Event files, rewritten at each start: those of a killed run lack what it had not flushed.
 
     Args:
       folder: emptied.
@@ -66,7 +66,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases, which a restart of the same workdir goes on with.
+    """A run of Weights & Biases, which a restart of the same workdir continues.
 
     Args:
       project: of the user's account.

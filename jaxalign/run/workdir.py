@@ -24,7 +24,7 @@ COPIES = 4  # of the state on disk: the latest two, the best, and the one being 
 
 
 class Workdir:
-    """Holds a run's folder for this process alone, or for the first of several that share a run.
+    """A run's folder, held by this process, or by the first of several that share a run.
 
     The others read, and write nothing.
 
@@ -131,7 +131,7 @@ class Workdir:
         last: dict[str, Any] | None,
         notice: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Open metrics.jsonl for a run that goes on after a generation; None starts it anew.
+        """Open metrics.jsonl for a run that resumes after a generation; None starts a new file.
 
         Later lines are of generations that will be run again.
 
@@ -150,7 +150,7 @@ class Workdir:
             found = _whole_records(path)
             records = [record for record in found if record["generation"] < number]
             if len(records) < number:
-                _LOG.warning("%s lacks lines before generation %d; the run goes on", path, number)
+                _LOG.warning("%s lacks lines before generation %d; the run continues", path, number)
             records += [record for record in found if record["generation"] == number][:1] or [last]
         if not is_first():
             return records

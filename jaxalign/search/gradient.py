@@ -49,7 +49,7 @@ class Descent:
 
 @struct.dataclass
 class _State:
-    """What one step hands to the next; `scale` is halved by every step that fails."""
+    """The state between two steps; `scale` is halved by every step that fails."""
 
     step: Int[Array, ""]
     prompt_LD: Float[Array, "L D"]

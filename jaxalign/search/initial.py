@@ -49,10 +49,10 @@ def resize_population(
 ) -> jax.Array:
     """Return `count` members: the first ones, or all repeated with normal noise.
 
-    So a search can go on from another's population, best first, or from one prompt alone, `[None]`.
+    So a search can start from another run's population, best first, or from one prompt, `[None]`.
 
     Args:
-      population_PLD: what to go on from.
+      population_PLD: given prompts.
       count: of members in the result.
       key: consumed.
       noise: standard deviation of what is added to each coordinate of a repeated member.

@@ -31,7 +31,7 @@ class Params(BaseParams):
     Attributes:
       elitism: the base vector is the best member, and not a random one (published: false).
       weight_low, weight_range: a new F is uniform over [low, low + range] (F_l, F_u).
-      weight_change, rate_change: probability that F or CR is drawn anew (tau_1, tau_2).
+      weight_change, rate_change: probability that F or CR is drawn again (tau_1, tau_2).
       initial_weight, initial_rate: F and CR of the first members.
     """
 

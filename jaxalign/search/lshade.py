@@ -3,7 +3,7 @@
 R. Tanabe, A. Fukunaga: Improving the Search Performance of SHADE Using Linear Population Size
 Reduction. IEEE Congress on Evolutionary Computation, 2014, section II.
 
-Arrays keep all P rows, so that nothing is compiled anew: the members are always the first `size`
+Arrays keep all P rows, so that nothing is compiled again: the members are always the first `size`
 rows. Only as many candidates of an `ask` count; the others are copies, and their losses are not
 looked at.
 """

@@ -42,7 +42,7 @@ def load_quizzes(
     """Read CulturalBench-Easy and -Hard; None for the one that the source does not hold.
 
     Args:
-      source: as in `load_quiz`; of a single file, the columns tell which of the two it is.
+      source: as in `load_quiz`; a single file is recognised by its columns.
       key: names the setting in messages.
 
     Raises:

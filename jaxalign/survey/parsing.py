@@ -1,4 +1,4 @@
-"""Parts of a survey file, checked: faults are added to a list, so that all are told at once."""
+"""Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
 import math
 from typing import Any

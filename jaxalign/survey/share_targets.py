@@ -78,7 +78,7 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
             faults.append(f"row {number}: the share {cells['share']!r} is no number from 0 to 1")
         else:
             shares[code][key] = share
-    # What is missing because its row is broken need not be told twice.
+    # What is missing because its row is broken is reported once.
     for code, own in () if faults else shares.items():
         for item in instrument.items:
             total = math.fsum(own.get(key, 0.0) for key in item.dimensions)
