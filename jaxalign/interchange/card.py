@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import Any
 
-import yaml
+from huggingface_hub import ModelCard, ModelCardData
 
 from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.tuned import TunedPrompt
@@ -65,44 +67,35 @@ def model_card(form: str, tuned: TunedPrompt, base: BaseModel) -> str:
       base: the model that it is for.
     """
     rows, width = tuned.prompt_LD.shape
-    country, survey = _line(tuned.country), _line(tuned.instrument.title)
     model = json.dumps(base.name)
     if base.revision:
         model += f", revision={json.dumps(base.revision)}"
-    snippet = _LOADING[form].format(model=model, here=HERE)
-    parts = [
-        _front_matter(form, base),
-        f"# Soft prompt: {country}, {survey}",
-        _notice(tuned.notice),
-        f"{rows} embedding rows of width {width} for the model `{tuned.model}`, to stand before "
-        f"each question of the survey “{survey}”. They were searched for so that its answers come "
-        f"near the target for {country}. The model's weights were not changed. This folder holds "
-        f"{_CONTENT[form]}.",
-        "## What it reaches",
-        _table(
-            ["", f"loss ({tuned.unit})"],
-            [[name, format_loss(tuned.losses[key])] for name, key in _losses(tuned).items()],
-        ),
-        _table(
-            tuned.columns,
-            [
-                [_cell(name), *(format_score(value, tuned.digits) for value in values)]
-                for name, values in tuned.rows
-            ],
-        ),
-        _meaning(tuned),
-        "## What an evaluation says of it",
-        _bullets(tuned.verdict or ()) or "Not evaluated.",
-        "## How it was found",
-        _bullets(f"{name}: {_line(words)}" for name, words in tuned.search.items()),
-        f"```\n{tuned.command}\n```",
-        "## How to load it",
-        f"```python\n{snippet}```",
-        "The rows go first, before the begin-of-text token. " + _MORE[form].format(here=HERE),
-        "## Limits and licence",
-        _limits(tuned),
-    ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    card = ModelCard.from_template(
+        _card_data(form, base),
+        template_path=str(resources.files("jaxalign.interchange") / "card.md"),
+        country=_line(tuned.country),
+        survey=_line(tuned.instrument.title),
+        notice=_line(tuned.notice or ""),
+        rows=rows,
+        width=width,
+        model=tuned.model,
+        content=_CONTENT[form],
+        unit=tuned.unit,
+        losses=[[name, format_loss(tuned.losses[key])] for name, key in _losses(tuned).items()],
+        columns=tuned.columns,
+        scores=[
+            [_cell(name), *(format_score(value, tuned.digits) for value in values)]
+            for name, values in tuned.rows
+        ],
+        meaning=_meaning(tuned),
+        verdict=list(map(_line, tuned.verdict or ())),
+        search={name: _line(words) for name, words in tuned.search.items()},
+        command=tuned.command,
+        snippet=_LOADING[form].format(model=model, here=HERE),
+        more=_MORE[form].format(here=HERE),
+        validated=tuned.instrument.validated,
+    )
+    return card.content.rstrip() + "\n"
 
 
 def countries_card(tuned: Sequence[TunedPrompt]) -> str:
@@ -123,17 +116,14 @@ def countries_card(tuned: Sequence[TunedPrompt]) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _front_matter(form: str, base: BaseModel) -> str:
-    """YAML as the hub reads it, which takes nothing but a hub id for a base model."""
-    front: dict[str, object] = {}
+def _card_data(form: str, base: BaseModel) -> ModelCardData:
+    """Return the hub's metadata, which takes nothing but a hub id for a base model."""
+    data: dict[str, Any] = {"tags": ["jaxalign", "prompt-tuning", "soft-prompt", "values-survey"]}
     if base.on_hub:
-        front |= {"base_model": base.name, "base_model_relation": "adapter"}
+        data |= {"base_model": base.name, "base_model_relation": "adapter"}
     if form == "peft":
-        front |= {"library_name": "peft", "pipeline_tag": "text-generation"}
-    front["tags"] = ["jaxalign", "prompt-tuning", "soft-prompt", "values-survey"]
-    text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    comment = "" if base.on_hub else "# base_model: the hub id of the model, which was a folder\n"
-    return f"---\n{comment}{text}---"
+        data |= {"library_name": "peft", "pipeline_tag": "text-generation"}
+    return ModelCardData(**data)
 
 
 def _notice(notice: str | None) -> str:
@@ -145,40 +135,26 @@ def _losses(tuned: TunedPrompt) -> dict[str, str]:
     return {tuned.baseline: "constant", "naive": "naive", "tuned": "best"}
 
 
-def _meaning(tuned: TunedPrompt) -> str:
+def _meaning(tuned: TunedPrompt) -> list[str]:
     """Return the explanations of the tables' terms."""
     sentences = [
         f"Target: {_line(tuned.target_source)}.",
         "Naive is the model without the prompt.",
-        f"{tuned.baseline.capitalize()}: {_BASELINES.get(tuned.baseline, 'what knows nothing')}.",
+        f"{tuned.baseline.capitalize()}: {_BASELINES[tuned.baseline]}.",
     ]
     if any(tuned.constant):
         same = len(set(tuned.constant)) == 1
         values = tuned.constant[:1] if same else tuned.constant
-        told = ", ".join(f"{value:g}" for value in values)
-        sentences.append(f"C, the constant of the formulas and a convention, is {told}.")
+        given = ", ".join(f"{value:g}" for value in values)
+        sentences.append(f"C, the constant of the formulas and a convention, is {given}.")
     if tuned.draws:
         sentences.append(f"Tuned is the mean of {tuned.draws} fresh samples.")
-    return " ".join(sentences)
-
-
-def _limits(tuned: TunedPrompt) -> str:
-    lines = [
-        "It is about how one model answers one survey, and says nothing about any person.",
-        "The base model's licence applies to whatever is done with it and this prompt.",
-    ]
-    if not tuned.instrument.validated:
-        lines.insert(1, "The wording of the survey's items has not been validated.")
-    return _bullets(lines)
+    return sentences
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     marks = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"* {_line(line)}" for line in lines)
 
 
 def _cell(text: str) -> str:

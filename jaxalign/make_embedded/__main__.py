@@ -1,14 +1,14 @@
 """Train the embedded model from scratch; deterministic for a machine and its library versions."""
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from jaxalign import cli
 from jaxalign.make_embedded.examples import Examples, make_form
 from jaxalign.make_embedded.respondents import country_answers
 from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
@@ -119,12 +119,10 @@ def _reporter(phase: str, steps: int) -> Callable[[int, float], None]:
     return report
 
 
-def main(argv: list[str]) -> None:
+def main(typed: list[str]) -> None:
     """Run the command."""
-    if len(argv) > 1:
-        sys.exit(f"unexpected argument {argv[1]!r}")
     make(Path(_OUTPUT.value), _STEPS.value, _BATCH.value, _SEED.value)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, needs_config=False)
