@@ -9,7 +9,9 @@ import pytest
 from fake_run import GENERATIONS, NOTICE, make_record
 from matplotlib.figure import Figure
 
-from jaxalign.report import drawing
+from jaxalign.report import countries, drawing, page
+from jaxalign.report.drawing import Sheet
+from jaxalign.report.evidence import page as evidence_page
 
 
 @pytest.fixture
@@ -75,3 +77,18 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
     monkeypatch.setattr(drawing, "save", save)
     return saved
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are empty pictures, which is much faster."""
+
+    def plot(*arguments, **_) -> None:
+        (sheet,) = (each for each in arguments if isinstance(each, Sheet))
+        sheet.stem.parent.mkdir(exist_ok=True)
+        sheet.stem.with_suffix(".png").write_bytes(b"")
+        sheet.stem.with_suffix(".svg").write_text('<svg width="9pt" height="9pt"></svg>')
+
+    for module in (page, countries, evidence_page):
+        for name in [name for name in vars(module) if name.startswith("plot_")]:
+            monkeypatch.setattr(module, name, plot)

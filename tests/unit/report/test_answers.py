@@ -67,6 +67,7 @@ def test_the_page_of_distributions(workdir: Path, opinions: dict):
         assert others not in text
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_tables_hold_every_digit(workdir: Path, opinions: dict):
     folder = write(workdir, opinions).parent
     with (folder / "answers.csv").open(newline="") as file:
@@ -120,6 +121,7 @@ def test_of_many_items_the_farthest_are_drawn_in_their_order(opinions: dict, fig
     assert drawn == [*range(7), *range(15, 20)]
 
 
+@pytest.mark.usefixtures("sketched")
 def test_small_scores_have_two_decimals_and_no_rings_at_100(workdir: Path, summary: dict):
     summary |= {
         "scoring": "ipsatised",

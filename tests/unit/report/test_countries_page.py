@@ -115,6 +115,7 @@ def test_the_page_leads_to_each_country_and_loads_nothing_from_outside(several: 
     assert {load for load in links if load not in pages} == FILES - {"index.html"}
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_table_has_the_numbers_of_the_summary(several: Path):
     rows = table_of(write_countries_report(several))
     expected = []
@@ -127,6 +128,7 @@ def test_the_table_has_the_numbers_of_the_summary(several: Path):
     assert rows == expected
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_lead_and_the_means_are_those_of_the_summary(several: Path):
     summary = json.loads((several / "summary.json").read_text())
     text = parse_page(write_countries_report(several)).text
@@ -138,6 +140,7 @@ def test_the_lead_and_the_means_are_those_of_the_summary(several: Path):
     assert "--note='<b>&'" in text
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_csv_holds_every_digit_of_the_summary(several: Path):
     write_countries_report(several)
     with (several / "report" / "losses.csv").open(newline="") as file:
@@ -160,6 +163,7 @@ def test_the_notice_stands_on_page_plot_and_table(several: Path):
     assert len(lines) == 4 and all(line.endswith(f",{NOTICE}") for line in lines)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_no_notice_and_losses_that_are_missing(several: Path):
     def change(summary: dict) -> None:
         summary["notice"] = None
@@ -177,12 +181,14 @@ def test_no_notice_and_losses_that_are_missing(several: Path):
     assert saudi == "SA,Saudi Arabia,80.0,110.0,,,"
 
 
+@pytest.mark.usefixtures("sketched")
 def test_only_fresh_respondents_are_told_apart_from_the_lines(several: Path):
     assert "fresh respondents" not in write_countries_report(several).read_text()
     rewrite(several, lambda summary: summary["countries"]["CN"].update(rescored={"draws": 100}))
     assert "fresh respondents" in write_countries_report(several).read_text()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_run_for_one_country_has_no_page_of_several(workdir: Path):
     with pytest.raises(UserError, match=r"summary\.json: the key 'countries' is missing"):
         write_countries_report(workdir)
@@ -241,8 +247,7 @@ def test_the_squares_are_the_naive_losses(figures: list[Figure]):
     assert (saudi, other) == (110.0, 110.0 + 2 / 7) and math.isnan(china)
 
 
-@pytest.mark.parametrize("best", [None, math.inf, 0.0, 3.0])
-@pytest.mark.parametrize("count", [2, 9])
+@pytest.mark.parametrize(("best", "count"), [(None, 2), (math.inf, 9), (0.0, 2), (3.0, 9)])
 def test_sparse_records_are_drawn_without_a_warning(tmp_path: Path, best, count: int):
     _, countries = make_run(count)
     record = {"evaluations": 8, "best_loss": 1.0, "countries": {"SA": {"best_loss": best}}}

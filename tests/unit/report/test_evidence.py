@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 from fake_evaluation import HOSTILE, make_evaluation
 from fake_run import NOTICE
-from matplotlib.figure import Figure
 from pages import cells_of_html, parse_page
 
 from jaxalign.errors import UserError
-from jaxalign.files import write_file
-from jaxalign.report import drawing
 from jaxalign.report.evidence import write_evaluation_report
 from jaxalign.report.numbers import (
     format_difference,
@@ -38,17 +35,6 @@ PARTS = {  # part of evaluation.json: its files
     "culturalbench": {"culturalbench.csv"},
 }
 Change = Callable[[dict[str, Any]], Any]
-
-
-@pytest.fixture
-def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots are drawn but saved as empty pictures, which is much faster."""
-
-    def save(figure: Figure, stem: Path) -> None:
-        write_file(stem.with_suffix(".png"), b"")
-        write_file(stem.with_suffix(".svg"), b'<svg width="9pt" height="9pt"></svg>')
-
-    monkeypatch.setattr(drawing, "save", save)
 
 
 @pytest.fixture

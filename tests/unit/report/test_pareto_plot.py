@@ -64,6 +64,7 @@ def test_the_page_has_the_front_only_where_there_is_one(workdir: Path):
     assert write_report(workdir).read_bytes() == without
 
 
+@pytest.mark.usefixtures("sketched")
 def test_an_empty_front_is_said_and_not_drawn(workdir: Path):
     (workdir / "pareto.csv").write_text("prompt,naive_distance,survey\n")
     page = write_report(workdir)
@@ -78,6 +79,7 @@ def test_a_front_of_one_is_drawn_and_said_to_trade_nothing(workdir: Path):
     assert "best seen on all objectives at once" in parse_page(page).text
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_words_name_what_each_end_costs(workdir: Path):
     (workdir / "pareto.csv").write_text(TABLE)
     words = parse_page(write_report(workdir)).text
@@ -136,6 +138,7 @@ def test_numbers_stand_by_their_own_dots_clear_of_the_others(rows: list[tuple[fl
             assert not inside.all(axis=1).any()
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
