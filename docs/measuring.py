@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def loss(value: float) -> str:
 
 
 def measure_defaults(folder: Path, quick: bool) -> Entries:
-    """Train and evaluate the four default configs side by side."""
+    """Train and evaluate the default configs side by side; renew the pictures in docs/images."""
     small = ("--config.search.generations=2", "--config.search.population=8") if quick else ()
     rows, printed = [], folder / "sa.txt"
     for code in COUNTRIES:
@@ -79,6 +80,10 @@ def measure_defaults(folder: Path, quick: bool) -> Entries:
             "tuned, held out": held_out["tuned"],
         }
         rows.append([name, *map(loss, cells.values()), f"{summary['seconds']:.0f}"])
+    if not quick:
+        for plot, name in (("radar", "scores"), ("convergence", "convergence")):
+            image = folder / "sa" / "report" / f"{plot}.png"
+            shutil.copyfile(image, ROOT / "docs" / "images" / f"{name}.png")
     command = "python -m jaxalign.train --config=NAME.py:embedded"
     return {
         "defaults": {

@@ -165,3 +165,14 @@ def test_the_docs_name_every_strategy():
 
     text = (ROOT / "docs" / "strategies.md").read_text()
     assert [name for name in strategy_names() if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_flags_exist(path):
+    text = path.read_text().replace("\\\n", " ")
+    for command, rest in re.findall(r"python -m jaxalign\.(\w+)([^`\n]*)", text):
+        folder = ROOT / "jaxalign" / command
+        sources = [folder / "__main__.py"] if folder.is_dir() else [folder.with_suffix(".py")]
+        source = "".join(each.read_text() for each in (*sources, ROOT / "jaxalign" / "cli.py"))
+        for flag in re.findall(r"--([a-z_]+)\b(?!\.)", rest):
+            assert re.search(rf"\b{flag}\b", source), (command, flag)
