@@ -26,7 +26,16 @@ def print_start(
     resumed: int | None,
     startup: StartUp,
 ) -> None:
-    """Print what is about to run; `resumed` is the newest generation of a resumed run."""
+    """Print what is about to run.
+
+    Args:
+      settings: of the run.
+      problem: what is asked of which model.
+      engine: compiled.
+      path: the workdir.
+      resumed: the newest generation of a resumed run, or None.
+      startup: what has been timed so far.
+    """
     trie, length, search = problem.questions.trie, settings.prompt.length, settings.search
     wording = "validated" if problem.instrument.validated else "wording not validated"
     naive = [format_loss(loss) for loss in engine.naive.loss_GP[:, 0]]

@@ -55,6 +55,13 @@ def conclude(
     """Score the best prompts again where that is due, polish them, and bring all to the host.
 
     In a multi-process run every process has to call this.
+
+    Args:
+      settings: of the run.
+      problem: what was asked of which model.
+      engine: that ran the search.
+      state: the last one; its arrays are read, not donated.
+      records: all lines of metrics.jsonl.
     """
     full = in_full_precision(problem, settings.model.dtype)
     rescored = None
