@@ -213,7 +213,7 @@ def test_other_settings_are_refused(whole, methods, tiny_config, tmp_path):
         3,
         [
             ({"search.strategy": "DE"}, ["'DE'", "DifferentialEvolution"]),
-            ({"search.populaton": 6}, ["--methods: mine:", "search.populaton=6"]),
+            ({"search.populaton": 6}, ["--methods: mine:", "search.populaton"]),
             ({"search.population": "six"}, ["mine", "search.population='six'"]),
             (
                 {"search.space": "sub"},
