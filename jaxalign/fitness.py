@@ -155,7 +155,15 @@ def answer_states(
     if shared is None:
         shared = share_questions(model, layout, length)
     positions_S, mask_SS, read_Q = lay_out(layout, length)
-    return model(prompt_LD, positions_S, mask_SS, read_Q, attention, layout.tree, shared)
+    return model(
+        prompt_LD,
+        positions_S,
+        mask_SS,
+        read_Q,
+        attention=attention,
+        tree=layout.tree,
+        shared=shared,
+    )
 
 
 def lay_out(

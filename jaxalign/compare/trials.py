@@ -98,8 +98,8 @@ class Trials:
             prompts_PLD.astype(float).reshape(population, -1),
             low_N,
             high_N,
-            self._evaluations,
-            settings.seed,
+            evaluations=self._evaluations,
+            seed=settings.seed,
         )
         return Trial(history, history[0][1])
 
@@ -119,8 +119,8 @@ class Trials:
             losses,
             projection_MN,
             vectors_PN[np.argmin(loss_P)],
-            self._evaluations - population,
-            settings.seed,
+            evaluations=self._evaluations - population,
+            seed=settings.seed,
         )
         initial = float(np.min(loss_P))
         history = [(population, initial)]

@@ -105,6 +105,7 @@ def bootstrap_respondent_pairs(
     options: int,
     statistic: Statistic,
     seed: int,
+    *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Float[np.ndarray, "K 2"]:

@@ -53,6 +53,7 @@ def write_answers(
     prompt_LD: jax.Array,
     choices: Sequence[tuple[Sequence[str], Sequence[str]]],
     probabilities_QA: np.ndarray,
+    *,
     limit: int = LIMIT,
     attention: str = AUTO,
 ) -> tuple[WrittenAnswer, ...]:
@@ -121,5 +122,14 @@ def _write(
     positions_S, mask_SS, ends_Q = lay_out(layout, prompt_LD.shape[0])
     embedded_TD = model.embed(layout.tokens_T)
     embeddings_SD = jnp.concatenate([prompt_LD.astype(embedded_TD.dtype), embedded_TD])
-    arguments = (embeddings_SD, positions_S, mask_SS, ends_Q[:questions], stops_E)
-    return generate(model, *arguments, limit, attention, layout.tree)
+    return generate(
+        model,
+        embeddings_SD,
+        positions_S,
+        mask_SS,
+        ends_Q[:questions],
+        stops_E=stops_E,
+        limit=limit,
+        attention=attention,
+        tree=layout.tree,
+    )

@@ -40,6 +40,7 @@ def generate(
     positions_S: jax.Array,
     mask_SS: jax.Array,
     ends_Q: jax.Array,
+    *,
     stops_E: jax.Array,
     limit: int,
     attention: str = AUTO,

@@ -231,6 +231,7 @@ class Llama(nnx.Module):
         positions_S: jax.Array,
         mask_SS: jax.Array,
         read_R: jax.Array,
+        *,
         attention: str = AUTO,
         tree: Tree | None = None,
         shared: Shared | None = None,

@@ -135,6 +135,7 @@ def current_to_pbest(
     population_PN: jax.Array,
     fitness_P: jax.Array,
     archive: Archive,
+    *,
     weight_P: jax.Array,
     top_P: jax.Array,
     count: int | jax.Array,

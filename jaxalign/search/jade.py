@@ -87,9 +87,9 @@ class JADE(adaptive.AdaptiveDE):
             state.population,
             state.fitness,
             state.archive,
-            weight_P,
-            adaptive.top_count(jnp.full(size, params.best_share), size),
-            size,
+            weight_P=weight_P,
+            top_P=adaptive.top_count(jnp.full(size, params.best_share), size),
+            count=size,
         )
         trials_PN = adaptive.crossover(cross_key, state.population, mutants_PN, rate_P)
         return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)

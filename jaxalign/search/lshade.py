@@ -80,6 +80,7 @@ class LSHADE(adaptive.AdaptiveDE):
         solution: jax.Array,
         archive_rate: float = 2.6,
         memory_size: int = 6,
+        *,
         generations: int = 100,
         fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
         metrics_fn: Callable = metrics_fn,
@@ -149,9 +150,9 @@ class LSHADE(adaptive.AdaptiveDE):
             state.population,
             state.fitness,
             state.archive,
-            weight_P,
-            adaptive.top_count(jnp.full(size, params.best_share), state.size),
-            state.size,
+            weight_P=weight_P,
+            top_P=adaptive.top_count(jnp.full(size, params.best_share), state.size),
+            count=state.size,
         )
         counts_P = jnp.arange(size) < state.size
         mutants_PN = jnp.where(counts_P[:, None], mutants_PN, state.population)

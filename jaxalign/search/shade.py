@@ -100,9 +100,9 @@ class SHADE(adaptive.AdaptiveDE):
             state.population,
             state.fitness,
             state.archive,
-            weight_P,
-            adaptive.top_count(share_P, size),
-            size,
+            weight_P=weight_P,
+            top_P=adaptive.top_count(share_P, size),
+            count=size,
         )
         trials_PN = adaptive.crossover(cross_key, state.population, mutants_PN, rate_P)
         return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)

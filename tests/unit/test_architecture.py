@@ -1,5 +1,6 @@
 """Imports point down the layers that pyproject.toml lists, and the check is able to fail."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -63,3 +64,14 @@ def test_a_module_without_a_place_is_reported(tree: Path):
     result = lint_imports(tree)
     assert result.returncode == 1
     assert "utils" in result.stdout
+
+
+def test_no_public_function_takes_more_than_six_arguments_without_keywords():
+    long = []
+    for path in sorted((ROOT / "jaxalign").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                names = [each.arg for each in node.args.posonlyargs + node.args.args]
+                if len(names) - (names[:1] in (["self"], ["cls"])) > 6:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []

@@ -25,11 +25,13 @@ def first_population() -> np.ndarray:
 
 
 def by_scipy(losses, evaluations: int, seed: int):
-    return scipy_de(losses, first_population(), LOW, HIGH, evaluations, seed)
+    return scipy_de(losses, first_population(), LOW, HIGH, evaluations=evaluations, seed=seed)
 
 
 def by_cma(losses, evaluations: int, seed: int):
-    return cma_subspace(losses, PROJECTION, ORIGIN, evaluations, seed, population=P)
+    return cma_subspace(
+        losses, PROJECTION, ORIGIN, evaluations=evaluations, seed=seed, population=P
+    )
 
 
 BOTH = pytest.mark.parametrize("optimise", [by_scipy, by_cma])
@@ -135,7 +137,9 @@ def test_scipy_de_is_scipys():
 def test_scipy_de_takes_scipys_settings():
     default = by_scipy(sphere, 10 * P, 0)
     for settings in ({"strategy": "rand1bin"}, {"mutation": 0.5}, {"recombination": 0.2}):
-        other = scipy_de(sphere, first_population(), LOW, HIGH, 10 * P, 0, **settings)
+        other = scipy_de(
+            sphere, first_population(), LOW, HIGH, evaluations=10 * P, seed=0, **settings
+        )
         assert other[0] == default[0]
         assert other != default
 
@@ -144,7 +148,7 @@ def test_scipy_de_starts_from_the_population_and_keeps_to_the_bounds():
     losses = Counted()
     population = first_population()
     population[0, 0], population[1, 1] = 9.0, -9.0
-    scipy_de(losses, population, LOW, HIGH, 20 * P, 0)
+    scipy_de(losses, population, LOW, HIGH, evaluations=20 * P, seed=0)
     np.testing.assert_allclose(losses.asked[0], np.clip(population, LOW, HIGH), rtol=1e-6)
     for asked in losses.asked:
         assert (asked >= LOW).all()
@@ -231,6 +235,6 @@ def test_a_missing_package_is_told_in_one_line(monkeypatch, optimise, module: st
 
 def test_what_the_packages_cannot_do_is_told_in_one_line():
     with pytest.raises(UserError, match="at least 5"):
-        scipy_de(sphere, first_population()[:4], LOW, HIGH, 100, 0)
+        scipy_de(sphere, first_population()[:4], LOW, HIGH, evaluations=100, seed=0)
     with pytest.raises(UserError, match="at least 2"):
-        cma_subspace(sphere, PROJECTION, ORIGIN, 100, 0, population=1)
+        cma_subspace(sphere, PROJECTION, ORIGIN, evaluations=100, seed=0, population=1)

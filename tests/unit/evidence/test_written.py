@@ -68,7 +68,7 @@ def test_the_embedded_model_writes_what_transformers_writes(embedded, length):
     prompt_LD = soft_prompt(embedded, length)
     answers_QA = probabilities(embedded, prompt_LD)
     answers = write_answers(
-        embedded, embedded.task, prompt_LD, choices(embedded), answers_QA, limit=5
+        embedded, embedded.task.layout, prompt_LD, choices(embedded), answers_QA, limit=5
     )
     assert len(answers) == 24
     some = [0, 6, 14, 17, 23]
@@ -83,7 +83,7 @@ def test_the_embedded_model_writes_what_transformers_writes(embedded, length):
 def test_the_first_token_written_is_the_option_if_it_is_on_the_scale(embedded):
     no_rows = soft_prompt(embedded, 0)
     answers_QA = probabilities(embedded, no_rows)
-    arguments = (embedded.task, no_rows, choices(embedded), answers_QA)
+    arguments = (embedded.task.layout, no_rows, choices(embedded), answers_QA)
     answers = write_answers(embedded, *arguments, limit=1)
     counts = count_outcomes(answers)
     assert counts["agree"] > 12  # it has learnt to begin with a label
@@ -96,7 +96,7 @@ def test_the_first_token_written_is_the_option_if_it_is_on_the_scale(embedded):
 def test_only_the_first_questions_and_only_as_far_as_there_are_positions(tiny_problem):
     prompt_LD = soft_prompt(tiny_problem)
     answers_QA = probabilities(tiny_problem, prompt_LD)
-    arguments = (tiny_problem.task, prompt_LD, choices(tiny_problem)[:4], answers_QA)
+    arguments = (tiny_problem.task.layout, prompt_LD, choices(tiny_problem)[:4], answers_QA)
     whole = write_answers(tiny_problem, *arguments, limit=6)
     assert len(whole) == 4
     longest = LENGTH + int(np.max(tiny_problem.task.layout.positions_T)) + 1

@@ -114,7 +114,9 @@ def test_a_whole_model_reads_the_same_states(name):
 
     def states(name: str) -> jax.Array:
         return jax.jit(
-            jax.vmap(lambda each: model(each, positions_S, mask_SS, read_R, name, tree))
+            jax.vmap(
+                lambda each: model(each, positions_S, mask_SS, read_R, attention=name, tree=tree)
+            )
         )(jnp.asarray(prompts, jnp.float32))
 
     np.testing.assert_allclose(states(name), states("xla"), rtol=1e-4, atol=1e-4)

@@ -44,7 +44,15 @@ def generate(graphdef, params, prompt_LD, trie, mask_TT, tree, stops_E, limit, a
     )
     positions_S = jnp.concatenate([jnp.arange(length), positions_T + length])
     return jm.generate(
-        model, embeddings_SD, positions_S, mask_SS, ends_Q + length, stops_E, limit, attention, tree
+        model,
+        embeddings_SD,
+        positions_S,
+        mask_SS,
+        ends_Q + length,
+        stops_E=stops_E,
+        limit=limit,
+        attention=attention,
+        tree=tree,
     )
 
 

@@ -148,7 +148,7 @@ def test_wrong_shapes_are_refused(wrong):
     mask = mask.astype(jnp.float32) if wrong == "mask type" else mask
     attention = "none such" if wrong == "attention" else "xla"
     with pytest.raises(ValueError):
-        model(embeddings, positions, mask, jnp.array([4]), attention)
+        model(embeddings, positions, mask, jnp.array([4]), attention=attention)
 
 
 def _population_forward(config: jm.LlamaConfig, dtype: str, length: int, candidates: int):

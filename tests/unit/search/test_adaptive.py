@@ -169,7 +169,9 @@ def test_mutants_are_current_to_pbest_with_the_archive():
         population, loss, vectors, inside, weights = arguments
         archive = adaptive.Archive(vectors, inside)
         top = jnp.full(6, 2)
-        return adaptive.current_to_pbest(key, population, loss, archive, weights, top, 5)
+        return adaptive.current_to_pbest(
+            key, population, loss, archive, weight_P=weights, top_P=top, count=5
+        )
 
     mutants = many(draw, count=600)
     for i in range(5):  # of 6 rows only 5 are members
