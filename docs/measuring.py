@@ -110,34 +110,36 @@ def shorten(printed: str) -> list[str]:
 
 def measure_speed(folder: Path, quick: bool) -> Entries:
     """Measure the throughput beside transformers on torch, at two sizes."""
-    rows = []
-    flags = ("--peer=transformers", "--config.search.population=16", "--config.prompt.length=16",
-             "--config.objective.formats=identity")  # fmt: skip
+    rows, shares = [], []
+    flags = ("--peer=transformers", f"--config.search.population={2 if quick else 16}",
+             "--config.prompt.length=16", "--config.objective.formats=identity")  # fmt: skip
     for shape in ("4x256",) if quick else ("4x256", "8x512"):
-        jaxalign("benchmark", "--config=sa.py:embedded", f"--model={shape}", *flags,
-                 f"--output={folder / shape}")  # fmt: skip
-        peer = json.loads((folder / shape / "benchmark.json").read_text())["settings"][0]["peer"]
+        measured = folder / shape / "benchmark.json"
+        if not measured.exists():
+            options = (f"--model={shape}", *flags, f"--output={folder / shape}")
+            jaxalign("benchmark", "--config=sa.py:embedded", *options)
+        figures = json.loads(measured.read_text())
+        peer, seconds = figures["peer"], figures["seconds"]
+        ours, theirs = peer["ours_candidates_per_second"], peer["candidates_per_second"]
         spread = f"{peer['ratio']:.1f} ({peer['ratio_least']:.1f} to {peer['ratio_most']:.1f})"
-        rows.append([
-            shape,
-            f"{peer['ours_candidates_per_second']:.3g}",
-            f"{peer['candidates_per_second']:.3g} ({peer['batch']})",
-            spread,
-            f"to {peer['losses']['largest_difference']:.0e}",
-        ])  # fmt: skip
+        equal = f"to {peer['losses']['largest_difference']:.0e}"
+        rows.append([shape, f"{ours:.3g}", f"{theirs:.3g} ({peer['batch']})", spread, equal])
+        cells = [f"{seconds[part] / seconds['generation']:.2%}" for part in ("ask_tell", "host")]
+        checkpoint, ceiling = f"{1000 * seconds['checkpoint']:.0f} ms", "share_by_operations"
+        shares.append([shape, *cells, checkpoint, f"{figures[ceiling]:.0%}"])
+    command = "python -m jaxalign.benchmark --config=sa.py:embedded --model=SHAPE"
+    origin = {"command": f"{command} {shlex.join(flags)}", "packages": ("torch", "transformers")}
+    speed = ["random Llama, layers x width", "jaxalign, candidates/s",
+             "transformers, candidates/s (its best batch)", "ratio, median (range)",
+             "losses equal"]  # fmt: skip
+    parts = ["shape", "ask and tell", "host", "checkpoint",
+             "operations, share of a 2048³ product"]  # fmt: skip
+    notes = ["The first two columns are shares of a generation. A checkpoint is written while the "
+             "next generation runs."]  # fmt: skip
     return {
-        "speed": {
-            "command": shlex.join(
-                ["python", "-m", "jaxalign.benchmark", "--config=sa.py:embedded", "--model=SHAPE"]
-            )
-            + " "
-            + shlex.join(flags),
-            "columns": ["random Llama, layers x width", "jaxalign, candidates/s",
-                        "transformers, candidates/s (its best batch)",
-                        "ratio, median (range)", "losses equal"],
-            "rows": rows,
-        }
-    }  # fmt: skip
+        "speed": origin | {"columns": speed, "rows": rows},
+        "shares": origin | {"columns": parts, "rows": shares, "notes": notes},
+    }
 
 
 def measure_compare(folder: Path, quick: bool) -> Entries:
