@@ -176,3 +176,13 @@ def test_named_flags_exist(path):
         source = "".join(each.read_text() for each in (*sources, ROOT / "jaxalign" / "cli.py"))
         for flag in re.findall(r"--([a-z_]+)\b(?!\.)", rest):
             assert re.search(rf"\b{flag}\b", source), (command, flag)
+
+
+def test_no_decimal_figure_is_typed_by_hand():
+    names = ("evidence", "measurements", "strategies", "throughput", "tune", "decisions/dropped")
+    allowed = ("3.11", "2.0", "3.1", "3.2", "1.5 mean norms")  # versions, and a setting
+    for path in (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in names)):
+        text = re.sub(r"```.*?```|`[^`]*`|arXiv \S+|\(http\S+\)", "", prose(path), flags=re.DOTALL)
+        for each in allowed:
+            text = text.replace(each, "")
+        assert re.findall(r"\d+\.\d+", results._CELL.sub("", text)) == [], path
