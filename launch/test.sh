@@ -36,7 +36,7 @@ check shellcheck --external-sources launch/*.sh launch/slurm.sbatch .ci/run
 check hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
 check lint-imports --no-logo
 check mypy
-check mkdocs build --strict --quiet --site-dir "$VENV/site"
+check mkdocs build --strict --site-dir "$VENV/site"
 if [ -n "$nightly" ]; then
   # SkyPilot wants an older click than huggingface_hub, so it has an environment of its own.
   if [ ! -x "$VENV/skypilot/bin/sky" ]; then
