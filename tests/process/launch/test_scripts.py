@@ -30,7 +30,7 @@ test.sh --dry-run -x tests/unit/report
   CHECKOUT/.venv/bin/hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
   CHECKOUT/.venv/bin/lint-imports --no-logo
   CHECKOUT/.venv/bin/mypy
-  CHECKOUT/.venv/bin/mkdocs build --strict --quiet --site-dir CHECKOUT/.venv/site
+  CHECKOUT/.venv/bin/mkdocs build --strict --site-dir CHECKOUT/.venv/site
   CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile -x tests/unit/report
 
 test.sh --dry-run --nightly
@@ -42,7 +42,7 @@ test.sh --dry-run --nightly
   CHECKOUT/.venv/bin/hadolint launch/Dockerfile.cuda launch/Dockerfile.tpu
   CHECKOUT/.venv/bin/lint-imports --no-logo
   CHECKOUT/.venv/bin/mypy
-  CHECKOUT/.venv/bin/mkdocs build --strict --quiet --site-dir CHECKOUT/.venv/site
+  CHECKOUT/.venv/bin/mkdocs build --strict --site-dir CHECKOUT/.venv/site
   CHECKOUT/.venv/bin/python -m venv --clear CHECKOUT/.venv/skypilot
   CHECKOUT/.venv/skypilot/bin/pip install --quiet --disable-pip-version-check skypilot==0.14.1
   CHECKOUT/.venv/bin/../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
