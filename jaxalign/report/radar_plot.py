@@ -77,6 +77,9 @@ def rings_of(values: np.ndarray, ends: Range | None = VSM13_RANGE) -> np.ndarray
     finite = values[np.isfinite(values)]
     if ends is None:
         low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+        room = max(5e-3 * max(abs(low), abs(high)), 1e-8) - (high - low)
+        if room > 0:  # equal scores need a range too
+            low, high = low - room / 2, high + room / 2
         ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
         return np.asarray(ticks)
     step = (ends[1] - ends[0]) / 4
