@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxalign.model.attention import matmul_precision
+from jaxalign.model.quantization import matmul_precision
 
 _CPU = (2048, 1)  # rows of the matrices, products in a row
 _ACCELERATOR = (8192, 10)  # several, so that no launch is waited for

@@ -7,16 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.errors import UserError
+from jaxalign.model.quantization import matmul_precision
 from jaxalign.model.tree import Tree
 
 Attention = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, Tree | None], jax.Array]
 AUTO = "auto"
 _PLATFORMS = {"cudnn": "gpu", "pallas": "gpu", "splash": "tpu"}  # of those that have only one
-
-
-def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
-    """HIGHEST for float32, so that TPUs and GPUs do not round products to bfloat16 or tf32."""
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 def attend(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from jaxalign.model.attention import matmul_precision
+from jaxalign.model.quantization import matmul_precision
 from jaxalign.model.tree import Tree
 
 TILE = 32  # columns at a time

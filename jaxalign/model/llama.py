@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import PartitionSpec
 
-from jaxalign.model.attention import AUTO, attend, matmul_precision
+from jaxalign.model.attention import AUTO, attend
 from jaxalign.model.hf_config import LlamaConfig
-from jaxalign.model.quantization import multiply
+from jaxalign.model.quantization import matmul_precision, multiply
 from jaxalign.model.rope import rotate, rotation
 from jaxalign.model.tree import Tree
 

@@ -20,6 +20,11 @@ MODES = (NO_QUANTIZATION, *_TYPES, *(name + _WEIGHTS_ONLY for name in _TYPES))
 _MATRICES = ("query", "key", "value", "output", "gate", "up", "down")
 
 
+def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
+    """Return HIGHEST for float32, so that TPUs and GPUs do not round products to bfloat16 or tf32."""
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
 @jax.tree_util.register_pytree_with_keys_class
 class Quantized:
     """A weight in 8 bits, stacked over layers or not.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxalign.model.attention import matmul_precision
+from jaxalign.model.quantization import matmul_precision
 
 CHUNK = 8192  # tokens at a time: in float32 the head's rows of 128,256 tokens would be 2 GB
 
