@@ -21,7 +21,7 @@ _MATRICES = ("query", "key", "value", "output", "gate", "up", "down")
 
 
 def matmul_precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
-    """Return HIGHEST for float32, so that TPUs and GPUs do not round products to bfloat16 or tf32."""
+    """Return HIGHEST for float32, lest TPUs and GPUs round products to bfloat16 or tf32."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
