@@ -144,6 +144,15 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def peek_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, or an empty one if the file is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 

@@ -22,6 +22,7 @@ from absl import flags
 
 from jaxalign import cli
 from jaxalign.errors import UserError
+from jaxalign.files import peek_json
 from jaxalign.report import print_runs
 from jaxalign.run.heartbeat import FINAL, NAME, is_held
 
@@ -76,8 +77,8 @@ def describe(workdir: Path, now: float) -> dict[str, Any]:
       Plain values. `age` is the seconds since the last sign of life; `seconds_left` is null unless
       the run is in progress.
     """
-    record, beat = _read(workdir / "config.json"), _read(workdir / NAME)
-    summary, records = _read(workdir / "summary.json"), _last_records(workdir / "metrics.jsonl")
+    record, beat = peek_json(workdir / "config.json"), peek_json(workdir / NAME)
+    summary, records = peek_json(workdir / "summary.json"), _last_records(workdir / "metrics.jsonl")
     config, last = record.get("config", {}), records[-1] if records else {}
     search, generation = config.get("search", {}), last.get("generation")
     generations = beat.get("generations", search.get("generations"))
@@ -155,14 +156,6 @@ def _last_records(path: Path) -> list[dict[str, Any]]:
         lines = file.read().split(b"\n")
         return [json.loads(line) for line in lines[size > _TAIL : -1]]
     return []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            return content
-    return {}
 
 
 if __name__ == "__main__":

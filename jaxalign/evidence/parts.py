@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxalign.files import write_json
+from jaxalign.files import peek_json, write_json
 
 
 class Parts:
@@ -29,8 +29,8 @@ class Parts:
     def get(self, name: str, make: Callable[[], Any]) -> Any:
         """Return a part's result, JSON values only: kept from before, or made now and kept."""
         path = self._folder / f"{name}.json"
-        kept = _read(path)
-        if kept.get("inputs") == self._digest:
+        kept = peek_json(path)
+        if kept.get("inputs") == self._digest and {"seconds", "result"} <= kept.keys():
             self.seconds[name] = kept["seconds"]
             self._report(name, None)
             return kept["result"]
@@ -42,11 +42,3 @@ class Parts:
         self._report(name, seconds)
         # As a later run reads it, so that both give the same.
         return json.loads(json.dumps(result))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) and {"seconds", "result"} <= kept.keys() else {}

@@ -1,6 +1,6 @@
 """What a survey of a few simulated respondents would have found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.baselines import TUNED, Method
 from jaxalign.evidence.sampling import (
+    Statistic,
     bootstrap_respondent_pairs,
     bootstrap_respondents,
     index_standard_error,
@@ -18,8 +19,6 @@ from jaxalign.survey import Scoring, ShareScoring
 
 SIZES = (1, 5, 20, 50)
 MOST = SIZES[-1]  # respondents that intervals are about
-
-Statistic = Callable[[np.ndarray], np.ndarray]
 
 
 def scores_and_loss(asker: Asker, norm: str) -> Statistic:

@@ -1,15 +1,14 @@
 """Other runs beside an evaluated one: prompts of other countries, and of shuffled targets."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_json
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
 
 _NEEDED = ("config.json", "summary.json", RESULT)
@@ -72,7 +71,7 @@ def _read(
     if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
         return None, f"has no {', '.join(missing)}; give the workdir of a finished run"
     try:
-        record, summary = (_load(folder / name) for name in _NEEDED[:2])
+        record, summary = (read_json(folder / name) for name in _NEEDED[:2])
         prompt_LD = read_soft_prompt(folder / RESULT)
         country, name = summary["country"], summary["country_name"]
         theirs = {key: record["digests"][key] for key in ("weights", "survey")}
@@ -85,7 +84,3 @@ def _read(
     if prompt_LD.shape != shape:
         return None, f"has a prompt of {prompt_LD.shape[0]} rows in place of {shape[0]}"
     return Sibling(folder, country, name, shuffled, prompt_LD), ""
-
-
-def _load(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

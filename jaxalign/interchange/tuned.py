@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_json
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.report.answers import read_answers
 from jaxalign.report.numbers import baseline_name, loss_unit, score_digits
@@ -72,7 +72,7 @@ def countries_of(workdir: Path) -> list[str]:
     Raises:
       UserError: the workdir has no readable summary.json.
     """
-    country = _read_object(workdir / _SUMMARY).get("country")
+    country = read_json(workdir / _SUMMARY).get("country")
     return [str(code) for code in country] if isinstance(country, list) else []
 
 
@@ -82,10 +82,10 @@ def read_tuned(folder: Path) -> TunedPrompt:
     Raises:
       UserError: a file is missing, unreadable or not as a run leaves it.
     """
-    summary, record = _read_object(folder / _SUMMARY), _read_object(folder / _RECORD)
+    summary, record = read_json(folder / _SUMMARY), read_json(folder / _RECORD)
     evaluation = None
     if (folder / _EVALUATION).exists():
-        evaluation = _read_object(folder / _EVALUATION)
+        evaluation = read_json(folder / _EVALUATION)
     prompt_LD = read_soft_prompt(folder / RESULT)
     try:
         config = record["config"]
@@ -179,17 +179,3 @@ def _objective(summary: dict[str, Any]) -> str:
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Return a JSON object from a workdir's file."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"{path}: cannot be read ({reason}); give the workdir of a finished run"
-        ) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: is not a JSON object; give the workdir of a finished run")
-    return value

@@ -11,8 +11,8 @@ from etils import epath
 from jaxalign.errors import UserError
 from jaxalign.model.buckets import TEXTS, find_bucket_folder, in_bucket, read_ranges
 from jaxalign.model.files import weight_files
+from jaxalign.settings import EMBEDDED
 
-EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 # Nothing that can hold code is fetched: no pickle, no Python.
 FETCHED = (*TEXTS, "*.safetensors")
