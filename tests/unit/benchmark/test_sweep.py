@@ -27,7 +27,7 @@ def test_sweeps_make_a_grid(config):
     ]
     for point in points:
         assert list(point.swept) == ["search.population", "prompt.length", "model.dtype"]
-        own = point.config
+        own = point.settings
         assert [own.search.population, own.prompt.length, own.model.dtype] == [
             *point.swept.values()
         ]
@@ -37,7 +37,7 @@ def test_sweeps_make_a_grid(config):
 
 def test_nothing_swept_is_the_config_itself(config):
     (point,) = make_points(freeze(config), [])
-    assert point.swept == {} and point.config.to_json() == config.to_json()
+    assert point.swept == {} and point.settings == freeze(config)
 
 
 def test_an_end_of_two_keys_is_refused(config, monkeypatch):

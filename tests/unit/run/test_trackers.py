@@ -164,13 +164,13 @@ def test_a_restart_goes_on_with_the_same_run_and_logs_nothing_twice(workdir, ser
     record = {"config": {"seed": 3}}
     with pytest.raises(ZeroDivisionError), Workdir(workdir) as opened:
         opened.begin(4)
-        opened.add_curves(WandB("culture", workdir, record))
+        opened.add_tracker(WandB("culture", workdir, record))
         opened.rewind_metrics(None)
         for generation in range(3):
             opened.append_metrics(make_record(generation) | {"seconds": 0.1})
         raise ZeroDivisionError
     with Workdir(workdir) as opened:
-        opened.add_curves(WandB("culture", workdir, record))
+        opened.add_tracker(WandB("culture", workdir, record))
         assert len(opened.rewind_metrics(make_record(2))) == 3
         for generation in (3, 4):
             opened.append_metrics(make_record(generation) | {"seconds": 0.1})
