@@ -18,6 +18,8 @@ from jaxalign.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from jaxalign.report.evidence.record import Evaluation
+
 __all__ = ["Answers", "Result", "ask", "load", "tune"]
 
 
@@ -70,14 +72,15 @@ class Result:
             panel.set_axis_off()
         return figure
 
-    def evaluate(self, **options: Any) -> dict[str, Any]:
+    def evaluate(self, **options: Any) -> "Evaluation":
         """Compare the prompt with baselines and held-out formats, as jaxalign.evaluate does.
 
         Args:
           **options: fields of `jaxalign.evidence.runs.Options`, such as `seed`.
 
         Returns:
-          The content of evaluation.json; the report in the workdir shows it.
+          The content of evaluation.json, such as `.verdict` and `.methods`; the report in the
+          workdir shows it.
         """
         from jaxalign.evidence.runs import Options, evaluate_run
 

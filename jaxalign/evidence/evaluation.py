@@ -24,7 +24,6 @@ from jaxalign.prompts import load_texts
 from jaxalign.settings import Settings
 from jaxalign.survey import Instrument, Quiz, distance_to_target, null_baseline, targets_for
 
-SCHEMA = 1
 _REFERENCE = "US"  # of differences between countries, where it is among them
 
 
@@ -39,7 +38,6 @@ class Evidence:
       siblings: other runs' prompts.
       wordings: other wordings of the same survey.
       easy, hard: CulturalBench, or None.
-      revision: of the quiz on the hub, or None.
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 

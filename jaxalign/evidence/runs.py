@@ -4,21 +4,25 @@ import dataclasses
 import datetime
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from jaxalign.config import from_plain, to_plain, with_keys, with_new_names
 from jaxalign.errors import UserError
-from jaxalign.evidence.evaluation import SCHEMA, Evidence, evaluate_prompt
+from jaxalign.evidence.evaluation import Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
-from jaxalign.files import read_run, write_json
+from jaxalign.files import read_run
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
 from jaxalign.run.provenance import make_run_record
 from jaxalign.settings import EMBEDDED, Settings, TermSettings
 from jaxalign.survey import Instrument, load_instrument, load_quizzes
+
+if TYPE_CHECKING:
+    from jaxalign.report.evidence.record import Evaluation
 
 _SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
 _FIXTURE = "fixture"
@@ -42,7 +46,7 @@ class Options:
     seed: int = 0
 
 
-def evaluate_run(workdir: Path, options: Options, again: str = "") -> dict[str, Any]:
+def evaluate_run(workdir: Path, options: Options, again: str = "") -> "Evaluation":
     """Evaluate a finished run for one country; return the content of evaluation.json.
 
     Raises:
@@ -62,8 +66,8 @@ def evaluate(
     options: Options,
     again: str = "",
     digests: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """Evaluate a prompt; write evaluation.json and the report into a folder.
+) -> "Evaluation":
+    """Evaluate a prompt; write evaluation.json and the report, and return the former.
 
     The model is asked in full precision, and the loss is that of the survey alone.
 
@@ -103,11 +107,16 @@ def evaluate(
             f"the soft prompt has rows of {prompt_LD.shape[1]}, the model's width is "
             f"{problem.model_config.width}: it was tuned for another model"
         )
+    # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
+    from jaxalign.report.evidence import print_evaluation, write_evaluation_report
+    from jaxalign.report.evidence.evaluation_file import read_evaluation, write_evaluation
+    from jaxalign.report.evidence.record import VERSION, Evaluation
+
     siblings = find_siblings(workdir, options.siblings, prompt_LD.shape, now)
     evidence = Evidence(settings, problem, prompt_LD, siblings, wordings, easy, hard, options.seed)
     record = make_run_record(to_plain(settings), {}, now, again, problem.notice)
     inputs = {
-        "schema": SCHEMA,
+        "schema": VERSION,
         "config": {key: record["config"][key] for key in ("survey", "prompt", "objective")},
         "digests": now,
         "versions": record["versions"],
@@ -120,8 +129,7 @@ def evaluate(
     print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
     found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _print_part)
     target, instrument = problem.targets[0], problem.instrument
-    evaluation = {
-        "schema": SCHEMA,
+    content = {
         "prompt_sha256": inputs["prompt"],
         "country": target.code,
         "country_name": target.country,
@@ -146,11 +154,8 @@ def evaluate(
         "target": target.scores,
         **found,
     }
-    write_json(workdir / "evaluation.json", evaluation)
-    # Loaded here, since matplotlib takes 0.4 s, which a mistake need not wait for.
-    from jaxalign.report.evidence import print_evaluation, write_evaluation_report
-    from jaxalign.report.evidence.evaluation_file import read_evaluation
-
+    evaluation = msgspec.convert(content, Evaluation)
+    write_evaluation(workdir, evaluation)
     write_evaluation_report(workdir)
     page, numbers = workdir / "report" / "index.html", workdir / "evaluation.json"
     files = [(str(page), "the report"), (str(numbers), "all numbers")]

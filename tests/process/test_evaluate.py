@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -41,7 +42,7 @@ def runs(tiny_folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluation(runs):
-    return evaluate_run(runs / "sa", Options(culturalbench="fixture"))
+    return msgspec.to_builtins(evaluate_run(runs / "sa", Options(culturalbench="fixture")))
 
 
 def named(evaluation, name):
@@ -143,7 +144,7 @@ def test_the_verdict_tells_these_numbers(evaluation):
 
 
 def test_parts_are_kept_and_a_change_makes_them_anew(runs, evaluation, capsys):
-    again = evaluate_run(runs / "sa", Options(culturalbench="fixture"))
+    again = msgspec.to_builtins(evaluate_run(runs / "sa", Options(culturalbench="fixture")))
     told = capsys.readouterr().out
     assert told.count("kept from before") == 6
     without = {key: again[key] for key in again if key not in ("command", "date")}
