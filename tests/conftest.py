@@ -23,9 +23,10 @@ COMPILED = "JAX_COMPILATION_CACHE_DIR"  # tells JAX, in the workers and in every
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make one folder of compiled programs for the session, and let children take SIGINT."""
-    # A suite in the background (nohup, a job of a script) inherits SIGINT as ignored, and so would
+    # A suite in the background (nohup, a job of a script) inherits SIGINT or SIGHUP as ignored, and so would
     # every command that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):  # a worker has it from the process that starts it
         os.environ[COMPILED] = tempfile.mkdtemp(prefix="jaxalign-compiled-")
     # Python has imported JAX, and JAX has read its environment, before this.

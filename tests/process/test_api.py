@@ -70,6 +70,7 @@ def test_wrong_inputs_of_ask_and_load(tmp_path, tiny_folder):
         jaxalign.load(tmp_path)
 
 
+@pytest.mark.nightly
 def test_several_countries_in_a_temporary_workdir(tiny_folder):
     both = jaxalign.tune(
         "sa,us", model=str(tiny_folder), generations=1, population=4,

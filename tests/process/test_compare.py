@@ -121,6 +121,7 @@ def test_every_search_is_there_once_and_within_its_budget(whole):
         assert len(first) == 1 and len({each.naive_loss for each in own}) == 1
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("label", first(1, ["ours", "shrinking", "SNES in a subspace"]))
 def test_a_search_equals_the_same_search_by_train(whole, methods, tiny_config, tmp_path, label):
     tiny_config.update_from_flattened_dict(
@@ -295,6 +296,7 @@ def test_random_weights_of_a_shape(tiny_config, tmp_path, small_shape):
             assert_refused(fault, "model.", small_shape if seed == 0 else "model.seed was 0")
 
 
+@pytest.mark.nightly
 def test_a_shrinking_plan_of_the_users_own_stays_within_the_budget(tiny_config, tmp_path):
     params = {"max_evaluations": 1000}
     keys = {"search.strategy": "LSHADE", "search.strategy_params": params}

@@ -176,6 +176,7 @@ def test_two_weighted_objectives_leave_a_front(tiny_config, tmp_path):
     assert (front @ [0.5, 1.0]).min() == pytest.approx(summary["loss"]["best"], rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_a_run_starts_from_the_prompt_or_population_of_another(tiny_config, tmp_path):
     first = tune(freeze(tiny_config), tmp_path / "first")
     tiny_config.search.generations = 1

@@ -33,7 +33,7 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-@pytest.fixture(params=EXAMPLES)
+@pytest.fixture(params=first(1, EXAMPLES))
 def example(request, tiny_config):
     return configure(tiny_config, request.param)
 

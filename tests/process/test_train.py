@@ -164,7 +164,7 @@ def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path
     assert_refused(shorter, "search.generations=5", "generation 12")
 
 
-@pytest.mark.parametrize("moments", first(1, [(0, 3, 3), (2, 7)]))
+@pytest.mark.parametrize("moments", first(1, [(2, 7), (0, 3, 3)]))
 def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder, tmp_path, moments):
     workdir = tmp_path / "killed"
     for moment in moments:

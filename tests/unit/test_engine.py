@@ -21,7 +21,7 @@ STRATEGIES = (
     "RandomSearch",
 )
 SPACES = ("full", "subspace", "texts")
-QUICK = {("LSHADE", "texts"), ("SNES", "subspace")}
+QUICK = {("SNES", "subspace")}
 CASES = [
     pytest.param(name, space, marks=() if (name, space) in QUICK else pytest.mark.nightly)
     for name in STRATEGIES

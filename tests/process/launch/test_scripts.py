@@ -48,8 +48,8 @@ test.sh --dry-run --nightly
   CHECKOUT/.venv/bin/../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
   CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile tests
 
-watch.sh --dry-run --tries=3 python -m jaxalign.train --config=sa.py --workdir=/data/sa
-  python -m jaxalign.train --config=sa.py --workdir=/data/sa
+watch.sh --dry-run --tries=3 python3 -m jaxalign.train --config=sa.py --workdir=/data/sa
+  python3 -m jaxalign.train --config=sa.py --workdir=/data/sa
 
 worker.sh --dry-run install cuda
   PYTHON -m venv --clear CHECKOUT/.venv

@@ -146,6 +146,7 @@ def test_a_migrant_leads_on(name):
     assert (np.asarray(candidates) > 50).any()
 
 
+@pytest.mark.nightly
 def test_a_population_sharded_over_coordinates_needs_no_collective():
     script = """
 import re
