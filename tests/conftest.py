@@ -22,8 +22,8 @@ COMPILED = "JAX_COMPILATION_CACHE_DIR"  # tells JAX, in the workers and in every
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make one folder of compiled programs for the session, and let children take SIGINT."""
-    # A suite in the background (nohup, a job of a script) inherits SIGINT or SIGHUP as ignored, and so would
+    """Make one folder of compiled programs for the session, and let children take signals."""
+    # A suite in the background (nohup, a job of a script) inherits both as ignored, and so would
     # every command that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

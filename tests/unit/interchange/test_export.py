@@ -105,7 +105,7 @@ def test_the_same_export_again_changes_nothing(several, tmp_path):
     [
         (("--workdir={alone}",), "--output=DIR is missing"),
         (("--workdir={alone}", "--output={out}", "--format=gguf"), "prompt_embeds"),
-        (("--workdir={out}", "--output={out}"), "summary.json: cannot be read"),
+        (("--workdir={out}", "--output={out}"), "summary.json"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(flags, said, alone, tmp_path):
