@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -142,6 +143,30 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+@functools.lru_cache(maxsize=1)
+def open_gguf(path: Path) -> Any:
+    """Open a GGUF file and read its metadata, which takes seconds; its tensors stay on the disk.
+
+    Returns:
+      A `gguf.GGUFReader`; the last one is kept.
+
+    Raises:
+      UserError: the file cannot be read, or is damaged or cut short.
+    """
+    import gguf
+
+    try:
+        return gguf.GGUFReader(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # a damaged file ends in one of numpy's or of Python's own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: is no GGUF file, damaged or cut short ({reason}, {path.stat().st_size:,} "
+            "bytes); copy or download it again"
+        ) from None
 
 
 def peek_json(path: Path) -> dict[str, Any]:

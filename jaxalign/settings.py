@@ -9,6 +9,7 @@ EMBEDDED = "embedded"
 ALL = "all"  # for `country`
 INITIAL = ("texts", "diverse", "mixtures", "vocabulary", "normal")  # kinds of first population
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class Rule(NamedTuple):
@@ -48,7 +49,7 @@ def _are_finite(value: Any) -> bool:
 
 
 _NOT_NEGATIVE = Rule(lambda value: 0 <= value < math.inf, "a number of at least 0")
-_MODEL = Rule(bool, f"a folder, one in a bucket (gs://), a hub id, or {EMBEDDED}")
+_MODEL = Rule(bool, f"a folder, one in a bucket (gs://), a .gguf file, a hub id, or {EMBEDDED}")
 _COUNTRY = Rule(
     lambda value: bool(country_names(value)),
     f"a country's code, such as SA, several with commas between, or `{ALL}`",
@@ -72,7 +73,8 @@ _FORMATS = Rule(
 class ModelSettings:
     """The language model."""
 
-    path: Annotated[str, _MODEL] = LLAMA  # a folder, gs://, a hub id, or `embedded`
+    # a folder, one in a bucket (gs://), a GGUF file, a hub id, or `embedded`
+    path: Annotated[str, _MODEL] = LLAMA
     revision: str = ""  # of a hub id; empty for its main branch
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     # Of the blocks' matrices. int8 and fp8 also quantise what they multiply. The best prompt is
@@ -209,4 +211,14 @@ EMBEDDED_KEYS = {
     "model.dtype": "float32",
     "prompt.length": 9,
     "search.generations": 150,
+}
+
+# What the variant `smollm2` changes: a real model, the smallest that answers, at sizes that suit
+# two CPU cores. `launch/real.sh` fetches the file; without it the hub has the same model.
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_KEYS = {
+    "model.path": SMOLLM2,
+    "model.dtype": "float32",
+    "search.population": 16,
+    "search.generations": 40,
 }

@@ -50,7 +50,7 @@ def main(typed: list[str]) -> None:
     """Run the command; `typed` are its arguments."""
     startup = StartUp(of_command=True)
     settings = freeze(_CONFIG.value)
-    model = Path(settings.model.path).name.lower()
+    model = Path(settings.model.path).name.lower().removesuffix(".gguf")
     default = f"runs/{'-'.join(country_names(settings.country)).lower()}-{model}"
     path = Path(os.path.expanduser(_WORKDIR.value or settings.workdir or default))
     bounds = parse_bounds(_PROFILE.value, settings.search.generations)

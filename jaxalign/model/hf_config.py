@@ -12,6 +12,7 @@ from typing import Any
 from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.model.gguf import config_of_gguf, is_gguf
 from jaxalign.model.hf_rope import RopeConfig, read_rope, rope_to_hf
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
@@ -184,8 +185,24 @@ def parse_config(raw: dict[str, Any], source: str) -> LlamaConfig:
 
 
 def read_config(folder: epath.PathLike) -> LlamaConfig:
-    """Read `folder`/config.json; raises UserError as `parse_config` does, or if unreadable."""
-    path = epath.Path(folder) / "config.json"
+    """Read the architecture of a model folder or a GGUF file.
+
+    Raises:
+      UserError: as `parse_config` and `read_json_of` do.
+    """
+    path = folder if is_gguf(folder) else epath.Path(folder) / "config.json"
+    return parse_config(read_json_of(folder), str(path))
+
+
+def read_json_of(folder: epath.PathLike, name: str = "config.json") -> dict[str, Any]:
+    """Return a JSON object of a model folder, or what config.json would say of a GGUF file.
+
+    Raises:
+      UserError: it is missing or unreadable.
+    """
+    if is_gguf(folder):
+        return config_of_gguf(folder)
+    path = epath.Path(folder) / name
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,7 +213,7 @@ def read_config(folder: epath.PathLike) -> LlamaConfig:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must be a JSON object, is a {type(raw).__name__}")
-    return parse_config(raw, str(path))
+    return raw
 
 
 def to_hf(config: LlamaConfig) -> dict[str, Any]:

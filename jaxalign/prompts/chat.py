@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.files import open_gguf
 
 # Llama 3's instruct format, for tokenizers that carry no template of their own.
 LLAMA3_TEMPLATE = (
@@ -29,7 +30,7 @@ _ENDS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endofte
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer beside the weights, never running code of the checkpoint.
+    """Load the tokenizer of a model folder or a GGUF file, never running code of the checkpoint.
 
     Raises:
       UserError: there is none, or it cannot be read.
@@ -39,12 +40,42 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
+        if folder.suffix.lower() == ".gguf":
+            return _tokenizer_of_gguf(folder)
         return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except UserError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder}: no usable tokenizer ({reason}); tokenizer.json belongs beside the weights"
         ) from error
+
+
+def _tokenizer_of_gguf(path: Path) -> Any:
+    """Build the tokenizer that a GGUF file describes, as transformers does but without torch."""
+    from transformers import PreTrainedTokenizerFast
+    from transformers.integrations.gguf import GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
+
+    fields = open_gguf(path).fields
+    described = {
+        ours: fields[f"tokenizer.{name}"].contents()
+        for name, ours in GGUF_TOKENIZER_MAPPING["tokenizer"].items()
+        if f"tokenizer.{name}" in fields
+    }
+    backend, _ = convert_gguf_tokenizer(fields["general.architecture"].contents(), described)
+    special = {
+        name: described["tokens"][described[f"{name}_id"]]
+        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+        if f"{name}_id" in described
+    }
+    template = fields.get("tokenizer.chat_template")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        name_or_path=str(path),
+        chat_template=template and template.contents(),
+        **special,
+    )
 
 
 def render_chat(
