@@ -159,7 +159,7 @@ def load_problem(settings: Settings) -> Problem:
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     with on_disk(folder) as here:
-        tokenizer = load_tokenizer(here)
+        tokenizer = load_tokenizer(here, model.chat_template)
     questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
     check_positions(model_config, questions, settings.prompt.length)
     mesh = mesh_for(settings, model_config, len(targets))

@@ -77,6 +77,9 @@ class ModelSettings:
     path: Annotated[str, _MODEL] = LLAMA
     revision: str = ""  # of a hub id; empty for its main branch
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    # A file of Jinja, llama3, chatml or plain; empty for the tokenizer's own, or that of the family
+    # whose markers are in its vocabulary.
+    chat_template: str = ""
     # Of the blocks' matrices. int8 and fp8 also quantise what they multiply. The best prompt is
     # scored again by the model without quantization.
     quantization: Literal["none", "int8", "fp8", "int8_weights", "fp8_weights"] = "none"

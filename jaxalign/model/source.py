@@ -21,7 +21,7 @@ NOT_FETCHED = ("*/*", "consolidated*", "*.bin", "*.py")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WAYS_ON = (
     "give a local folder, one in a bucket (gs://…), a .gguf file, or a hub id with a token (`hf "
-    "auth login` or HF_TOKEN, the model's licence accepted on its hub page), or use the embedded model "
+    "auth login` or HF_TOKEN, the model's licence accepted on its page), or the embedded model "
     "(--config=NAME:embedded)"
 )
 _HASHED_WHOLE = 64 * 2**20

@@ -1,6 +1,6 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
-from jaxalign.prompts.chat import encode, end_ids, load_tokenizer, render_chat
+from jaxalign.prompts.chat import describe_chat, encode, end_ids, load_tokenizer, render_chat
 from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.hard import hard_text
 from jaxalign.prompts.questions import (
@@ -14,11 +14,13 @@ from jaxalign.prompts.questions import (
     question_text,
     quiz_text,
 )
+from jaxalign.prompts.templates import TEMPLATES
 from jaxalign.prompts.texts import Texts, encode_texts, load_texts, starting_texts
 from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
 
 __all__ = [
     "ROOT",
+    "TEMPLATES",
     "USUAL",
     "Asked",
     "Format",
@@ -29,6 +31,7 @@ __all__ = [
     "ask_quiz",
     "build_questions",
     "build_trie",
+    "describe_chat",
     "encode",
     "encode_asked",
     "encode_texts",

@@ -15,7 +15,7 @@ from jaxalign.config import to_plain
 from jaxalign.devices import distributed
 from jaxalign.devices.mesh import shape_of
 from jaxalign.devices.profiling import Profile
-from jaxalign.engine import Engine, Resolved, build_engine, choose_execution
+from jaxalign.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 from jaxalign.files import write_json
@@ -26,6 +26,7 @@ from jaxalign.run.checkpoint import Checkpoints
 from jaxalign.run.finish import conclude, write_results
 from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.metrics import make_record
+from jaxalign.run.option_mass import naive_mass
 from jaxalign.run.provenance import make_run_record
 from jaxalign.run.resume import check_same_run, warn_of_changes
 from jaxalign.run.startup import StartUp
@@ -95,7 +96,10 @@ def tune(
             startup.end("chunk")
 
             # 3. One generation, compiled once.
-            engine = build_engine(problem, plan, execution, starts=not old)
+            engine, mass = in_parallel(
+                functools.partial(build_engine, problem, plan, execution, starts=not old),
+                functools.partial(naive_mass, problem, execution.attention),
+            )
             startup.end("compiling")
             workdir.require_space(engine.abstract_state)
 
@@ -122,7 +126,9 @@ def tune(
                 warn_of_changes(old, record)
             if distributed.is_first():
                 write_json(path / "config.json", record)
-                print_start(settings, problem, engine, path, resumed, startup)
+                print_start(
+                    *(settings, problem, engine, path), mass=mass, resumed=resumed, startup=startup
+                )
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
