@@ -1,6 +1,7 @@
 """What every command shares: finding configs, reading flags, printing mistakes."""
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from jaxalign.config import RENAMED
 from jaxalign.errors import UserError
 
 USER_ERROR = 2
+INTERRUPTED = 130  # as a shell has it of SIGINT
 _HELP = ("help", "helpshort", "helpfull")
 _COMPILE_CACHE = flags.DEFINE_string(
     "compile_cache",
@@ -81,9 +83,11 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
     def start(left: list[str]) -> None:
         if positional:
             return main(left[1:])
-        from jaxalign.devices import compile_cache  # JAX takes a second, `status` does without
+        # JAX takes a second, `status` does without.
+        from jaxalign.devices import compile_cache, platform
 
         compile_cache.use(_COMPILE_CACHE.value)
+        platform.check_platform()
         return main(typed)
 
     try:
@@ -94,6 +98,10 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         sys.exit(0 if helped else end.code)
     except UserError as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from what is saved", file=sys.stderr, flush=True)
+        _end_peers(INTERRUPTED)
+        os._exit(INTERRUPTED)  # threads that compile would be waited for
     except Exception as error:
         from jaxalign.devices.memory import is_out_of_memory
 

@@ -62,4 +62,5 @@ fetch() {
 if first_flag "$@"; then shift; fi
 set_up "${JAXALIGN_EXTRAS:-}"
 fetch
+[ -n "${JAXALIGN_EXTRAS:-}" ] || export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} # as installed
 become "$VENV_PYTHON" -m jaxalign.train --config=sa.py:smollm2 "$@"

@@ -11,8 +11,11 @@ from jaxalign.compare.references import History, cma_subspace, random_projection
 from jaxalign.config import with_keys
 from jaxalign.engine import make_evolution
 from jaxalign.errors import UserError
+from jaxalign.evolve import Metrics
 from jaxalign.fitness import Execution
 from jaxalign.problem import Problem
+from jaxalign.report import Steps
+from jaxalign.report.numbers import format_loss
 from jaxalign.run.initialization import initialize
 from jaxalign.run.refine import gradient_cost, polish
 from jaxalign.search import embedding_std, generations_for, vocabulary_bounds
@@ -50,6 +53,7 @@ class Trials:
         self._execution = execution
         self._steps: tuple[Callable, Callable] | None = None
         self._evaluate: Callable | None = None
+        self._shown = Steps("", 0)
 
     def run(self, settings: Settings, problem: Problem) -> Trial:
         """One search; `settings` have the seed and the method's keys, `problem` one country."""
@@ -69,7 +73,8 @@ class Trials:
             "cma": self._cma,
             "gradient": self._gradient,
         }
-        return runs[self._outside](settings, problem)
+        with Steps("  evaluations", self._evaluations) as self._shown:
+            return runs[self._outside](settings, problem)
 
     def _strategy(self, settings: Settings, problem: Problem) -> Trial:
         plan = initialize(settings, problem)
@@ -80,13 +85,18 @@ class Trials:
         given = (problem.weights, problem.task, plan.space)
         key = jax.random.key(settings.seed)
         state, metrics = start(*given, plan.strategy.params, plan.vectors_E, key)
-        seen = [metrics]
+        history: History = []
         for _ in range(settings.search.generations):
-            state, metrics = step(*given, state)
-            seen.append(metrics)
-        seen = jax.device_get(seen)
-        history = [(int(each.evaluations), float(each.best_loss_G[0])) for each in seen]
+            state, later = step(*given, state)
+            self._read(metrics, history)  # one step late, so that the device never waits
+            metrics = later
+        self._read(metrics, history)
         return Trial(history, history[0][1])
+
+    def _read(self, metrics: Metrics, history: History) -> None:
+        spent, best = jax.device_get((metrics.evaluations, metrics.best_loss_G[0]))
+        history.append((int(spent), float(best)))
+        self._shown.update(int(spent), f"best {format_loss(float(best))}")
 
     def _scipy(self, settings: Settings, problem: Problem) -> Trial:
         prompts_PLD = _first_prompts(settings, problem)
@@ -162,13 +172,16 @@ class Trials:
         shape = (population, settings.prompt.length, problem.model_config.width)
         if self._evaluate is None:
             self._evaluate = jax.jit(problem.evaluator(self._execution_of(settings)))
-        compiled = self._evaluate
+        compiled, spent, shown = self._evaluate, 0, self._shown
         key = jax.random.key(settings.seed)
 
         def batch(vectors_BN: np.ndarray) -> np.ndarray:
             prompts_PLD = np.zeros(shape, np.float32)
             prompts_PLD[: len(vectors_BN)] = vectors_BN.reshape(-1, *shape[1:])
             count = jnp.int32(len(vectors_BN))
+            nonlocal spent
+            spent += len(vectors_BN)
+            shown.update(spent)
             result = compiled(problem.weights, problem.task, prompts_PLD, key=key, count=count)
             return np.asarray(result.loss_GP[0, : len(vectors_BN)])
 

@@ -16,6 +16,7 @@ from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.objective import Goal, Layout, Objective, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.prompts import ROOT, Asked, TokenTrie, build_trie, encode_asked
+from jaxalign.report import Steps
 
 _TOKENS = 2048  # of one trie, unless a single question is longer
 _ROUND = 128  # tokens and path lengths are filled up to multiples, to compile once
@@ -59,19 +60,23 @@ class Asker:
         path = _rounded(max(tree.path_BM.shape[1] for tree in trees))
         most = max(map(len, groups))
         shares_MNA = np.zeros((len(prompts_MLD), *answer_ids_NA.shape), np.float32)
-        for rows, trie, tree in zip(groups, tries, trees, strict=True):
-            fill = np.resize(rows, most)  # some are asked twice, so that all tries have one shape
-            layout = Layout(
-                tokens_T=_filled(trie.tokens_T, size, 0),
-                positions_T=_filled(trie.positions_T, size, 0),
-                mask_TT=_mask(trie, size),
-                tree=_widened(tree, path),
-                answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
-                answer_ids_QA=answer_ids_NA[fill],
-                offered_QA=offered_NA[fill],
-            )
-            answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
-            shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
+        with Steps("  tries asked", len(groups)) as steps:
+            for done, (rows, trie, tree) in enumerate(zip(groups, tries, trees, strict=True)):
+                steps.update(done)
+                fill = np.resize(
+                    rows, most
+                )  # some are asked twice, so that all tries have one shape
+                layout = Layout(
+                    tokens_T=_filled(trie.tokens_T, size, 0),
+                    positions_T=_filled(trie.positions_T, size, 0),
+                    mask_TT=_mask(trie, size),
+                    tree=_widened(tree, path),
+                    answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
+                    answer_ids_QA=answer_ids_NA[fill],
+                    offered_QA=offered_NA[fill],
+                )
+                answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
+                shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
 
     def fault(self, asked: Sequence[Asked]) -> str | None:
