@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -16,6 +17,7 @@ from jaxalign.survey import (
     ShareScoring,
     accuracy,
     distance_to_target,
+    item_means,
     log_likelihood,
     score_answers,
 )
@@ -212,6 +214,20 @@ def measure_answers(
     )
     loss_GP = jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf)
     return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
+
+
+def read_means(goal: Goal, answers_PQA: Float[Array, "P Q A"]) -> tuple[jax.Array, ...]:
+    """Return what linear scores are made of: mean answers [P, F, I], weights [C, I], wanted [G, C].
+
+    Raises:
+      TypeError: the survey's scores are not linear in the means.
+    """
+    if isinstance(goal.scoring, ShareScoring):
+        raise TypeError("scores of answer distributions are not linear in mean answers")
+    asked = answers_PQA.shape[1] - goal.right_B.shape[0]
+    means_PFI = item_means(goal.scoring, by_format(goal.scoring, answers_PQA[:, :asked]))
+    wanted_GC = jnp.asarray(goal.target_GC) - jnp.asarray(goal.scoring.constant_C)[None]
+    return means_PFI, jnp.asarray(goal.scoring.weights_CQ), wanted_GC
 
 
 def by_format(

@@ -154,7 +154,8 @@ def load_problem(settings: Settings) -> Problem:
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
     load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
-    check_strategy(settings.search)
+    if check_strategy(settings.search).reads_answers:
+        _check_linear(settings, instrument)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -267,6 +268,23 @@ def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, .
     if survey.shuffle:
         found = [shuffled(target, survey.shuffle) for target in found]
     return tuple({target.code: target for target in found}.values())
+
+
+def _check_linear(settings: Settings, instrument: Instrument) -> None:
+    """Check that a strategy that reads answers finds scores that are linear in them."""
+    objective = settings.objective
+    wrong = []
+    if instrument.scoring == DISTRIBUTION:
+        wrong.append(f"survey.instrument={instrument.name}, which has answer distributions")
+    if objective.readout != "expected":
+        wrong.append(f"objective.readout={objective.readout}; give expected")
+    if not objective.terms.survey:
+        wrong.append("objective.terms.survey=0; give a number above 0")
+    if wrong:
+        raise UserError(
+            f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
+            f"they add up to; it cannot with {' and '.join(wrong)}"
+        )
 
 
 def _load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:

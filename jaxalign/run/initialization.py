@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import os
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
     return SearchPlan(
         seed=settings.seed,
         space=space,
-        strategy=strategy_for(settings.search, (math.prod(space.shape),), spread),
+        strategy=strategy_for(settings.search, space.shape, spread),
         vectors_E=vectors_E,
         spread=spread,
         migrants=settings.search.migrants,
@@ -65,7 +64,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
 
 def with_spread(plan: SearchPlan, settings: Settings, spread: float) -> SearchPlan:
     """Return the plan of a resumed run, whose strategy started with a recorded spread."""
-    strategy = strategy_for(settings.search, plan.strategy.shape, spread)
+    strategy = strategy_for(settings.search, plan.space.shape, spread)
     return dataclasses.replace(plan, spread=spread, strategy=strategy)
 
 

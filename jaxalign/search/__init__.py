@@ -1,5 +1,6 @@
 """How candidates are proposed: spaces, initial populations and strategies, over plain arrays."""
 
+from jaxalign.search.answers import ExpectedAnswers
 from jaxalign.search.contract import Strategy
 from jaxalign.search.initial import (
     embedding_std,
@@ -30,6 +31,7 @@ from jaxalign.search.strategies import (
 
 __all__ = [
     "Draw",
+    "ExpectedAnswers",
     "SearchPlan",
     "Space",
     "Strategy",

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import functools
+import math
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalign.errors import UserError
+from jaxalign.search.answers import ExpectedAnswers
 from jaxalign.search.contract import Strategy
 from jaxalign.search.spaces import Space
 from jaxalign.search.strategies import make_strategy, strategy_file
@@ -63,26 +65,30 @@ class SearchPlan:
 
 
 def strategy_for(search: SearchSettings, shape: tuple[int, ...], spread: float) -> Strategy:
-    """Return the configured strategy for search vectors of a shape; raises as `make_strategy`."""
+    """Return the configured strategy for a space's vectors, laid out along one axis.
+
+    Raises as `make_strategy`.
+    """
     return make_strategy(
         search.strategy,
         search.population,
-        shape,
+        (math.prod(shape),),
         spread,
         search.strategy_params,
         search.generations,
+        rows=shape[0] if len(shape) > 1 else 1,
     )
 
 
-def check_strategy(search: SearchSettings) -> None:
-    """Check that there is such a strategy, for these parameters and this population.
+def check_strategy(search: SearchSettings) -> Strategy:
+    """Return the strategy for a small space, if it can start with these parameters and population.
 
     Raises:
       UserError: there is not, or the steps of a user's own cannot be traced.
     """
     strategy = strategy_for(search, (1, 2), 1.0)
     if not strategy_file(search.strategy):
-        return
+        return strategy
     try:
         jax.eval_shape(functools.partial(_steps, strategy), jax.random.key(0), strategy.params)
     except Exception as error:  # whatever the user's class raises
@@ -91,11 +97,14 @@ def check_strategy(search: SearchSettings) -> None:
             f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
             f"({type(error).__name__}: {reason})"
         ) from error
+    return strategy
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
     """Return the state after one generation."""
     loss_P = jnp.zeros(strategy.population)
-    state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
+    answers = ExpectedAnswers(jnp.zeros((strategy.population, 1, 3)), jnp.ones((2, 3)), jnp.ones(2))
+    first = jnp.zeros((strategy.population, *strategy.shape))
+    state = strategy.init(key, params, first, loss_P, answers)
     vectors, state = strategy.ask(key, params, state)
-    return strategy.tell(key, params, vectors, loss_P, state)
+    return strategy.tell(key, params, vectors, loss_P, state, answers)

@@ -23,6 +23,7 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from jaxalign.errors import UserError
 from jaxalign.search.adaptive import LEAST
 from jaxalign.search.contract import Strategy
+from jaxalign.search.gauss_newton import GaussNewton
 from jaxalign.search.jade import JADE
 from jaxalign.search.jde import jDE
 from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
@@ -43,6 +44,7 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 _OURS: dict[str, type[EvolutionaryAlgorithm]] = {
+    "GaussNewton": GaussNewton,
     "JADE": JADE,
     "LSHADE": LSHADE,
     "RandomSearch": RandomSearch,
@@ -110,6 +112,8 @@ def make_strategy(
     spread: float,
     params: dict[str, Any],
     generations: int = 1,
+    *,
+    rows: int = 1,
 ) -> Strategy:
     """Build a strategy and its parameters.
 
@@ -123,6 +127,7 @@ def make_strategy(
         parameters, the numbers that its constructor takes and, where it moves its mean by an
         optimiser, `step_scale`, a factor of the optimiser's steps.
       generations: of the whole run, for algorithms with a schedule.
+      rows: of a soft prompt, where a candidate is one laid out along one axis.
 
     Raises:
       UserError: no such strategy or parameter, a wrong value, or too small a population.
@@ -140,7 +145,7 @@ def make_strategy(
             population_size=population,
             solution=jnp.zeros(shape, jnp.float32),
             metrics_fn=_no_metrics,
-            **_arguments(cls, options, spread, generations),
+            **_arguments(cls, options, spread, generations, rows),
         )
         defaults = algorithm.default_params
         fields = {one.name: getattr(defaults, one.name) for one in dataclasses.fields(defaults)}
@@ -235,7 +240,7 @@ def _constructor_numbers(cls: type) -> dict[str, type]:
         kind = variants - {type(None)}
         if len(kind) == 1 and kind <= {bool, int, float}:
             kinds[name] = kind.pop()
-    for supplied in ("population_size", "generations"):
+    for supplied in ("population_size", "generations", "rows"):
         kinds.pop(supplied, None)
     if "std_schedule" in signature.parameters:
         kinds["std_init"] = float
@@ -245,7 +250,7 @@ def _constructor_numbers(cls: type) -> dict[str, type]:
 
 
 def _arguments(
-    cls: type, options: dict[str, Any], spread: float, generations: int
+    cls: type, options: dict[str, Any], spread: float, generations: int, rows: int
 ) -> dict[str, Any]:
     """Return the constructor's arguments: the user's numbers, and what follows from the run."""
     parameters = inspect.signature(cls).parameters
@@ -257,6 +262,8 @@ def _arguments(
         arguments["optimizer"] = optax.chain(parameters["optimizer"].default, optax.scale(scale))
     if "generations" in parameters:
         arguments["generations"] = generations
+    if "rows" in parameters:
+        arguments["rows"] = rows
     return arguments
 
 
