@@ -121,8 +121,9 @@ class SearchSettings:
     strategy: str = "LSHADE"  # a name of docs/strategies.md, or FILE.py:CLASS
     strategy_params: dict[str, Any] = dataclasses.field(default_factory=dict)
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
-    # texts: mixtures of the embeddings of `dimension` texts.
-    space: Literal["full", "subspace", "texts"] = "full"
+    # texts: mixtures of the embeddings of `dimension` texts; first_layer: of each row, the
+    # `dimension` directions that the model's first layer responds to most.
+    space: Literal["full", "subspace", "texts", "first_layer"] = "full"
     dimension: Annotated[int, _between(1, 100_000)] = 500
     population: Annotated[int, _at_least(1)] = 64  # P, for each country
     generations: Annotated[int, _at_least(1)] = 200

@@ -8,6 +8,7 @@ from jaxalign.model.abstract import (
 )
 from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attention
 from jaxalign.model.buckets import in_bucket, on_disk
+from jaxalign.model.directions import first_layer_gram
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
@@ -39,6 +40,7 @@ __all__ = [
     "attend",
     "check_attention",
     "cut_tree",
+    "first_layer_gram",
     "generate",
     "in_bucket",
     "load_model",

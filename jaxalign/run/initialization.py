@@ -12,6 +12,7 @@ import numpy as np
 from jaxalign.devices.mesh import copy_everywhere
 from jaxalign.errors import UserError
 from jaxalign.interchange import prompt_file, read_population, read_soft_prompt
+from jaxalign.model import first_layer_gram
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -20,6 +21,7 @@ from jaxalign.search import (
     Space,
     draw_key,
     embedding_std,
+    first_layer_space,
     first_vectors,
     from_tokens,
     from_vocabulary,
@@ -75,6 +77,9 @@ def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> 
     if search.space == "subspace":
         key = draw_key(settings.seed, Draw.BASIS)
         space = random_subspace(key, table_VD, prompts_ELD[0], search.dimension)
+    elif search.space == "first_layer":
+        gram_DD = copy_everywhere(problem.mesh, first_layer_gram(problem.weights))
+        space = first_layer_space(gram_DD, table_VD, prompts_ELD[0], search.dimension)
     elif search.space == "texts":
         space = text_space(from_tokens(table_VD, _texts(settings, problem, search.dimension)))
     else:

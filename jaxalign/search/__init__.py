@@ -14,6 +14,7 @@ from jaxalign.search.initial import (
 from jaxalign.search.plan import Draw, SearchPlan, check_strategy, draw_key, strategy_for
 from jaxalign.search.spaces import (
     Space,
+    first_layer_space,
     first_vectors,
     full_space,
     mean_norm,
@@ -38,6 +39,7 @@ __all__ = [
     "check_strategy",
     "draw_key",
     "embedding_std",
+    "first_layer_space",
     "first_vectors",
     "from_tokens",
     "from_vocabulary",
