@@ -29,12 +29,12 @@ def first_layer_gram(weights: nnx.State) -> Float[Array, "D D"]:
         width = weights["embedding"][...].shape[1]
         total_DD = jnp.zeros((width, width), jnp.float32)
         for name, norm in _LISTENING:
-            matrix = weights["block"][name][...]
+            matrix = weights["block"][name].get_value()
             if isinstance(matrix, Quantized):
                 first = matrix.values[0].astype(jnp.float32) * matrix.scales[0][:, None]
             else:
                 first = matrix[0].astype(jnp.float32)
-            heard = first * weights["block"][norm][...][0].astype(jnp.float32)
+            heard = first * weights["block"][norm][...][:1].astype(jnp.float32)
             product_DD = jnp.matmul(heard.T, heard, precision=jax.lax.Precision.HIGHEST)
             total_DD += product_DD / jnp.trace(product_DD)
         return total_DD

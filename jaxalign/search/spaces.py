@@ -161,7 +161,7 @@ def first_layer_space(
     count = min(dimension, width)
     value_D, vectors_DD = jnp.linalg.eigh(gram_DD)
     root_K = jnp.sqrt(jnp.maximum(value_D[::-1][:count], 0.0))
-    directions_DK = vectors_DD[:, ::-1][:, :count] * root_K
+    directions_DK = vectors_DD[:, ::-1][:, :count] * root_K[None]
     scale = jax.jit(embedding_std)(table_VD) * jnp.sqrt(width / jnp.sum(root_K**2))
     return Space(
         "first_layer",
