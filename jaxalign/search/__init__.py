@@ -22,6 +22,7 @@ from jaxalign.search.spaces import (
     with_limits,
 )
 from jaxalign.search.strategies import (
+    SHRINKING,
     generations_for,
     is_ours,
     make_strategy,
@@ -30,6 +31,7 @@ from jaxalign.search.strategies import (
 )
 
 __all__ = [
+    "SHRINKING",
     "Draw",
     "ExpectedAnswers",
     "SearchPlan",
