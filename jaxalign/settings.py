@@ -127,6 +127,11 @@ class SearchSettings:
     dimension: Annotated[int, _between(1, 100_000)] = 500
     population: Annotated[int, _at_least(1)] = 64  # P, for each country
     generations: Annotated[int, _at_least(1)] = 200
+    # The search ends when every country's best loss is at most this share of the naive loss (never
+    # with a sampled readout, whose best is luck), or after so many generations in which none
+    # changes; 0 for never.
+    stop_loss: Annotated[float, _NOT_NEGATIVE] = 0.005
+    patience: Annotated[int, _at_least(0)] = 0
     # vocabulary: each coordinate within its range in the embedding table
     bounds: Literal["none", "vocabulary"] = "none"
     # Largest norm of a prompt row, in mean norms of the embeddings; 0 for no limit.

@@ -23,6 +23,7 @@ from jaxalign.problem import load_problem
 from jaxalign.report import Progress
 from jaxalign.run.announce import print_start
 from jaxalign.run.checkpoint import Checkpoints
+from jaxalign.run.early_end import EarlyEnd, early_end
 from jaxalign.run.finish import conclude, write_results
 from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.metrics import make_record
@@ -132,10 +133,12 @@ def tune(
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
+            noisy = problem.objective.is_noisy
             hooks = Hooks(
                 workdir,
                 checkpoints,
                 stop,
+                early_end(settings.search, engine, codes, noisy),
                 functools.partial(make_record, codes, engine.task.goal.terms),
                 progress(generations, start=resumed or 0),
                 profile or Profile(None, path),
@@ -144,9 +147,10 @@ def tune(
             records = workdir.rewind_metrics(last, problem.notice)
             state = search(engine, restored, records, generations, hooks)
             generation = int(state.metrics.generation)
-            if generation == generations:
+            early = hooks.early_end.reason(records, generation)
+            if generation == generations or early:
                 workdir.write_state("finishing")
-                outcome = conclude(settings, problem, engine, state, records)
+                outcome = conclude(settings, problem, engine, state, records, early)
                 summary = write_results(outcome, path) if distributed.is_first() else {}
                 workdir.show_ending()
                 workdir.write_state("done")
@@ -167,7 +171,7 @@ class Hooks:
 
     Attributes:
       workdir, checkpoints: files of the run.
-      stop: asked before each generation.
+      stop, early_end: asked before each generation.
       record: makes a line of metrics.jsonl of metrics, seconds and tokens.
       progress: shows each record.
       profile: traces some of the generations.
@@ -176,6 +180,7 @@ class Hooks:
     workdir: Workdir
     checkpoints: Checkpoints
     stop: StopRequest
+    early_end: EarlyEnd
     record: Callable[..., dict[str, Any]]
     progress: Progress
     profile: Profile
@@ -188,7 +193,9 @@ def search(
     generations: int,
     hooks: Hooks,
 ) -> RunState:
-    """Run generations until the last one or a request to stop; the state returned is saved.
+    """Run generations until the last one, a request to stop, or nothing is left to win.
+
+    The state returned is saved.
 
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl has.
@@ -220,6 +227,8 @@ def search(
         state, pending = engine.start() if restored is None else (restored, None)
         checkpoints.save(generation, state)
         while generation < generations and not hooks.stop.at(generation):
+            if hooks.early_end.reason(records, generation):
+                break
             profile.reached(generation, state)
             state, metrics = engine.step(state)
             generation += 1

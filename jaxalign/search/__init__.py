@@ -23,6 +23,7 @@ from jaxalign.search.spaces import (
     with_limits,
 )
 from jaxalign.search.strategies import (
+    SHRINKING,
     generations_for,
     is_ours,
     make_strategy,
@@ -31,6 +32,7 @@ from jaxalign.search.strategies import (
 )
 
 __all__ = [
+    "SHRINKING",
     "Draw",
     "ExpectedAnswers",
     "SearchPlan",

@@ -138,7 +138,7 @@ class GaussNewton(EvolutionaryAlgorithm):
             best_solution=population.reshape(population.shape[0], -1)[0],
             best_fitness=jnp.float32(jnp.inf),
             generation_counter=jnp.int32(0),
-            best_answers=answers.means_PFQ[0].reshape(-1),
+            best_answers=jnp.zeros(told, jnp.float32),
             vectors=jnp.zeros((size, width), jnp.float32),
             answers=jnp.zeros((size, told), jnp.float32),
             losses=jnp.full(size, jnp.inf, jnp.float32),
@@ -164,14 +164,13 @@ class GaussNewton(EvolutionaryAlgorithm):
         answers: ExpectedAnswers,
     ) -> tuple[State, dict]:
         """Return the state that has seen the candidates' answers."""
+        # A candidate that was not asked for here, with a step of 0, says nothing of the step.
         winner = jnp.argmin(fitness)
         improved = fitness[winner] < state.best_fitness
-        step = jnp.where(improved, state.trial_step[winner], _SHRINK * state.step)
+        found = jnp.where(state.trial_step[winner] > 0, state.trial_step[winner], state.step)
+        step = jnp.clip(jnp.where(improved, found, _SHRINK * state.step), _LEAST, _MOST)
         state = self._append(state, population, fitness, answers)
-        state = state.replace(
-            step=jnp.clip(step, _LEAST, _MOST), generation_counter=state.generation_counter + 1
-        )
-        return state, {}
+        return state.replace(step=step, generation_counter=state.generation_counter + 1), {}
 
     def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[jax.Array, State]:
         with jax.default_matmul_precision("highest"):
@@ -232,14 +231,16 @@ class GaussNewton(EvolutionaryAlgorithm):
         count = population.shape[0]
         vectors_PN = population.reshape(count, -1)
         answers_PM = answers.means_PFQ.reshape(count, -1)
-        row_P = (state.slot + jnp.arange(count)) % self.archive_size
+        enters_P = jnp.isfinite(fitness)
+        place_P = (state.slot + jnp.cumsum(enters_P) - 1) % self.archive_size
+        row_P = jnp.where(enters_P, place_P, self.archive_size)
         best = jnp.argmin(fitness)
         improved = fitness[best] < state.best_fitness
         return state.replace(
-            vectors=state.vectors.at[row_P].set(vectors_PN),
-            answers=state.answers.at[row_P].set(answers_PM),
-            losses=state.losses.at[row_P].set(fitness),
-            slot=(state.slot + count) % self.archive_size,
+            vectors=state.vectors.at[row_P].set(vectors_PN, mode="drop"),
+            answers=state.answers.at[row_P].set(answers_PM, mode="drop"),
+            losses=state.losses.at[row_P].set(fitness, mode="drop"),
+            slot=(state.slot + jnp.sum(enters_P, dtype=jnp.int32)) % self.archive_size,
             best_solution=jnp.where(improved, vectors_PN[best], state.best_solution),
             best_answers=jnp.where(improved, answers_PM[best], state.best_answers),
             best_fitness=jnp.where(improved, fitness[best], state.best_fitness),

@@ -24,6 +24,7 @@ from jaxalign.errors import UserError
 from jaxalign.search.adaptive import LEAST
 from jaxalign.search.contract import Strategy
 from jaxalign.search.gauss_newton import GaussNewton
+from jaxalign.search.gauss_newton_de import GaussNewtonDE
 from jaxalign.search.jade import JADE
 from jaxalign.search.jde import jDE
 from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
@@ -45,17 +46,21 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
 }
 _OURS: dict[str, type[EvolutionaryAlgorithm]] = {
     "GaussNewton": GaussNewton,
+    "GaussNewtonDE": GaussNewtonDE,
     "JADE": JADE,
     "LSHADE": LSHADE,
     "RandomSearch": RandomSearch,
     "SHADE": SHADE,
     "jDE": jDE,
 }
+SHRINKING = ("GaussNewtonDE", "LSHADE")  # their population, by a plan
 _REFUSED = {
     "SV_CMA_ES": "it moves several populations at once, and a search here holds one",
     "SV_Open_ES": "it moves several populations at once, and a search here holds one",
 }
-_LEAST = dict.fromkeys(["DifferentialEvolution", "ESMC", "jDE", "JADE", "SHADE", "LSHADE"], 4)
+_LEAST = dict.fromkeys(
+    ["DifferentialEvolution", "ESMC", "GaussNewtonDE", "jDE", "JADE", "SHADE", "LSHADE"], 4
+)
 _EVEN = {"ESMC"}  # refuses an odd population only when asked for candidates
 _LEAST_COORDINATES = {"LM_MA_ES": 2}  # NaN with one
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -90,7 +95,7 @@ def generations_for(name: str, population: int, evaluations: int, params: dict[s
     L-SHADE has more than others: its population shrinks on the way, by its own plan or by that of
     `max_evaluations` among the params.
     """
-    if name != "LSHADE":
+    if name not in SHRINKING:
         return evaluations // population - 1
     if planned := params.get("max_evaluations"):
         planned = max(planned, population + 1)  # the initial population shrinks after a generation

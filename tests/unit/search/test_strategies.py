@@ -108,7 +108,7 @@ def fault(*arguments) -> str:
     return str(error.value)
 
 
-FEW = ("LSHADE", "DifferentialEvolution", "SNES", "CMA_ES", "PSO")
+FEW = ("GaussNewtonDE", "LSHADE", "DifferentialEvolution", "SNES", "CMA_ES", "PSO")
 
 
 @pytest.mark.parametrize("name", every(NAMES, *FEW))
@@ -145,7 +145,7 @@ def test_all_that_can_be_built_are_listed():
     theirs = {cls.__name__ for cls in evosax.algorithms.algorithms.values()}
     assert len(theirs) == 37
     assert theirs - set(names) == {"SV_CMA_ES", "SV_Open_ES"}
-    assert len(names) == 40
+    assert len(names) == 41
 
 
 @pytest.mark.parametrize(
