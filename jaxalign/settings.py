@@ -228,6 +228,9 @@ SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_KEYS = {
     "model.path": SMOLLM2,
     "model.dtype": "float32",
+    "search.strategy": "GaussNewton",
+    "search.space": "first_layer",
+    "search.dimension": 64,
     "search.population": 16,
     "search.generations": 40,
 }

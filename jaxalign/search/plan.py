@@ -18,6 +18,11 @@ from jaxalign.search.strategies import make_strategy, strategy_file
 from jaxalign.settings import SearchSettings
 
 
+# Limits of Gauss-Newton's moves that suit a first population near its origin, as that of the first
+# layer's space is; its own are for one of texts.
+_NEAR = {"reach": 1.5, "exploration": 1.0, "exploration_answers": 1.0}
+
+
 class Draw(enum.IntEnum):
     """What a run draws beside its generations: numbers above all of theirs."""
 
@@ -69,12 +74,13 @@ def strategy_for(search: SearchSettings, shape: tuple[int, ...], spread: float) 
 
     Raises as `make_strategy`.
     """
+    is_near = search.space == "first_layer" and search.strategy in ("GaussNewton", "GaussNewtonDE")
     return make_strategy(
         search.strategy,
         search.population,
         (math.prod(shape),),
         spread,
-        search.strategy_params,
+        (_NEAR if is_near else {}) | search.strategy_params,
         search.generations,
         rows=shape[0] if len(shape) > 1 else 1,
     )

@@ -38,7 +38,7 @@ def test_space_moves_along_the_gram_matrix(dimension):
     space = first_layer_space(gram_DD, table_VD, origin_LD, dimension)
     assert space.shape == (3, min(dimension, CONFIG.width))
     vectors = jax.random.normal(jax.random.key(0), (20_000, *space.shape))
-    moves_NLD = np.asarray(space.prompts(vectors) - origin_LD)
+    moves_NLD = np.asarray(space.prompts(vectors)) - np.asarray(origin_LD)
     assert moves_NLD.std() == pytest.approx(float(table_VD.std()), rel=0.02)
     # Along the first K eigenvectors as much as the matrix, and nowhere else.
     value_D, axes_DD = np.linalg.eigh(by_hand(weights))
