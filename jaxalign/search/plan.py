@@ -17,7 +17,6 @@ from jaxalign.search.spaces import Space
 from jaxalign.search.strategies import make_strategy, strategy_file
 from jaxalign.settings import SearchSettings
 
-
 # Limits of Gauss-Newton's moves that suit a first population near its origin, as that of the first
 # layer's space is; its own are for one of texts.
 _NEAR = {"reach": 1.5, "exploration": 1.0, "exploration_answers": 1.0}
