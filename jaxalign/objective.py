@@ -10,7 +10,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxalign.model import Tree, cut_tree
-from jaxalign.prompts import Questions
+from jaxalign.prompts import Longer, Questions
 from jaxalign.settings import ObjectiveSettings
 from jaxalign.survey import (
     Scoring,
@@ -38,6 +38,7 @@ class Layout:
       mask_TT: whether the row's node attends to the column's; tree: the same in blocks.
       answer_nodes_Q: nodes at which answers are read.
       answer_ids_QA, offered_QA: option tokens, and whether the option exists.
+      longer: options that one token does not tell apart, or None; see `prompts.Longer`.
     """
 
     tokens_T: Int[Array, " T"] | np.ndarray
@@ -47,6 +48,7 @@ class Layout:
     answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
+    longer: Longer | None = None
 
 
 @struct.dataclass
@@ -169,6 +171,7 @@ def make_task(
         answer_nodes_Q=trie.answer_nodes_Q,
         answer_ids_QA=questions.answer_ids_QA,
         offered_QA=questions.offered_QA,
+        longer=questions.longer,
     )
     goal = Goal(
         scoring=scoring,

@@ -130,6 +130,7 @@ class Problem:
                     self.questions.answer_ids_QA,
                     self.questions.right_B,
                     np.asarray(self.task.goal.asked_GB),
+                    *(self.questions.longer or ()),
                 )
             ),
         }

@@ -3,6 +3,7 @@
 from jaxalign.prompts.chat import describe_chat, encode, end_ids, load_tokenizer, render_chat
 from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.hard import hard_text
+from jaxalign.prompts.labels import Longer, Path, lay_out_paths
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
@@ -24,6 +25,8 @@ __all__ = [
     "USUAL",
     "Asked",
     "Format",
+    "Longer",
+    "Path",
     "Questions",
     "Texts",
     "TokenTrie",
@@ -37,6 +40,7 @@ __all__ = [
     "encode_texts",
     "end_ids",
     "hard_text",
+    "lay_out_paths",
     "load_texts",
     "load_tokenizer",
     "option_ids",

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxalign.devices.mesh import copy_everywhere, everywhere
-from jaxalign.fitness import answer_states
+from jaxalign.fitness import answer_states, option_logits
 from jaxalign.model import AUTO, read_vocabulary
 from jaxalign.objective import Layout
 from jaxalign.problem import Problem
@@ -24,7 +24,7 @@ class OptionMass(NamedTuple):
     """What a model would say where an answer begins.
 
     Attributes:
-      mass_QA: probability of each option's token among the whole vocabulary; zero where there is no
+      mass_QA: probability of each option among all that could follow; zero where there is no
         such option. The rest, `1 - sum over A`, is the off-scale mass: what the option
         probabilities, which sum to one, do not show.
       likeliest_Q: the likeliest token of all.
@@ -51,11 +51,12 @@ def option_mass(
       attention: implementation, by name.
     """
     model = nnx.merge(graphdef, weights)
-    hidden_QD = answer_states(model, layout, prompt_LD, attention)
-    logits_QA = model.option_logits(hidden_QD, layout.answer_ids_QA)
-    vocabulary = read_vocabulary(model.head_rows(), hidden_QD)
+    hidden_RD = answer_states(model, layout, prompt_LD, attention)
+    questions = layout.answer_ids_QA.shape[0]
+    vocabulary = read_vocabulary(model.head_rows(), hidden_RD[:questions])
+    logits_QA = option_logits(model, layout, hidden_RD)
     mass_QA = jnp.exp(logits_QA - vocabulary.log_total_R[:, None])
-    return OptionMass(jnp.where(layout.offered_QA, mass_QA, 0.0), vocabulary.likeliest_R)
+    return OptionMass(mass_QA, vocabulary.likeliest_R)
 
 
 def naive_mass(problem: Problem, attention: str) -> OptionMass:

@@ -12,7 +12,7 @@ from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.prompts import USUAL, Format, Texts, load_texts, load_tokenizer
 from jaxalign.survey import Instrument, load_instrument
 
-PLAIN = "{{ messages[0]['content'] }}\nAnswer:"
+PLAIN = "{{ messages[0]['content'] + '\nAnswer:\n' }}"
 
 
 @pytest.fixture(scope="session")
