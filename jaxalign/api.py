@@ -208,7 +208,7 @@ def ask(
     from jaxalign.fitness import answer_logits
     from jaxalign.model import load_model, on_disk, read_config, resolve, sharding_over
     from jaxalign.objective import by_format, make_task
-    from jaxalign.problem import check_positions
+    from jaxalign.problem import check_positions, check_tokens
     from jaxalign.prompts import build_questions, load_tokenizer, parse_format
     from jaxalign.settings import format_names
     from jaxalign.survey import ShareScoring, load_instrument, make_scoring, score_answers
@@ -225,6 +225,7 @@ def ask(
     if prompt_LD.ndim != 2 or prompt_LD.shape[1] != config.width:
         raise UserError(f"prompt has shape {prompt_LD.shape}; {model} takes [L, {config.width}]")
     check_positions(config, questions, len(prompt_LD))
+    check_tokens(config, tokenizer)
     graphdef, weights, _ = load_model(folder, dtype, sharding_over(None))
     layout = make_task(questions, scoring, np.zeros((1, len(instrument.dimensions)))).layout
 

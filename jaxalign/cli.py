@@ -1,6 +1,7 @@
 """What every command shares: finding configs, reading flags, printing mistakes."""
 
 import functools
+import logging
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -79,6 +81,7 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         gets them alone.
     """
     typed = sys.argv[1:]
+    _log_plainly()
 
     def start(left: list[str]) -> None:
         if positional:
@@ -112,6 +115,17 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
         )
+
+
+def _log_plainly() -> None:
+    """Give every warning one form, `warning: …`, and show nothing of less weight."""
+
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+
+    absl.logging.get_absl_handler().python_handler.setFormatter(Plain())
+    absl.logging.set_verbosity(absl.logging.WARNING)
 
 
 def _fail(mistake: str) -> NoReturn:

@@ -164,6 +164,7 @@ def load_problem(settings: Settings) -> Problem:
         tokenizer = load_tokenizer(here, model.chat_template)
     questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
     check_positions(model_config, questions, settings.prompt.length)
+    check_tokens(model_config, tokenizer)
     mesh = mesh_for(settings, model_config, len(targets))
     check_devices(settings, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
@@ -204,6 +205,20 @@ def row_norm_of(weights: Any) -> float:
 def check_positions(model_config: LlamaConfig, questions: Questions, length: int) -> None:
     """Raise UserError unless the model has positions for a prompt and the longest question."""
     model_config.check_positions(length + int(questions.trie.positions_T.max()) + 1)
+
+
+def check_tokens(model_config: LlamaConfig, tokenizer: Any) -> None:
+    """Raise UserError if a tokenizer has tokens for which the model has no embeddings.
+
+    A gather beyond the table would be clamped to its last row, without a word.
+    """
+    most = max(tokenizer.get_vocab().values())
+    if most >= model_config.vocab_size:
+        raise UserError(
+            f"the tokenizer has tokens up to {most}, but the model has vocab_size="
+            f"{model_config.vocab_size}: they are not of one model, or tokens were added to the "
+            "tokenizer and the embeddings were not resized"
+        )
 
 
 def mesh_for(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxalign.config import to_plain
 from jaxalign.devices import distributed
@@ -102,6 +103,12 @@ def tune(
                 functools.partial(naive_mass, problem, execution.attention),
             )
             startup.end("compiling")
+            if not np.isfinite(engine.naive.loss_GP).any():
+                raise UserError(
+                    f"model.path={settings.model.path}: its answers are not finite even without a "
+                    "soft prompt; its weights hold NaN or infinities, or overflow in "
+                    f"model.dtype={settings.model.dtype}"
+                )
             workdir.require_space(engine.abstract_state)
 
             # 4. Where to begin: the newest checkpoint that can be read, or generation 0.
@@ -220,6 +227,11 @@ def search(
         records.append(hooks.record(metrics, now - clock, tokens))
         clock = now
         hooks.workdir.append_metrics(records[-1])
+        if np.isinf(metrics.generation_best_G).all():
+            raise UserError(
+                f"generation {records[-1]['generation']}: no candidate has a finite loss; give "
+                "search.max_norm=2, another search.strategy, or model.dtype=float32"
+            )
         hooks.progress.update(records[-1])
 
     with hooks.progress, profile:
