@@ -42,7 +42,7 @@ class State(BaseState):
 
 @struct.dataclass
 class Archive:
-    """Parents that lost to their trial: `vectors` `[A, N]`, of which those `held` `[A]` are in it.
+    """Hold parents that lost to their trial: of `vectors` `[A, N]` those that are `held` `[A]`.
 
     A vector stays in its row until it leaves, so that an update writes only the new ones.
     """
@@ -52,7 +52,7 @@ class Archive:
 
 
 class AdaptiveDE(PopulationBasedAlgorithm):
-    """Differential evolution that adapts F and CR.
+    """Minimise by differential evolution that adapts F and CR.
 
     A subclass has `_drawn(keys, state, params)`, F and CR `[P]` of the next trials;
     `_mutants(keys, state, params, weight_P)`, the vectors `[P, N]` that members are crossed with;
@@ -117,7 +117,7 @@ class AdaptiveDE(PopulationBasedAlgorithm):
 
 
 class ArchiveDE(AdaptiveDE):
-    """Base of those of current-to-pbest/1/bin with an archive of parents that lost.
+    """Move by current-to-pbest/1/bin, with an archive of parents that lost.
 
     A subclass has `_drawn` and `_means(fitness_P, success_P, state, params)`, the new means of F
     and CR by field of the state.
@@ -172,7 +172,7 @@ class ArchiveDE(AdaptiveDE):
 
 
 def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -> jax.Array:
-    """Uniform indices `[P]` below `count` that differ, row by row, from all those taken.
+    """Draw uniform indices `[P]` below `count` that differ, row by row, from all those taken.
 
     Exact and free of rejection: an index among the free ones is shifted past each taken one. The
     same one may be taken twice. The key is consumed.
@@ -189,7 +189,7 @@ def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -
 def crossover(
     key: jax.Array, parents_PN: jax.Array, mutants_PN: jax.Array, rate_P: jax.Array
 ) -> jax.Array:
-    """Binomial crossover: each coordinate is the mutant's with probability CR, one always.
+    """Cross over binomially: each coordinate is the mutant's with probability CR, one always.
 
     16 random bits a coordinate: random numbers are most of what `ask` costs on a CPU, and the
     probability is still exact to 2^-17. The key is consumed.
@@ -214,7 +214,7 @@ def current_to_pbest(
     top_P: jax.Array,
     count: int | jax.Array,
 ) -> jax.Array:
-    """Mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
+    """Return mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
 
     `x_pbest` is one of the `top_P` best, `x_r1` another member, `x_r2` another member still or one
     of the archive. Of the rows only the first `count` are members. The key is consumed.
@@ -266,7 +266,7 @@ def archived(
 
 
 def draw_weight(key: jax.Array, location_P: jax.Array) -> jax.Array:
-    """F from a Cauchy law of scale 0.1, drawn again while it is not positive, and cut at 1.
+    """Draw F from a Cauchy law of scale 0.1, again while it is not positive, and cut at 1.
 
     By the inverse of the distribution function over its part above 0, which is the very law of
     drawing again without a loop (JADE, eq. 10). The key is consumed.
@@ -281,12 +281,12 @@ def draw_weight(key: jax.Array, location_P: jax.Array) -> jax.Array:
 
 
 def draw_rate(key: jax.Array, location_P: jax.Array) -> jax.Array:
-    """CR from a normal law of deviation 0.1, cut to [0, 1] (JADE, eq. 8). The key is consumed."""
+    """Draw CR from a normal law of deviation 0.1, cut to [0, 1] (JADE, eq. 8). Consumes the key."""
     return jnp.clip(location_P + SPREAD * jax.random.normal(key, location_P.shape), 0.0, 1.0)
 
 
 def improvements(before_P: jax.Array, after_P: jax.Array, success_P: jax.Array) -> jax.Array:
-    """Weights `[P]` of the successes by how much the loss fell; 0 for all else.
+    """Return weights `[P]` of the successes by how much the loss fell; 0 for all else.
 
     As parts of the largest one, so that neither tiny nor huge losses leave float32.
     """
@@ -297,12 +297,12 @@ def improvements(before_P: jax.Array, after_P: jax.Array, success_P: jax.Array) 
 
 
 def mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
-    """Weighted arithmetic mean; 0 where all weights are 0."""
+    """Return the weighted arithmetic mean; 0 where all weights are 0."""
     total = jnp.sum(share_P)
     return jnp.sum(share_P * values_P) / jnp.where(total > 0, total, 1.0)
 
 
 def lehmer_mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
-    """Weighted Lehmer mean `Σ w v² / Σ w v` (JADE, eq. 12); 0 where that has no value."""
+    """Return the weighted Lehmer mean `Σ w v² / Σ w v` (JADE, eq. 12); 0 where it has no value."""
     total = jnp.sum(share_P * values_P)
     return jnp.sum(share_P * values_P**2) / jnp.where(total > 0, total, 1.0)

@@ -199,13 +199,13 @@ class LSHADE(SHADE):
     def _progress(
         self, gone: jax.Array, carry: jax.Array, spent: jax.Array, params: Params
     ) -> tuple[jax.Array, jax.Array]:
-        """Whole and left-over members that should be gone after so many evaluations more."""
+        """Return whole and left-over members that should be gone after so many evaluations more."""
         carry += (self.population_size - adaptive.LEAST) * spent
         return gone + carry // params.max_evaluations, carry % params.max_evaluations
 
 
 def lshade_sizes(population: int, max_evaluations: int) -> Iterator[int]:
-    """Candidates of each generation until all evaluations are spent, the initial population first.
+    """Yield the candidates of each generation until all evaluations are spent, the initial first.
 
     `N = round(N_init + (N_min - N_init) × NFE / MAX_NFE)` after each generation but the initial
     one, half a member rounded up (eq. 10). The last generation may exceed the maximum.
@@ -220,7 +220,7 @@ def lshade_sizes(population: int, max_evaluations: int) -> Iterator[int]:
 
 
 def lshade_evaluations(population: int, generations: int) -> int:
-    """Largest `max_evaluations` that takes so many generations after the initial population."""
+    """Return the largest `max_evaluations` of so many generations after the initial population."""
     low, high = population, population * (generations + 1)
     while low < high:
         middle = (low + high + 1) // 2

@@ -17,7 +17,7 @@ from jaxalign.settings import SearchSettings
 
 
 class Draw(enum.IntEnum):
-    """What a run draws beside its generations: numbers above all of theirs."""
+    """Name what a run draws beside its generations: numbers above all of theirs."""
 
     PROMPTS = 2**32 - 1
     NAIVE = 2**32 - 2
@@ -33,7 +33,7 @@ def draw_key(seed: int, draw: Draw) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SearchPlan:
-    """A search before its first evaluation.
+    """Hold a search before its first evaluation.
 
     Attributes:
       seed: of everything that is drawn.
@@ -58,7 +58,7 @@ class SearchPlan:
 
     @property
     def candidates(self) -> int:
-        """E, evaluated in one generation."""
+        """Return E, the candidates evaluated in one generation."""
         return self.vectors_E.shape[0]
 
 
