@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jaxalign.objective import Evaluation, Task, read_means
 from jaxalign.search import ExpectedAnswers, Space, Strategy
-from jaxalign.search.pareto import Front, empty_front, merge
+from jaxalign.search.pareto import ParetoFront, empty_pareto_front, merge
 
 
 @struct.dataclass
@@ -63,7 +63,7 @@ class RunState:
     params: Any
     best_prompt_GLD: Float[Array, "G L D"]
     best_scores_GC: Float[Array, "G C"]
-    front: Front | None
+    front: ParetoFront | None
     metrics: Metrics
 
 
@@ -121,7 +121,7 @@ class Evolution:
         strategy = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0, axes))(
             _keys(init_key, countries), params, vectors_E[chosen_GP], loss_GP, answers
         )
-        front = empty_front(self.front_size, len(self.objectives), prompts_ELD[0])
+        front = empty_pareto_front(self.front_size, len(self.objectives), prompts_ELD[0])
         nothing_G = jnp.full(countries, jnp.inf)
 
         def for_all(leaf: jax.Array) -> jax.Array:

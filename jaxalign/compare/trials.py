@@ -1,6 +1,5 @@
 """One search of a comparison: a method, a country and a seed, for a given number of evaluations."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -24,19 +23,6 @@ from jaxalign.settings import Settings
 SUBSPACE = 500  # dimensions, as in Black-Box Tuning
 
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """What a search did.
-
-    Attributes:
-      history: evaluations so far and best loss so far, generation by generation.
-      initial: the best loss of the first population.
-    """
-
-    history: History
-    initial: float
-
-
 class Trials:
     """Runs the searches of one method; what is compiled serves all its countries and seeds.
 
@@ -55,8 +41,16 @@ class Trials:
         self._evaluate: Callable | None = None
         self._shown = Steps("", 0)
 
-    def run(self, settings: Settings, problem: Problem) -> Trial:
-        """One search; `settings` have the seed and the method's keys, `problem` one country."""
+    def run(self, settings: Settings, problem: Problem) -> History:
+        """Run one search and return its history, the first population's best loss first.
+
+        Args:
+          settings: with the seed and the method's keys.
+          problem: with one country.
+
+        Raises:
+          UserError: the evaluations do not pay for the search.
+        """
         search = settings.search
         population = search.population
         if population > self._evaluations:
@@ -76,7 +70,7 @@ class Trials:
         with Steps("  evaluations", self._evaluations) as self._shown:
             return runs[self._outside](settings, problem)
 
-    def _strategy(self, settings: Settings, problem: Problem) -> Trial:
+    def _strategy(self, settings: Settings, problem: Problem) -> History:
         plan = initialize(settings, problem)
         if self._steps is None or plan.strategy.spread_is_compiled:
             evolution = make_evolution(problem, plan, self._execution_of(settings))
@@ -91,19 +85,19 @@ class Trials:
             self._read(metrics, history)  # one step late, so that the device never waits
             metrics = later
         self._read(metrics, history)
-        return Trial(history, history[0][1])
+        return history
 
     def _read(self, metrics: Metrics, history: History) -> None:
         spent, best = jax.device_get((metrics.evaluations, metrics.best_loss_G[0]))
         history.append((int(spent), float(best)))
         self._shown.update(int(spent), f"best {format_loss(float(best))}")
 
-    def _scipy(self, settings: Settings, problem: Problem) -> Trial:
+    def _scipy(self, settings: Settings, problem: Problem) -> History:
         prompts_PLD = _first_prompts(settings, problem)
         population, length, _ = prompts_PLD.shape
         bounds = jax.jit(vocabulary_bounds)(problem.table_VD)
         low_N, high_N = (np.tile(np.asarray(bound_D, float), length) for bound_D in bounds)
-        history = scipy_de(
+        return scipy_de(
             self._loss_of_vectors(settings, problem),
             prompts_PLD.astype(float).reshape(population, -1),
             low_N,
@@ -111,9 +105,8 @@ class Trials:
             evaluations=self._evaluations,
             seed=settings.seed,
         )
-        return Trial(history, history[0][1])
 
-    def _cma(self, settings: Settings, problem: Problem) -> Trial:
+    def _cma(self, settings: Settings, problem: Problem) -> History:
         """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = len(prompts_PLD)
@@ -135,9 +128,9 @@ class Trials:
         initial = float(np.min(loss_P))
         history = [(population, initial)]
         history += [(population + spent, min(initial, best)) for spent, best in later]
-        return Trial(history, initial)
+        return history
 
-    def _gradient(self, settings: Settings, problem: Problem) -> Trial:
+    def _gradient(self, settings: Settings, problem: Problem) -> History:
         """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = prompts_PLD.shape[0]
@@ -158,7 +151,7 @@ class Trials:
             (population + round(each * step), float(best))
             for step, best in enumerate(best_N, start=1)
         ]
-        return Trial(history, initial)
+        return history
 
     def _execution_of(self, settings: Settings) -> Execution:
         chunk = min(self._execution.chunk, settings.search.population)

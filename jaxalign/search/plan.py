@@ -23,7 +23,7 @@ _NEAR = {"reach": 1.5, "exploration": 1.0, "exploration_answers": 1.0}
 
 
 class Draw(enum.IntEnum):
-    """What a run draws beside its generations: numbers above all of theirs."""
+    """Name what a run draws beside its generations: numbers above all of theirs."""
 
     PROMPTS = 2**32 - 1
     NAIVE = 2**32 - 2
@@ -39,7 +39,7 @@ def draw_key(seed: int, draw: Draw) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SearchPlan:
-    """A search before its first evaluation.
+    """Hold a search before its first evaluation.
 
     Attributes:
       seed: of everything that is drawn.
@@ -64,7 +64,7 @@ class SearchPlan:
 
     @property
     def candidates(self) -> int:
-        """E, evaluated in one generation."""
+        """Return E, the candidates evaluated in one generation."""
         return self.vectors_E.shape[0]
 
 

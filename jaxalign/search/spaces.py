@@ -52,7 +52,7 @@ class Space:
 
     @property
     def confines(self) -> bool:
-        """Whether `confine` may change a vector."""
+        """Return whether `confine` may change a vector."""
         limited = self.low_D is not None or self.max_norm is not None
         return self.kind == "full" and limited
 
@@ -90,7 +90,7 @@ class Space:
             raise ValueError(f"{self.kind} space of {self.shape}: got vectors of {vectors.shape}")
 
     def _limited(self, prompts: jax.Array) -> jax.Array:
-        """Clips each coordinate, then shortens rows: within a range that holds zero they stay."""
+        """Clip each coordinate, then shorten rows: within a range that holds zero they stay."""
         if self.low_D is not None:
             prompts = jnp.clip(
                 prompts,
@@ -115,7 +115,7 @@ def full_space(length: int, width: int) -> Space:
 def random_subspace(
     key: jax.Array, table_VD: jax.Array, origin_LD: jax.Array, dimension: int
 ) -> Space:
-    """M random directions through a prompt.
+    """Return the space of M random directions through a prompt.
 
     The basis is normal with standard deviation std(embeddings) / (√M σ), for a first step length σ
     of 1: z ~ N(0, I) moves each coordinate of the prompt by one standard deviation of the
@@ -172,7 +172,7 @@ def first_layer_space(
 
 
 def text_space(texts_MLD: jax.Array) -> Space:
-    """Mixtures of M texts: prompt = mean + Σ_m z_m (text_m - mean).
+    """Return the space of mixtures of M texts: prompt = mean + Σ_m z_m (text_m - mean).
 
     A coordinate is the weight of a text. The unit vector of text m gives exactly its prompt, and a
     step of 1 goes the whole way from the mean to it; the M unit vectors have a standard deviation
