@@ -99,6 +99,10 @@ def bootstrap_respondents(
     Raises:
       ValueError: the shapes differ, or an answer is no index of an option.
     """
+    if minus_NQ is not None and np.shape(answers_NQ) != np.shape(minus_NQ):
+        raise ValueError(
+            f"pairs need equal shapes, not {np.shape(answers_NQ)} and {np.shape(minus_NQ)}"
+        )
 
     def drawn(answers_NQ: np.ndarray) -> np.ndarray:
         shares_BQA = _resampled_shares(answers_NQ, options, seed, resamples)
@@ -106,10 +110,6 @@ def bootstrap_respondents(
 
     values_BK = drawn(answers_NQ)
     if minus_NQ is not None:
-        if np.shape(answers_NQ) != np.shape(minus_NQ):
-            raise ValueError(
-                f"pairs need equal shapes, not {np.shape(answers_NQ)} and {np.shape(minus_NQ)}"
-            )
         values_BK = values_BK - drawn(minus_NQ)
     tail = (1 - level) / 2
     return np.quantile(values_BK, [tail, 1 - tail], axis=0).T

@@ -202,7 +202,9 @@ class GaussNewton(EvolutionaryAlgorithm):
         share_P = jnp.array(_LINE[:lines] + _EXPLORING * size)[:size]
         trial_step = jnp.clip(state.step * share_P, _LEAST, _MOST)
         unit = params.std_init * jnp.sqrt(jnp.float32(width))
-        steps_PN = _within(trial_step[:, None] * way_N[None], params.reach * unit)
+        # Both moves are shorter where steps have failed: the model of the answers holds there.
+        near = jnp.minimum(1.0, jnp.sqrt(state.step / params.step))
+        steps_PN = _within(trial_step[:, None] * way_N[None], near * params.reach * unit)
 
         # Moves off it that change no score, by the model, and answers by about what is missing.
         explores_P = jnp.arange(size) >= lines
@@ -215,8 +217,6 @@ class GaussNewton(EvolutionaryAlgorithm):
         missing = 0.1 * jnp.linalg.norm(rest_K) / jnp.linalg.norm(scoring_KM, 2)
         wanted = jnp.minimum(params.exploration_answers, missing)
         noise_PN *= (explores_P * wanted / jnp.where(moved_P > 0, moved_P, 1.0))[:, None]
-        # Nearer where steps have failed: the model of the answers holds there.
-        near = jnp.minimum(1.0, jnp.sqrt(state.step / params.step))
         noise_PN = _within(noise_PN, near * params.exploration * unit)
         return state.best_solution + steps_PN + noise_PN, state.replace(trial_step=trial_step)
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,10 @@ from ml_collections import config_dict
 
 from jaxalign.config import base, freeze, from_plain, to_plain, with_keys, with_new_names
 from jaxalign.errors import UserError
+from jaxalign.files import local_path
 from jaxalign.problem import load_problem
 from jaxalign.run.tune import tune
-from jaxalign.settings import INITIAL, country_names
+from jaxalign.settings import INITIAL, SMOLLM2_FILE, country_names
 
 
 def embedded(**keys) -> config_dict.ConfigDict:
@@ -269,3 +271,22 @@ def test_a_renamed_key_is_refused_with_its_new_name_and_mapped_in_a_record():
         from_plain(plain)
     settings = from_plain(with_new_names(plain))
     assert settings.objective.terms.culturalbench_nll == 0.5
+
+
+def test_paths_of_this_machine(tmp_path):
+    assert local_path("//tmp/run", "--workdir") == Path("/tmp/run")
+    assert local_path("~/run", "--workdir") == Path.home() / "run"
+    for typed in ("gs://bucket/run", "http://host/run", "s3:/bucket"):
+        with pytest.raises(UserError, match=f"--workdir={typed} must be a folder of this machine"):
+            local_path(typed, "--workdir")
+    with pytest.raises(UserError, match="--workdir=~nobody-here/x: there is no user 'nobody-here'"):
+        local_path("~nobody-here/x", "--workdir")
+
+
+def test_the_variant_smollm2_takes_the_file_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert base("smollm2").model.path == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    file = tmp_path / "jaxalign" / "models" / SMOLLM2_FILE
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert base("smollm2").model.path == str(file)
