@@ -159,11 +159,11 @@ def random_family_case(family: str, seed: int) -> dict[str, Any]:
         case["attention_bias"] = draw.random() < 0.5
     if family != "gemma3_text":
         return case | {"hidden_act": draw.choice(["silu", "gelu", "relu"])}
-    scaling = case.pop("rope_parameters", None) or case.pop("rope_scaling")
+    old = {"rope_theta": case.pop("rope_theta", None)}
+    scaling = case.pop("rope_parameters", None) or case.pop("rope_scaling") | old
     kinds = ["full_attention", "sliding_attention"]
     local = {"rope_type": "default", "rope_theta": draw.choice([100.0, 10000.0])}
     return case | {
-        "rope_theta": None,
         "rope_parameters": dict(zip(kinds, [scaling, local], strict=True)),
         "hidden_activation": draw.choice(["gelu_pytorch_tanh", "silu"]),
         "layer_types": [draw.choice(kinds) for _ in range(layers)],
@@ -193,7 +193,7 @@ def torch_model(raw: dict[str, Any], seed: int = 0) -> Any:
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             if "norm" in name:
-                weight.copy_(1 + 0.2 * noise)
+                weight.copy_(weight + 0.2 * noise)  # which transformers has set to scale by 1
             elif weight.ndim == 1:
                 weight.copy_(0.3 * noise)
             else:

@@ -7,10 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from parity_cases import BASE
 from small_models import CONFIG, numpy_model
 from tiers import every
 
 import jaxalign.model as jm
+from jaxalign.model.abstract import named_leaves
+from jaxalign.model.architecture import FAMILIES
+from jaxalign.model.partition import partition
 
 LLAMA3_8B = {
     "model_type": "llama",
@@ -168,6 +172,20 @@ def _population_forward(config: jm.DecoderConfig, dtype: str, length: int, candi
         jax.ShapeDtypeStruct((24, 5), jnp.int32),
     )
     return forward, arguments
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mesh_splits_matrices_and_their_biases_and_copies_norms(family):
+    bias = {"attention_bias": True} if family in ("llama", "qwen3", "gemma3_text") else {}
+    config = jm.parse_config(BASE | {"model_type": family, "head_dim": 8} | bias, "x")
+    leaves = named_leaves(jm.abstract_model(config, "float32")[1])
+    sizes = jm.split_sizes(config).values()
+    split = {name: [part is not None for part in partition(name)] for name in leaves}
+    for name, leaf in leaves.items():
+        whole = name.endswith("norm") or name in ("norm", "block.output_bias")
+        assert any(split[name]) != whole, name
+        for size, is_split in zip(leaf.shape, split[name], strict=False):
+            assert not is_split or size in {*sizes, *(n * config.head_dim for n in sizes)}, name
 
 
 def test_full_8b_without_its_memory():
