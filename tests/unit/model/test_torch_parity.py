@@ -92,8 +92,9 @@ def test_transformers_reads_what_we_save(tmp_path):
         np.testing.assert_array_equal(same["logits"], theirs["logits"])
 
 
-def test_bfloat16_is_close(tmp_path, run_ours):
-    raw = parity.BASE | parity.CASES["gqa"]
+@pytest.mark.parametrize("name", every(["gqa", "qwen3", "gemma3"], "gqa"))
+def test_bfloat16_is_close(name, tmp_path, run_ours):
+    raw = parity.BASE | parity.CASES[name]
     model = parity.torch_model(raw)
     graphdef, params, config = jm.load_model(parity.save_torch(model, raw, tmp_path), "bfloat16")
     sequence = parity.inputs(config.vocab_size)
