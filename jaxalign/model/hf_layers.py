@@ -1,5 +1,6 @@
 """Which layers slide, as a Hugging Face config says it: every family has words of its own."""
 
+from collections.abc import Callable
 from typing import Any
 
 from jaxalign.model.architecture import GEMMA3, LLAMA, MISTRAL, DecoderConfig, Family
@@ -19,7 +20,24 @@ LAYER_FIELDS: dict[str, tuple[str, ...]] = {
     ),
 }
 # Of transformers' config classes.
-_WINDOW, _FIRST_SLIDING, _PATTERN = 4096, 28, 6
+_DEFAULTS = {
+    "use_sliding_window": False,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 6,
+    "max_window_layers": 28,
+}
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "use_sliding_window": (lambda value: isinstance(value, bool), "true or false"),
+    "sliding_window": (lambda value: value is None or _is_count(value), "a positive integer"),
+    "sliding_window_pattern": (_is_count, "a positive integer"),
+    "max_window_layers": (lambda value: _is_count(value, 0), "a number of layers"),
+}
 
 
 def read_layers(
@@ -36,39 +54,26 @@ def read_layers(
       `(window, sliding_layers, faults)` as of `DecoderConfig`; the first two count only if there
       are no faults.
     """
-    if family is LLAMA:
-        return 0, (), []
-    numbers = {
-        "sliding_window": _WINDOW,
-        "sliding_window_pattern": _PATTERN,
-        "max_window_layers": _FIRST_SLIDING,
-    }
-    given = {name: raw.get(name, default) for name, default in numbers.items()}
-    given = {name: given[name] for name in LAYER_FIELDS[family.name] if name in given}
-    slides = raw.get("use_sliding_window", False) if "max_window_layers" in given else True
-    if not isinstance(slides, bool):
-        return 0, (), [f"use_sliding_window is {slides!r}, must be true or false"]
-    window = given["sliding_window"] if slides else None
+    fields = LAYER_FIELDS[family.name]
+    given = {name: raw.get(name, _DEFAULTS[name]) for name in fields if name in _DEFAULTS}
     faults = [
-        f"{name} is {value!r}, must be a positive integer"
-        for name, value in given.items()
-        if (isinstance(value, bool) or not isinstance(value, int) or value < 1)
-        and not (name == "sliding_window" and window is None)
-        and not (name == "max_window_layers" and (not slides or value == 0))
+        f"{name} is {given[name]!r}, must be {right}"
+        for name, (is_right, right) in _CHECKS.items()
+        if name in given and not is_right(given[name])
     ]
-    types = raw.get("layer_types") if family is not MISTRAL else None
+    types = raw.get("layer_types") if "layer_types" in fields else None
     if types is not None and (
         not isinstance(types, list) or len(types) != layers or not set(types) <= set(_TYPES)
     ):
         faults.append(f"layer_types must name one of {_TYPES} for each of {layers} layers")
     if faults:
         return 0, (), faults
+    window = given.get("sliding_window") if given.get("use_sliding_window", True) else None
     if types is not None:
         sliding = tuple(each == "sliding_attention" for each in types)
     elif family is GEMMA3:
-        sliding = tuple(
-            (layer + 1) % given["sliding_window_pattern"] > 0 for layer in range(layers)
-        )
+        pattern = given["sliding_window_pattern"]
+        sliding = tuple((layer + 1) % pattern > 0 for layer in range(layers))
     else:
         first = given.get("max_window_layers", 0)
         sliding = tuple(window is not None and layer >= first for layer in range(layers))
