@@ -108,6 +108,43 @@ def shorten(printed: str) -> list[str]:
     return [*header, "", *progress[:2], "…", progress[-1], "", *shown]
 
 
+def measure_real(folder: Path, quick: bool) -> Entries:
+    """Search on the small real model: two countries and seeds, and other ways to search for one."""
+    lshade = "--config.search.strategy=LSHADE"
+    searches = {
+        "US, GaussNewton, first_layer, seed 0": ("us", "us0"),
+        "US, GaussNewton, first_layer, seed 1": ("us", "us1", "--config.seed=1"),
+        "SA, GaussNewton, first_layer, seed 0": ("sa", "sa0"),
+        "SA, GaussNewton, first_layer, seed 1": ("sa", "sa1", "--config.seed=1"),
+        "SA, GaussNewtonDE, first_layer": ("sa", "sa-gnde", f"{lshade[:-6]}GaussNewtonDE"),
+        "SA, LSHADE, first_layer": ("sa", "sa-lshade", lshade),
+        "SA, LSHADE, full": ("sa", "sa-full", lshade, "--config.search.space=full"),
+    }
+    flags = ("--config.objective.formats=identity",
+             f"--config.search.generations={1 if quick else 18}")  # fmt: skip
+    rows = []
+    for name, (code, place, *own) in searches.items():
+        workdir = folder / place
+        if not (workdir / "summary.json").exists():
+            config = (f"--config={code}.py:smollm2", f"--workdir={workdir}", *flags, *own)
+            jaxalign("train", *config)
+        records = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+        best = {record["evaluations"]: record["best_loss"] for record in records}
+        naive = json.loads((workdir / "summary.json").read_text())["loss"]["naive"]
+        last = max(best)
+        half = next((str(spent) for spent in sorted(best) if best[spent] <= naive / 2), "–")
+        cells = [naive, best.get(160, best[last]), best[last]]
+        rows.append([name, *map(loss, cells), f"{best[last] / naive:.0%}", half])
+    return {
+        "real": {
+            "command": f"python -m jaxalign.train --config=NAME.py:smollm2 {shlex.join(flags)}",
+            "columns": ["SmolLM2-135M, country, strategy, space", "naive", "after 160 evaluations",
+                        "after 304", "share of naive", "evaluations to half of naive"],
+            "rows": rows,
+        }
+    }  # fmt: skip
+
+
 def measure_speed(folder: Path, quick: bool) -> Entries:
     """Measure the throughput beside transformers on torch, at two sizes."""
     rows, shares = [], []
@@ -221,6 +258,7 @@ def measure_nightly(folder: Path, quick: bool) -> Entries:
 
 MEASURE: dict[str, Callable[[Path, bool], Entries]] = {
     "defaults": measure_defaults,
+    "real": measure_real,
     "speed": measure_speed,
     "compare": measure_compare,
     "lines": measure_lines,

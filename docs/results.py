@@ -4,9 +4,9 @@
     python docs/results.py write                     refresh README.md, docs/ and configs/
     python docs/results.py check                     exit with 1 if a shown figure differs
 
-NAME is one of defaults, speed, compare, lines, suite, nightly, or all (but nightly). The runs of a
-measurement are kept in runs/results/REVISION/NAME, so that the same call resumes an interrupted
-one. --quick rehearses with tiny settings, prints the tables and stores nothing.
+NAME is one of defaults, real, speed, compare, lines, suite, nightly, or all (but nightly). The runs
+of a measurement are kept in runs/results/REVISION/NAME, so that the same call resumes an
+interrupted one. --quick rehearses with tiny settings, prints the tables and stores nothing.
 
 An entry holds a table (columns, rows) or a text, the notes that belong to it, and its origin:
 command, hardware, date, versions and revision. Markdown shows an entry between

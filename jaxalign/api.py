@@ -187,15 +187,17 @@ def ask(
     survey: str = "vsm13",
     formats: str = "identity",
     dtype: str = "float32",
+    chat_template: str = "",
 ) -> Answers:
     """Ask a model every item of a survey and return the probabilities of its options.
 
     Args:
-      model: "embedded", a folder, one in a bucket (gs://), or a hub id.
+      model: "embedded", a folder, one in a bucket (gs://), a .gguf file, or a hub id.
       prompt: a soft prompt [L, D] in front of every question; None for the model as it is.
       survey: name of a packaged survey, or the path of a YAML file.
       formats: orders and labels of the options, with commas between; see `objective.formats`.
       dtype: "float32" or "bfloat16", of weights and activations.
+      chat_template: a file of Jinja, or one of the names; see `model.chat_template`.
 
     Raises:
       UserError: the survey cannot be asked of this model, or the prompt is not of its width.
@@ -206,7 +208,7 @@ def ask(
     from jaxalign.fitness import answer_logits
     from jaxalign.model import load_model, on_disk, read_config, resolve, sharding_over
     from jaxalign.objective import by_format, make_task
-    from jaxalign.problem import check_positions
+    from jaxalign.problem import check_positions, check_tokens
     from jaxalign.prompts import build_questions, load_tokenizer, parse_format
     from jaxalign.settings import format_names
     from jaxalign.survey import ShareScoring, load_instrument, make_scoring, score_answers
@@ -216,13 +218,14 @@ def ask(
     folder = resolve(model, "")
     config = read_config(folder)
     with on_disk(folder) as here:
-        tokenizer = load_tokenizer(here)
+        tokenizer = load_tokenizer(here, chat_template)
     shown = [parse_format(name) for name in format_names(formats)]
     questions = build_questions(instrument, tokenizer, formats=shown)
     prompt_LD = np.zeros((0, config.width), np.float32) if prompt is None else np.asarray(prompt)
     if prompt_LD.ndim != 2 or prompt_LD.shape[1] != config.width:
         raise UserError(f"prompt has shape {prompt_LD.shape}; {model} takes [L, {config.width}]")
     check_positions(config, questions, len(prompt_LD))
+    check_tokens(config, tokenizer)
     graphdef, weights, _ = load_model(folder, dtype, sharding_over(None))
     layout = make_task(questions, scoring, np.zeros((1, len(instrument.dimensions)))).layout
 

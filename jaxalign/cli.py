@@ -1,12 +1,15 @@
 """What every command shares: finding configs, reading flags, printing mistakes."""
 
 import functools
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -15,6 +18,7 @@ from jaxalign.config import RENAMED
 from jaxalign.errors import UserError
 
 USER_ERROR = 2
+INTERRUPTED = 130  # as a shell has it of SIGINT
 _HELP = ("help", "helpshort", "helpfull")
 _COMPILE_CACHE = flags.DEFINE_string(
     "compile_cache",
@@ -77,13 +81,16 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         gets them alone.
     """
     typed = sys.argv[1:]
+    _log_plainly()
 
     def start(left: list[str]) -> None:
         if positional:
             return main(left[1:])
-        from jaxalign.devices import compile_cache  # JAX takes a second, `status` does without
+        # JAX takes a second, `status` does without.
+        from jaxalign.devices import compile_cache, platform
 
         compile_cache.use(_COMPILE_CACHE.value)
+        platform.check_platform()
         return main(typed)
 
     try:
@@ -94,6 +101,10 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         sys.exit(0 if helped else end.code)
     except UserError as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from what is saved", file=sys.stderr, flush=True)
+        _end_peers(INTERRUPTED)
+        os._exit(INTERRUPTED)  # threads that compile would be waited for
     except Exception as error:
         from jaxalign.devices.memory import is_out_of_memory
 
@@ -104,6 +115,17 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
             f"prompt.length ({error})"
         )
+
+
+def _log_plainly() -> None:
+    """Give every warning one form, `warning: …`, and show nothing of less weight."""
+
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+
+    absl.logging.get_absl_handler().python_handler.setFormatter(Plain())
+    absl.logging.set_verbosity(absl.logging.WARNING)
 
 
 def _fail(mistake: str) -> NoReturn:

@@ -2,14 +2,24 @@
 
 import dataclasses
 import json
+import os
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ml_collections import config_dict
 
 from jaxalign.errors import UserError
-from jaxalign.settings import EMBEDDED, EMBEDDED_KEYS, INITIAL, Rule, Settings
+from jaxalign.settings import (
+    EMBEDDED,
+    EMBEDDED_KEYS,
+    INITIAL,
+    SMOLLM2_FILE,
+    SMOLLM2_KEYS,
+    Rule,
+    Settings,
+)
 
 RENAMED = {
     "objective.benchmark": "objective.culturalbench",
@@ -23,19 +33,30 @@ def base(variant: str = "") -> config_dict.ConfigDict:
 
     Args:
       variant: what follows the colon in `--config=NAME:VARIANT`; empty for Llama-3-8B-Instruct,
-        `embedded` for the model in the package at sizes that suit a laptop.
+        `embedded` for the model in the package at sizes that suit a laptop, `smollm2` for a small
+        real one: the file that launch/real.sh has fetched, or else the hub's.
 
     Raises:
       UserError: there is no such variant.
     """
-    if variant not in ("", EMBEDDED):
-        raise UserError(f"--config=…:{variant}: no such variant; give :{EMBEDDED} or none")
+    variants: dict[str, dict[str, Any]] = {"": {}, EMBEDDED: EMBEDDED_KEYS, "smollm2": SMOLLM2_KEYS}
+    if variant not in variants:
+        raise UserError(f"--config=…:{variant}: no such variant; give :embedded, :smollm2 or none")
     config = config_dict.ConfigDict(dataclasses.asdict(Settings()))
     for room, key in ((config, "country"), (config.survey, "constant")):  # of several types
         room[key] = config_dict.placeholder(object)
         room[key] = ""
-    config.update_from_flattened_dict(EMBEDDED_KEYS if variant else {})
+    config.update_from_flattened_dict(variants[variant])
+    file = models_folder() / SMOLLM2_FILE
+    if variants[variant] is SMOLLM2_KEYS and file.is_file():
+        config.model.path = str(file)
     return config
+
+
+def models_folder() -> Path:
+    """Return the folder of the user's cache in which launch/real.sh keeps models."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "jaxalign" / "models"
 
 
 def freeze(config: config_dict.ConfigDict) -> Settings:

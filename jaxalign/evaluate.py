@@ -7,10 +7,7 @@
 An interrupted evaluation resumes with the next part.
 """
 
-import logging
-import os
 import shlex
-from pathlib import Path
 
 from absl import flags
 
@@ -18,7 +15,7 @@ from jaxalign import cli
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
-from jaxalign.files import check_local
+from jaxalign.files import local_path
 from jaxalign.interchange import read_soft_prompt
 
 _CONFIG = cli.define_config()
@@ -47,17 +44,16 @@ def main(typed: list[str]) -> None:
         # Loaded here, since a comparison needs nothing else of what is imported with it.
         from jaxalign.report.evidence import write_comparison_report
 
-        output = _path(_OUTPUT.value)
-        check_local(output, "--output")
-        write_comparison_report([_path(each) for each in _COMPARE.value], output)
+        output = local_path(_OUTPUT.value, "--output")
+        runs = [local_path(each, "--compare") for each in _COMPARE.value]
+        write_comparison_report(runs, output)
         print(f"wrote {output / 'index.html'}")
         return
     if not _WORKDIR.value:
         raise UserError("--workdir=DIR is missing, such as --workdir=runs/sa-embedded")
     again = f"python -m jaxalign.evaluate {shlex.join(typed)}"
     options = Options(_CULTURALBENCH.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
-    workdir = _path(_WORKDIR.value)
-    check_local(workdir, "--workdir")
+    workdir = local_path(_WORKDIR.value, "--workdir")
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")
@@ -81,10 +77,5 @@ def main(typed: list[str]) -> None:
     print(f"all of them: {workdir / 'evaluation' / 'index.html'}")
 
 
-def _path(typed: str) -> Path:
-    return Path(os.path.expanduser(typed))
-
-
 if __name__ == "__main__":
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     cli.run(main, needs_config=False)

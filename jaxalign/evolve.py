@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, Key
 
-from jaxalign.objective import Evaluation, Task
-from jaxalign.search import Space, Strategy
-from jaxalign.search.pareto import Front, empty_front, merge
+from jaxalign.objective import Evaluation, Task, read_means
+from jaxalign.search import ExpectedAnswers, Space, Strategy
+from jaxalign.search.pareto import ParetoFront, empty_pareto_front, merge
 
 
 @struct.dataclass
@@ -63,7 +63,7 @@ class RunState:
     params: Any
     best_prompt_GLD: Float[Array, "G L D"]
     best_scores_GC: Float[Array, "G C"]
-    front: Front | None
+    front: ParetoFront | None
     metrics: Metrics
 
 
@@ -117,10 +117,11 @@ class Evolution:
         if countries > 1:
             chosen_GP = jnp.argsort(result.loss_GP, axis=1)[:, : candidates // countries]
         loss_GP = jnp.take_along_axis(result.loss_GP, chosen_GP, axis=1)
-        strategy = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0))(
-            _keys(init_key, countries), params, vectors_E[chosen_GP], loss_GP
+        answers, axes = self._answers(task, result, jnp.broadcast_to(chosen_GP, loss_GP.shape))
+        strategy = jax.vmap(self.strategy.init, in_axes=(0, None, 0, 0, axes))(
+            _keys(init_key, countries), params, vectors_E[chosen_GP], loss_GP, answers
         )
-        front = empty_front(self.front_size, len(self.objectives), prompts_ELD[0])
+        front = empty_pareto_front(self.front_size, len(self.objectives), prompts_ELD[0])
         nothing_G = jnp.full(countries, jnp.inf)
 
         def for_all(leaf: jax.Array) -> jax.Array:
@@ -173,12 +174,12 @@ class Evolution:
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
             result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=count)
-        loss_GP = jax.vmap(lambda loss_E, g: loss_E.reshape(-1, countries)[:, g])(
-            result.loss_GP, jnp.arange(countries)
-        )
+        own_GP = jnp.arange(vectors_E.shape[0]).reshape(-1, countries).T
+        loss_GP = jnp.take_along_axis(result.loss_GP, own_GP, axis=1)
+        answers, axes = self._answers(task, result, own_GP)
         with jax.named_scope("tell"):
-            updated = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0))(
-                _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked
+            updated = jax.vmap(self.strategy.tell, in_axes=(0, None, 0, 0, 0, axes))(
+                _keys(tell_key, countries), state.params, vectors_GP, loss_GP, asked, answers
             )
         accepted_G = jax.vmap(self.strategy.accepted)(asked, updated)
         offered_GE = result.loss_GP
@@ -207,6 +208,15 @@ class Evolution:
             return vectors
         leading = vectors.shape[: vectors.ndim - len(self.strategy.shape)]
         return space.confine(vectors.reshape(*leading, *space.shape)).reshape(vectors.shape)
+
+    def _answers(self, task: Task, result: Evaluation, own_GP: jax.Array) -> tuple[Any, Any]:
+        """Return the answers of each country's candidates and their axis of countries, if read."""
+        if not self.strategy.reads_answers:
+            return None, None
+        means_EFI, weights_CI, wanted_GC = read_means(task.goal, result.answers_PQA)
+        return ExpectedAnswers(means_EFI[own_GP], weights_CI, wanted_GC), ExpectedAnswers(
+            0, None, 0
+        )
 
     def _evaluates_members(self, generation: jax.Array) -> jax.Array | None:
         """Whether the members are evaluated again; None where that never happens."""

@@ -8,14 +8,11 @@ model card comes with each. A multi-country run is exported to DIR2/CODE. All is
 and never over anything but an earlier export.
 """
 
-import logging
-import os
-from pathlib import Path
-
 from absl import flags
 
 from jaxalign import cli
 from jaxalign.errors import UserError
+from jaxalign.files import local_path
 from jaxalign.interchange import WRITERS, export
 from jaxalign.report import print_header
 from jaxalign.report.numbers import format_loss
@@ -31,7 +28,7 @@ def main(_: list[str]) -> None:
     for flag, example in ((_WORKDIR, "runs/sa-embedded"), (_OUTPUT, "exports/sa")):
         if not flag.value:
             raise UserError(f"--{flag.name}=DIR is missing, such as --{flag.name}={example}")
-    workdir, output = (Path(os.path.expanduser(flag.value)) for flag in (_WORKDIR, _OUTPUT))
+    workdir, output = (local_path(flag.value, f"--{flag.name}") for flag in (_WORKDIR, _OUTPUT))
     prompts, names = export(workdir, _FORMAT.value, output)
     rows = {
         tuned.country: f"{' x '.join(map(str, tuned.prompt_LD.shape))}, loss "
@@ -42,5 +39,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     cli.run(main)

@@ -3,10 +3,12 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,13 +50,25 @@ class ParetoTable:
         return [dict(zip(self.names, values, strict=True)) for values in self.values]
 
 
-def check_local(folder: Path, name: str) -> None:
-    """Raise UserError, naming the flag, if a path is the address of a bucket."""
-    if folder.parts[:1] in (("gs:",), ("s3:",)):
+def local_path(typed: str, name: str) -> Path:
+    """Return the path of this machine that a user typed, with ~ expanded.
+
+    Args:
+      typed: a path.
+      name: of the flag, for messages.
+
+    Raises:
+      UserError: it is the address of a bucket or of a server, or of a user who is not there.
+    """
+    path = os.path.expanduser(typed)
+    if re.match(r"[a-zA-Z][\w+.-]*:/", path):
         raise UserError(
-            f"{name}={folder} must be a folder of this machine: mount the bucket, and give the "
+            f"{name}={typed} must be a folder of this machine: mount the bucket, and give the "
             "folder where it is mounted"
         )
+    if path.startswith("~"):
+        raise UserError(f"{name}={typed}: there is no user {path.partition('/')[0][1:]!r} here")
+    return Path(re.sub("^//+", "/", path))  # of two slashes tensorstore makes a server's name
 
 
 def read_run(
@@ -142,6 +156,30 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+@functools.lru_cache(maxsize=1)
+def open_gguf(path: Path) -> Any:
+    """Open a GGUF file and read its metadata, which takes seconds; its tensors stay on the disk.
+
+    Returns:
+      A `gguf.GGUFReader`; the last one is kept.
+
+    Raises:
+      UserError: the file cannot be read, or is damaged or cut short.
+    """
+    import gguf
+
+    try:
+        return gguf.GGUFReader(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:  # a damaged file ends in one of numpy's or of Python's own
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path}: is no GGUF file, damaged or cut short ({reason}, {path.stat().st_size:,} "
+            "bytes); copy or download it again"
+        ) from None
 
 
 def peek_json(path: Path) -> dict[str, Any]:

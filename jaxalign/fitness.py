@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxalign.devices.mesh import POPULATION, everywhere
-from jaxalign.model import AUTO, Shared
+from jaxalign.model import AUTO, Shared, read_vocabulary
 from jaxalign.objective import Evaluation, Layout, Objective, Task, measure_answers
 
 
@@ -138,8 +138,40 @@ def answer_logits(
       attention: implementation, by name.
       shared: `share_questions` for this length; computed here if None.
     """
-    hidden_QD = answer_states(model, layout, prompt_LD, attention, shared)
-    logits_QA = model.option_logits(hidden_QD, layout.answer_ids_QA)
+    return option_logits(model, layout, answer_states(model, layout, prompt_LD, attention, shared))
+
+
+def option_logits(
+    model: Any, layout: Layout, hidden_RD: Float[Array, "R D"]
+) -> Float[Array, "Q A"]:
+    """Return float32 logits of the options, -inf where there is no such option.
+
+    Of an option of several tokens, or that can be written in several ways, it is what the logit of
+    one token of the same probability would be.
+
+    Args:
+      model: the language model.
+      layout: what is asked.
+      hidden_RD: of `answer_states`.
+    """
+    questions, longer = layout.answer_ids_QA.shape[0], layout.longer
+    logits_QA = model.option_logits(hidden_RD[:questions], layout.answer_ids_QA)
+    if longer is not None:
+        hidden_KD, hidden_ND = hidden_RD[longer.question_K], hidden_RD[questions:]
+        way_K = model.option_logits(hidden_KD, jnp.asarray(longer.first_K)[:, None])[:, 0]
+        if longer.nodes_N.shape[0]:
+            total_N = read_vocabulary(model.head_rows(), hidden_ND).log_total_R
+            tokens_E1 = jnp.asarray(longer.token_E)[:, None]
+            step_E = model.option_logits(hidden_ND[longer.node_E], tokens_E1)[:, 0]
+            step_E -= total_N[longer.node_E]
+            way_K += jax.ops.segment_sum(step_E, longer.path_E, way_K.shape[0])
+        # The log of a sum over the ways to write an option; most of them have one.
+        slots = logits_QA.size
+        top_S = jax.ops.segment_max(jax.lax.stop_gradient(way_K), longer.slot_K, slots)
+        top_S = jnp.where(jnp.isfinite(top_S), top_S, 0.0)
+        sum_S = jax.ops.segment_sum(jnp.exp(way_K - top_S[longer.slot_K]), longer.slot_K, slots)
+        written_S = top_S + jnp.log(jnp.where(sum_S > 0, sum_S, 1.0))
+        logits_QA = jnp.where(sum_S > 0, written_S, logits_QA.reshape(-1)).reshape(logits_QA.shape)
     return jnp.where(layout.offered_QA, logits_QA, -jnp.inf)
 
 
@@ -149,8 +181,11 @@ def answer_states(
     prompt_LD: Float[Array, "L D"],
     attention: str = AUTO,
     shared: Shared | None = None,
-) -> Float[Array, "Q D"]:
-    """Return the final hidden states at the answer nodes; arguments as of `answer_logits`."""
+) -> Float[Array, "R D"]:
+    """Return the final hidden states at the Q answer nodes, and at the N of `layout.longer`.
+
+    Arguments are as of `answer_logits`.
+    """
     length = prompt_LD.shape[0]
     if shared is None:
         shared = share_questions(model, layout, length)
@@ -168,8 +203,8 @@ def answer_states(
 
 def lay_out(
     layout: Layout, length: int
-) -> tuple[Int[Array, " S"], Bool[Array, "S S"], Int[Array, " Q"]]:
-    """Return positions, mask and answer nodes of L soft rows followed by the trie's T tokens."""
+) -> tuple[Int[Array, " S"], Bool[Array, "S S"], Int[Array, " R"]]:
+    """Return positions, mask and read nodes of L soft rows followed by the trie's T tokens."""
     size = layout.tokens_T.shape[0]
     positions_S = jnp.concatenate([jnp.arange(length), layout.positions_T + length])
     mask_SS = jnp.block(
@@ -178,7 +213,10 @@ def lay_out(
             [jnp.ones((size, length), bool), jnp.asarray(layout.mask_TT)],
         ]
     )
-    return positions_S, mask_SS, layout.answer_nodes_Q + length
+    read_R = layout.answer_nodes_Q
+    if layout.longer is not None:
+        read_R = jnp.concatenate([jnp.asarray(read_R), jnp.asarray(layout.longer.nodes_N)])
+    return positions_S, mask_SS, read_R + length
 
 
 def share_questions(model: Any, layout: Layout, length: int) -> Shared:

@@ -3,19 +3,21 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxalign.model import Tree, cut_tree
-from jaxalign.prompts import Questions
+from jaxalign.prompts import Longer, Questions
 from jaxalign.settings import ObjectiveSettings
 from jaxalign.survey import (
     Scoring,
     ShareScoring,
     accuracy,
     distance_to_target,
+    item_means,
     log_likelihood,
     score_answers,
 )
@@ -36,6 +38,7 @@ class Layout:
       mask_TT: whether the row's node attends to the column's; tree: the same in blocks.
       answer_nodes_Q: nodes at which answers are read.
       answer_ids_QA, offered_QA: option tokens, and whether the option exists.
+      longer: options that one token does not tell apart, or None; see `prompts.Longer`.
     """
 
     tokens_T: Int[Array, " T"] | np.ndarray
@@ -45,6 +48,7 @@ class Layout:
     answer_nodes_Q: Int[Array, " Q"] | np.ndarray
     answer_ids_QA: Int[Array, "Q A"] | np.ndarray
     offered_QA: Bool[Array, "Q A"] | np.ndarray
+    longer: Longer | None = None
 
 
 @struct.dataclass
@@ -167,6 +171,7 @@ def make_task(
         answer_nodes_Q=trie.answer_nodes_Q,
         answer_ids_QA=questions.answer_ids_QA,
         offered_QA=questions.offered_QA,
+        longer=questions.longer,
     )
     goal = Goal(
         scoring=scoring,
@@ -212,6 +217,20 @@ def measure_answers(
     )
     loss_GP = jnp.where(jnp.isfinite(loss_GP), loss_GP, jnp.inf)
     return Evaluation(loss_GP, jnp.mean(scores_PFC, axis=1), answers_PQA, terms_GPO)
+
+
+def read_means(goal: Goal, answers_PQA: Float[Array, "P Q A"]) -> tuple[jax.Array, ...]:
+    """Return what linear scores are made of: mean answers [P, F, I], weights [C, I], wanted [G, C].
+
+    Raises:
+      TypeError: the survey's scores are not linear in the means.
+    """
+    if isinstance(goal.scoring, ShareScoring):
+        raise TypeError("scores of answer distributions are not linear in mean answers")
+    asked = answers_PQA.shape[1] - goal.right_B.shape[0]
+    means_PFI = item_means(goal.scoring, by_format(goal.scoring, answers_PQA[:, :asked]))
+    wanted_GC = jnp.asarray(goal.target_GC) - jnp.asarray(goal.scoring.constant_C)[None]
+    return means_PFI, jnp.asarray(goal.scoring.weights_CQ), wanted_GC
 
 
 def by_format(

@@ -131,6 +131,7 @@ class Problem:
                     self.questions.answer_ids_QA,
                     self.questions.right_B,
                     np.asarray(self.task.goal.asked_GB),
+                    *(self.questions.longer or ()),
                 )
             ),
         }
@@ -155,14 +156,16 @@ def load_problem(settings: Settings) -> Problem:
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
     load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
-    check_strategy(settings.search)
+    if check_strategy(settings.search).reads_answers:
+        _check_linear(settings, instrument)
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
     with on_disk(folder) as here:
-        tokenizer = load_tokenizer(here)
+        tokenizer = load_tokenizer(here, model.chat_template)
     questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
     check_positions(model_config, questions, settings.prompt.length)
+    check_tokens(model_config, tokenizer)
     mesh = mesh_for(settings, model_config, len(targets))
     check_devices(settings, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
@@ -203,6 +206,20 @@ def row_norm_of(weights: Any, model_config: DecoderConfig) -> float:
 def check_positions(model_config: DecoderConfig, questions: Questions, length: int) -> None:
     """Raise UserError unless the model has positions for a prompt and the longest question."""
     model_config.check_positions(length + int(questions.trie.positions_T.max()) + 1)
+
+
+def check_tokens(model_config: DecoderConfig, tokenizer: Any) -> None:
+    """Raise UserError if a tokenizer has tokens for which the model has no embeddings.
+
+    A gather beyond the table would be clamped to its last row, without a word.
+    """
+    most = max(tokenizer.get_vocab().values())
+    if most >= model_config.vocab_size:
+        raise UserError(
+            f"the tokenizer has tokens up to {most}, but the model has vocab_size="
+            f"{model_config.vocab_size}: they are not of one model, or tokens were added to the "
+            "tokenizer and the embeddings were not resized"
+        )
 
 
 def mesh_for(
@@ -268,6 +285,23 @@ def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, .
     if survey.shuffle:
         found = [shuffled(target, survey.shuffle) for target in found]
     return tuple({target.code: target for target in found}.values())
+
+
+def _check_linear(settings: Settings, instrument: Instrument) -> None:
+    """Check that a strategy that reads answers finds scores that are linear in them."""
+    objective = settings.objective
+    wrong = []
+    if instrument.scoring == DISTRIBUTION:
+        wrong.append(f"survey.instrument={instrument.name}, which has answer distributions")
+    if objective.readout != "expected":
+        wrong.append(f"objective.readout={objective.readout}; give expected")
+    if not objective.terms.survey:
+        wrong.append("objective.terms.survey=0; give a number above 0")
+    if wrong:
+        raise UserError(
+            f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
+            f"they add up to; it cannot with {' and '.join(wrong)}"
+        )
 
 
 def _load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:

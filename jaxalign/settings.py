@@ -9,6 +9,7 @@ EMBEDDED = "embedded"
 ALL = "all"  # for `country`
 INITIAL = ("texts", "diverse", "mixtures", "vocabulary", "normal")  # kinds of first population
 LLAMA = "meta-llama/Meta-Llama-3-8B-Instruct"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class Rule(NamedTuple):
@@ -48,7 +49,7 @@ def _are_finite(value: Any) -> bool:
 
 
 _NOT_NEGATIVE = Rule(lambda value: 0 <= value < math.inf, "a number of at least 0")
-_MODEL = Rule(bool, f"a folder, one in a bucket (gs://), a hub id, or {EMBEDDED}")
+_MODEL = Rule(bool, f"a folder, one in a bucket (gs://), a .gguf file, a hub id, or {EMBEDDED}")
 _COUNTRY = Rule(
     lambda value: bool(country_names(value)),
     f"a country's code, such as SA, several with commas between, or `{ALL}`",
@@ -72,9 +73,13 @@ _FORMATS = Rule(
 class ModelSettings:
     """The language model."""
 
-    path: Annotated[str, _MODEL] = LLAMA  # a folder, gs://, a hub id, or `embedded`
+    # a folder, one in a bucket (gs://), a GGUF file, a hub id, or `embedded`
+    path: Annotated[str, _MODEL] = LLAMA
     revision: str = ""  # of a hub id; empty for its main branch
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    # A file of Jinja, llama3, chatml or plain; empty for the tokenizer's own, or that of the family
+    # whose markers are in its vocabulary.
+    chat_template: str = ""
     # Of the blocks' matrices. int8 and fp8 also quantise what they multiply. The best prompt is
     # scored again by the model without quantization.
     quantization: Literal["none", "int8", "fp8", "int8_weights", "fp8_weights"] = "none"
@@ -116,11 +121,17 @@ class SearchSettings:
     strategy: str = "LSHADE"  # a name of docs/strategies.md, or FILE.py:CLASS
     strategy_params: dict[str, Any] = dataclasses.field(default_factory=dict)
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
-    # texts: mixtures of the embeddings of `dimension` texts.
-    space: Literal["full", "subspace", "texts"] = "full"
+    # texts: mixtures of the embeddings of `dimension` texts; first_layer: of each row, the
+    # `dimension` directions that the model's first layer responds to most.
+    space: Literal["full", "subspace", "texts", "first_layer"] = "full"
     dimension: Annotated[int, _between(1, 100_000)] = 500
     population: Annotated[int, _at_least(1)] = 64  # P, for each country
     generations: Annotated[int, _at_least(1)] = 200
+    # The search ends when every country's best loss is at most this share of the naive loss (never
+    # with a sampled readout, whose best is luck), or after so many generations in which none
+    # changes; 0 for never.
+    stop_loss: Annotated[float, _NOT_NEGATIVE] = 0.005
+    patience: Annotated[int, _at_least(0)] = 0
     # vocabulary: each coordinate within its range in the embedding table
     bounds: Literal["none", "vocabulary"] = "none"
     # Largest norm of a prompt row, in mean norms of the embeddings; 0 for no limit.
@@ -209,4 +220,17 @@ EMBEDDED_KEYS = {
     "model.dtype": "float32",
     "prompt.length": 9,
     "search.generations": 150,
+}
+
+# What the variant `smollm2` changes: a real model, the smallest that answers, at sizes that suit
+# two CPU cores. `launch/real.sh` fetches the file; without it the hub has the same model.
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_KEYS = {
+    "model.path": SMOLLM2,
+    "model.dtype": "float32",
+    "search.strategy": "GaussNewton",
+    "search.space": "first_layer",
+    "search.dimension": 64,
+    "search.population": 16,
+    "search.generations": 40,
 }

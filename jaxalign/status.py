@@ -75,19 +75,21 @@ def describe(workdir: Path, now: float) -> dict[str, Any]:
 
     Returns:
       Plain values. `age` is the seconds since the last sign of life; `seconds_left` is null unless
-      the run is in progress.
+      the run is in progress, `early_end` unless it ended before its last generation: the key that
+      ended it.
     """
     record, beat = peek_json(workdir / "config.json"), peek_json(workdir / NAME)
     summary, records = peek_json(workdir / "summary.json"), _last_records(workdir / "metrics.jsonl")
     config, last = record.get("config", {}), records[-1] if records else {}
     search, generation = config.get("search", {}), last.get("generation")
-    generations = beat.get("generations", search.get("generations"))
+    generations, early = beat.get("generations", search.get("generations")), None
     age = _age(workdir, beat, now)
     state = _state(workdir, beat, age, done=bool(summary))
     naive = record.get("naive_loss", summary.get("loss", {}).get("naive"))
     best = last.get("best_loss")
     if state == "done":  # what a noisy search saw as its best was measured again for the summary
         best = summary.get("loss", {}).get("best", best)
+        early = summary.get("early_end", {}).get("by")
     candidates, seconds = _pace(records)
     goes_on = state in ("running", "stalled") and generations is not None and seconds is not None
     return {
@@ -98,6 +100,7 @@ def describe(workdir: Path, now: float) -> dict[str, Any]:
         "strategy": search.get("strategy"),
         "generation": generation,
         "generations": generations,
+        "early_end": early,
         "best_loss": best,
         "naive_loss": naive,
         "share_of_naive": best / naive if naive and best is not None else None,

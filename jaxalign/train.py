@@ -8,8 +8,6 @@ one of several processes that run together, which all get the same command.
 """
 
 import functools
-import logging
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -25,6 +23,7 @@ if __name__ == "__main__":  # before the imports below, some of which touch the 
 from jaxalign import cli
 from jaxalign.config import freeze
 from jaxalign.devices.profiling import Profile, parse_bounds
+from jaxalign.files import local_path
 from jaxalign.report import Progress
 from jaxalign.run.startup import StartUp
 from jaxalign.run.trackers import WandB, import_wandb
@@ -50,9 +49,9 @@ def main(typed: list[str]) -> None:
     """Run the command; `typed` are its arguments."""
     startup = StartUp(of_command=True)
     settings = freeze(_CONFIG.value)
-    model = Path(settings.model.path).name.lower()
+    model = Path(settings.model.path).name.lower().removesuffix(".gguf")
     default = f"runs/{'-'.join(country_names(settings.country)).lower()}-{model}"
-    path = Path(os.path.expanduser(_WORKDIR.value or settings.workdir or default))
+    path = local_path(_WORKDIR.value or settings.workdir or default, "--workdir")
     bounds = parse_bounds(_PROFILE.value, settings.search.generations)
     if _WANDB.value:
         import_wandb()
@@ -71,5 +70,4 @@ def main(typed: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     cli.run(main)

@@ -81,8 +81,9 @@ workdir_of() {
 
 at_home() { printf '%s\n' "${1/#"~/"/$HOME/}"; }
 
-# is_done WORKDIR: its summary.json tells of as many generations as its config.json asks for. That
-# the file is there would not do: a run that is being lengthened has the old one.
+# is_done WORKDIR: its summary.json tells of as many generations as its config.json asks for, or of
+# an early end by the limits that its config.json has. That the file is there would not do: a run
+# that is being lengthened has the old one.
 is_done() {
   local python=python3
   [ ! -x "$ROOT/.venv/bin/python" ] || python=$ROOT/.venv/bin/python
@@ -92,7 +93,9 @@ summary, record = (
     json.loads((pathlib.Path(sys.argv[1]) / name).read_text(encoding="utf-8"))
     for name in ("summary.json", "config.json")
 )
-sys.exit(summary["generations"] < record["config"]["search"]["generations"])
+search, early = record["config"]["search"], summary.get("early_end")
+ended = early and all(early[key] == search[key] for key in ("stop_loss", "patience"))
+sys.exit(not ended and summary["generations"] < search["generations"])
 EOP
 }
 

@@ -33,4 +33,5 @@ set_up "${JAXALIGN_EXTRAS:-}"
 if [ -z "${JAXALIGN_EXTRAS:-}" ] && nvidia-smi -L >/dev/null 2>&1; then
   say "jaxalign: this machine has an NVIDIA GPU; JAXALIGN_EXTRAS=cuda $0 uses it"
 fi
+[ -n "${JAXALIGN_EXTRAS:-}" ] || export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} # as installed
 become "$VENV_PYTHON" -m jaxalign.train --config=sa.py:embedded "$@"

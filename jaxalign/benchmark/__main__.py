@@ -36,7 +36,7 @@ from jaxalign.benchmark import Point, make_points, measure_points
 from jaxalign.benchmark.peer import NAME
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
-from jaxalign.files import write_file
+from jaxalign.files import local_path, write_file
 from jaxalign.report import print_header
 from jaxalign.report.drawing import Sheet
 from jaxalign.report.throughput import (
@@ -71,7 +71,7 @@ def main(typed: list[str]) -> None:
     if _TRACE.value and output is None:
         raise UserError("--trace: there is no folder to write it to; give --output=DIR")
     points = make_points(freeze(config), _SWEEP.value)
-    folder = Path(os.path.expanduser(output)) if output else None
+    folder = local_path(output, "--output") if output else None
     done = _measure(points, shlex.join(["python", "-m", "jaxalign.benchmark", *typed]), folder)
     lines = [json.dumps(figures, allow_nan=False) for figures in done]
     if _SWEEP.value:
@@ -128,6 +128,5 @@ def _scratch(folder: Path | None) -> tempfile.TemporaryDirectory[str]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)  # it logs its caches and profiles
     cli.run(main)

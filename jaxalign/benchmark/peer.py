@@ -84,6 +84,8 @@ class Peer:
             self._there_QS = (
                 torch.arange(ids.shape[1], device=self.device) < self._lengths_Q[:, None]
             )
+        if problem.questions.longer is not None:
+            raise UserError("--peer: options of several tokens are not measured; give other labels")
         options = problem.questions.answer_ids_QA
         self._options_QA = torch.tensor(options, device=self.device, dtype=torch.long)
         self.known: dict[str, Known] = {}

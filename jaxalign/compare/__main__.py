@@ -9,16 +9,13 @@ folder resumes where the last one stopped; with other methods it adds to what is
 takes random weights of a shape, drawn from the config's seed.
 """
 
-import logging
-import os
-from pathlib import Path
-
 from absl import flags
 
 from jaxalign import cli
 from jaxalign.compare.comparison import compare
 from jaxalign.compare.methods import load_methods
 from jaxalign.config import freeze
+from jaxalign.files import local_path
 from jaxalign.run.random_weights import SHAPES
 
 _CONFIG = cli.define_config()
@@ -43,11 +40,10 @@ def main(_: list[str]) -> None:
         load_methods(_METHODS.value),
         range(config.seed, config.seed + _SEEDS.value),
         _EVALUATIONS.value,
-        Path(os.path.expanduser(_OUTPUT.value)),
+        local_path(_OUTPUT.value, "--output"),
         _MODEL.value,
     )
 
 
 if __name__ == "__main__":
-    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     cli.run(main)

@@ -111,13 +111,14 @@ def compare(
         number = 0
         for label, keys in methods.items():
             trials = Trials(keys.get("outside"), evaluations, execution)
-            for country, own in _each_country(problem):
+            for index, own in enumerate(_each_country(problem)):
+                country = own.targets[0].code
                 for seed in seeds:
                     number += 1
                     if (label, country, seed) in done:
                         continue
                     own_settings = dataclasses.replace(configs[label], seed=seed)
-                    naive_loss = float(naive.loss_GP[_place(problem, country), 0])
+                    naive_loss = float(naive.loss_GP[index, 0])
                     begun = time.perf_counter()
                     run = _run(label, keys, trials, own_settings, own, naive_loss)
                     append_run(histories, run)
@@ -136,17 +137,17 @@ def _run(
     problem: Problem,
     naive_loss: float,
 ) -> Run:
-    """One search, for the problem's only country."""
-    trial = trials.run(settings, problem)
+    """Run one search, for the problem's only country."""
+    history = trials.run(settings, problem)
     return Run(
         method=label,
         kind=_kind(keys, settings),
         country=problem.targets[0].code,
         seed=settings.seed,
         naive_loss=naive_loss,
-        initial_loss=trial.initial,
-        forward_equivalents=trial.history[-1][0],
-        points=tuple(trial.history),
+        initial_loss=history[0][1],
+        forward_equivalents=history[-1][0],
+        points=tuple(history),
     )
 
 
@@ -159,17 +160,13 @@ def _in_words(run: Run) -> str:
     )
 
 
-def _each_country(problem: Problem) -> Iterator[tuple[str, Problem]]:
-    """Return the problem with one of its countries at a time."""
-    for place, target in enumerate(problem.targets):
-        one = slice(place, place + 1)
+def _each_country(problem: Problem) -> Iterator[Problem]:
+    """Yield the problem with one of its countries at a time."""
+    for index, target in enumerate(problem.targets):
+        one = slice(index, index + 1)
         goal = problem.task.goal
         task = problem.task.with_goal(target_GC=goal.target_GC[one], asked_GB=goal.asked_GB[one])
-        yield target.code, dataclasses.replace(problem, targets=(target,), task=task)
-
-
-def _place(problem: Problem, country: str) -> int:
-    return [target.code for target in problem.targets].index(country)
+        yield dataclasses.replace(problem, targets=(target,), task=task)
 
 
 def _kind(keys: dict[str, Any], settings: Settings) -> str:

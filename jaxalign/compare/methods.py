@@ -13,7 +13,8 @@ from jaxalign.settings import Settings
 
 OUTSIDE = ("scipy", "cma", "gradient")
 _PACKAGED = "all"
-_FIXED = ("search.generations", "search.polish")  # follow from the evaluations; no search has it
+# Follow from the evaluations, or have no part in a comparison.
+_FIXED = ("search.generations", "search.patience", "search.polish", "search.stop_loss")
 
 
 def load_methods(given: str) -> dict[str, dict[str, Any]]:
@@ -53,7 +54,7 @@ def with_method(settings: Settings, label: str, keys: dict[str, Any]) -> Setting
         if not key.startswith(("search.", "prompt.")) or key in _FIXED:
             raise UserError(
                 f"--methods: {label}: {key}: is the same for all methods; a method may set "
-                f"outside, and keys of search and prompt but {' and '.join(_FIXED)}"
+                f"outside, and keys of search and prompt but {', '.join(_FIXED)}"
             )
     if "search.strategy" in changes:
         changes = {"search.strategy_params": {}} | changes

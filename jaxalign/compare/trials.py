@@ -1,6 +1,5 @@
 """One search of a comparison: a method, a country and a seed, for a given number of evaluations."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -11,27 +10,17 @@ from jaxalign.compare.references import History, cma_subspace, random_projection
 from jaxalign.config import with_keys
 from jaxalign.engine import make_evolution
 from jaxalign.errors import UserError
+from jaxalign.evolve import Metrics
 from jaxalign.fitness import Execution
 from jaxalign.problem import Problem
+from jaxalign.report import Steps
+from jaxalign.report.numbers import format_loss
 from jaxalign.run.initialization import initialize
 from jaxalign.run.refine import gradient_cost, polish
 from jaxalign.search import embedding_std, generations_for, vocabulary_bounds
 from jaxalign.settings import Settings
 
 SUBSPACE = 500  # dimensions, as in Black-Box Tuning
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """What a search did.
-
-    Attributes:
-      history: evaluations so far and best loss so far, generation by generation.
-      initial: the best loss of the first population.
-    """
-
-    history: History
-    initial: float
 
 
 class Trials:
@@ -50,9 +39,18 @@ class Trials:
         self._execution = execution
         self._steps: tuple[Callable, Callable] | None = None
         self._evaluate: Callable | None = None
+        self._shown = Steps("", 0)
 
-    def run(self, settings: Settings, problem: Problem) -> Trial:
-        """One search; `settings` have the seed and the method's keys, `problem` one country."""
+    def run(self, settings: Settings, problem: Problem) -> History:
+        """Run one search and return its history, the first population's best loss first.
+
+        Args:
+          settings: with the seed and the method's keys.
+          problem: with one country.
+
+        Raises:
+          UserError: the evaluations do not pay for the search.
+        """
         search = settings.search
         population = search.population
         if population > self._evaluations:
@@ -69,9 +67,10 @@ class Trials:
             "cma": self._cma,
             "gradient": self._gradient,
         }
-        return runs[self._outside](settings, problem)
+        with Steps("  evaluations", self._evaluations) as self._shown:
+            return runs[self._outside](settings, problem)
 
-    def _strategy(self, settings: Settings, problem: Problem) -> Trial:
+    def _strategy(self, settings: Settings, problem: Problem) -> History:
         plan = initialize(settings, problem)
         if self._steps is None or plan.strategy.spread_is_compiled:
             evolution = make_evolution(problem, plan, self._execution_of(settings))
@@ -80,20 +79,25 @@ class Trials:
         given = (problem.weights, problem.task, plan.space)
         key = jax.random.key(settings.seed)
         state, metrics = start(*given, plan.strategy.params, plan.vectors_E, key)
-        seen = [metrics]
+        history: History = []
         for _ in range(settings.search.generations):
-            state, metrics = step(*given, state)
-            seen.append(metrics)
-        seen = jax.device_get(seen)
-        history = [(int(each.evaluations), float(each.best_loss_G[0])) for each in seen]
-        return Trial(history, history[0][1])
+            state, later = step(*given, state)
+            self._read(metrics, history)  # one step late, so that the device never waits
+            metrics = later
+        self._read(metrics, history)
+        return history
 
-    def _scipy(self, settings: Settings, problem: Problem) -> Trial:
+    def _read(self, metrics: Metrics, history: History) -> None:
+        spent, best = jax.device_get((metrics.evaluations, metrics.best_loss_G[0]))
+        history.append((int(spent), float(best)))
+        self._shown.update(int(spent), f"best {format_loss(float(best))}")
+
+    def _scipy(self, settings: Settings, problem: Problem) -> History:
         prompts_PLD = _first_prompts(settings, problem)
         population, length, _ = prompts_PLD.shape
         bounds = jax.jit(vocabulary_bounds)(problem.table_VD)
         low_N, high_N = (np.tile(np.asarray(bound_D, float), length) for bound_D in bounds)
-        history = scipy_de(
+        return scipy_de(
             self._loss_of_vectors(settings, problem),
             prompts_PLD.astype(float).reshape(population, -1),
             low_N,
@@ -101,9 +105,8 @@ class Trials:
             evaluations=self._evaluations,
             seed=settings.seed,
         )
-        return Trial(history, history[0][1])
 
-    def _cma(self, settings: Settings, problem: Problem) -> Trial:
+    def _cma(self, settings: Settings, problem: Problem) -> History:
         """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = len(prompts_PLD)
@@ -125,9 +128,9 @@ class Trials:
         initial = float(np.min(loss_P))
         history = [(population, initial)]
         history += [(population + spent, min(initial, best)) for spent, best in later]
-        return Trial(history, initial)
+        return history
 
-    def _gradient(self, settings: Settings, problem: Problem) -> Trial:
+    def _gradient(self, settings: Settings, problem: Problem) -> History:
         """Start at the best of the first population, whose evaluations count."""
         prompts_PLD = _first_prompts(settings, problem)
         population = prompts_PLD.shape[0]
@@ -148,7 +151,7 @@ class Trials:
             (population + round(each * step), float(best))
             for step, best in enumerate(best_N, start=1)
         ]
-        return Trial(history, initial)
+        return history
 
     def _execution_of(self, settings: Settings) -> Execution:
         chunk = min(self._execution.chunk, settings.search.population)
@@ -162,13 +165,16 @@ class Trials:
         shape = (population, settings.prompt.length, problem.model_config.width)
         if self._evaluate is None:
             self._evaluate = jax.jit(problem.evaluator(self._execution_of(settings)))
-        compiled = self._evaluate
+        compiled, spent, shown = self._evaluate, 0, self._shown
         key = jax.random.key(settings.seed)
 
         def batch(vectors_BN: np.ndarray) -> np.ndarray:
             prompts_PLD = np.zeros(shape, np.float32)
             prompts_PLD[: len(vectors_BN)] = vectors_BN.reshape(-1, *shape[1:])
             count = jnp.int32(len(vectors_BN))
+            nonlocal spent
+            spent += len(vectors_BN)
+            shown.update(spent)
             result = compiled(problem.weights, problem.task, prompts_PLD, key=key, count=count)
             return np.asarray(result.loss_GP[0, : len(vectors_BN)])
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from jaxalign.evidence.off_scale import option_mass
 from jaxalign.evidence.written import count_outcomes, write_answers
 from jaxalign.problem import Problem
+from jaxalign.run.option_mass import option_mass
 
 
 def answer_table(
@@ -42,9 +42,8 @@ def answer_table(
     mass = jax.jit(functools.partial(option_mass, problem.graphdef, attention=attention))
     for method, prompt_LD in prompts.items():
         shares_IA, prompt = shares[method], jnp.asarray(prompt_LD)
-        on_scale_I = np.asarray(mass(problem.weights, problem.task.layout, prompt)).sum(-1)[
-            : len(items)
-        ]
+        mass_QA = mass(problem.weights, problem.task.layout, prompt).mass_QA
+        on_scale_I = np.asarray(mass_QA).sum(-1)[: len(items)]
         entropy_I = scipy.special.entr(shares_IA).sum(-1)
         written = write_answers(
             problem, problem.task.layout, prompt, choices, shares_IA, attention=attention

@@ -15,7 +15,8 @@ from jaxalign.fitness import answer_logits
 from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.objective import Goal, Layout, Objective, measure_answers
 from jaxalign.problem import Problem
-from jaxalign.prompts import ROOT, Asked, TokenTrie, build_trie, encode_asked
+from jaxalign.prompts import ROOT, Asked, Longer, Path, TokenTrie, encode_asked, lay_out_paths
+from jaxalign.report import Steps
 
 _TOKENS = 2048  # of one trie, unless a single question is longer
 _ROUND = 128  # tokens and path lengths are filled up to multiples, to compile once
@@ -49,29 +50,41 @@ class Asker:
         problem = self._problem
         if prompts_MLD is None:
             prompts_MLD = np.zeros((1, 0, problem.model_config.width), np.float32)
-        sequences, answer_ids_NA, offered_NA = encode_asked(problem.tokenizer, asked)
+        sequences, answer_ids_NA, offered_NA, paths = encode_asked(problem.tokenizer, asked)
         longest = prompts_MLD.shape[1] + max(map(len, sequences))
         problem.model_config.check_positions(longest)
         groups = list(_groups(sequences))
-        tries = [build_trie([sequences[row] for row in rows]) for rows in groups]
+        options = offered_NA.shape[1]
+        laid = [
+            lay_out_paths([sequences[row] for row in rows], _paths_of(paths, rows), options)
+            for rows in groups
+        ]
+        tries = [trie for trie, _ in laid]
         size = _rounded(max(trie.size for trie in tries))
         trees = [cut_tree(_filled(trie.parents_T, size, ROOT)) for trie in tries]
         path = _rounded(max(tree.path_BM.shape[1] for tree in trees))
         most = max(map(len, groups))
+        all_longer = _of_one_shape([longer for _, longer in laid], most * options)
         shares_MNA = np.zeros((len(prompts_MLD), *answer_ids_NA.shape), np.float32)
-        for rows, trie, tree in zip(groups, tries, trees, strict=True):
-            fill = np.resize(rows, most)  # some are asked twice, so that all tries have one shape
-            layout = Layout(
-                tokens_T=_filled(trie.tokens_T, size, 0),
-                positions_T=_filled(trie.positions_T, size, 0),
-                mask_TT=_mask(trie, size),
-                tree=_widened(tree, path),
-                answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
-                answer_ids_QA=answer_ids_NA[fill],
-                offered_QA=offered_NA[fill],
-            )
-            answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
-            shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
+        with Steps("  tries asked", len(groups)) as steps:
+            laid_out = zip(groups, tries, trees, all_longer, strict=True)
+            for done, (rows, trie, tree, longer) in enumerate(laid_out):
+                steps.update(done)
+                fill = np.resize(
+                    rows, most
+                )  # some are asked twice, so that all tries have one shape
+                layout = Layout(
+                    tokens_T=_filled(trie.tokens_T, size, 0),
+                    positions_T=_filled(trie.positions_T, size, 0),
+                    mask_TT=_mask(trie, size),
+                    tree=_widened(tree, path),
+                    answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
+                    answer_ids_QA=answer_ids_NA[fill],
+                    offered_QA=offered_NA[fill],
+                    longer=longer,
+                )
+                answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
+                shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
 
     def fault(self, asked: Sequence[Asked]) -> str | None:
@@ -123,6 +136,22 @@ def _shares(
         return jax.nn.softmax(answer_logits(model, layout, prompt_LD, attention), axis=-1)
 
     return jax.lax.map(answer, prompts_MLD, batch_size=min(_AT_A_TIME, len(prompts_MLD)))
+
+
+def _paths_of(paths: Sequence[Path], rows: Sequence[int]) -> list[Path]:
+    """Return the paths of some questions, which are numbered by their place among these."""
+    place = {row: index for index, row in enumerate(rows)}
+    return [p._replace(question=place[p.question]) for p in paths if p.question in place]
+
+
+def _of_one_shape(all_longer: Sequence[Longer | None], slots: int) -> list[Longer | None]:
+    """Return the same, filled up to one shape, so that one program serves all tries."""
+    some = [longer for longer in all_longer if longer is not None]
+    if not some:
+        return list(all_longer)
+    most = [max(len(x) for x in column) for column in zip(*some, strict=True)]
+    none = Longer(*[np.zeros(0, np.int32)] * len(Longer._fields))
+    return [(longer or none).filled(most[2], most[3], most[4], slots) for longer in all_longer]
 
 
 def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:

@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from scipy import stats
 
 from jaxalign.evidence.answers import answer_table
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.baselines import NAIVE, PERSONA, TUNED, Baselines, Method
-from jaxalign.evidence.countries import differences, tau_by_dimension
+from jaxalign.evidence.culturalbench import ask_culturalbench
 from jaxalign.evidence.parts import Parts
-from jaxalign.evidence.quiz import ask_culturalbench
 from jaxalign.evidence.respondents import add_intervals, sampling_errors, scores_and_loss
 from jaxalign.evidence.robustness import Presentation, ask_everywhere, presentations
 from jaxalign.evidence.siblings import Sibling
@@ -29,7 +29,7 @@ _REFERENCE = "US"  # of differences between countries, where it is among them
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What an evaluation works on.
+    """Hold what an evaluation works on.
 
     Attributes:
       settings: of the run.
@@ -52,7 +52,7 @@ class Evidence:
 
     @functools.cached_property
     def asker(self) -> Asker:
-        """What asks the model."""
+        """Return what asks the model."""
         return Asker(self.problem, self.settings.evaluation.attention)
 
 
@@ -128,15 +128,10 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
             "group": "reference",
             "scores": dict(zip(keys, np.asarray(nothing_C).tolist(), strict=True)),
             "loss": float(nothing_loss),
-            "spread": None,
-            "note": None,
         },
     )
     statistic = scores_and_loss(evidence.asker, norm)
     add_intervals(rows, methods, statistic, seed)
-    for row in rows:
-        row.setdefault("interval", None)
-        row.setdefault("difference", None)
     persona = next(method.text for method in methods if method.name == PERSONA)
     return {"methods": rows, "personas": personas, "persona": persona}
 
@@ -158,27 +153,21 @@ def _robustness(
 ) -> dict[str, Any]:
     problem = evidence.problem
     norm = evidence.settings.objective.norm
-    found = ask_everywhere(evidence.asker, ways, evidence.prompt_LD, persona, norm)
     keys = list(problem.instrument.dimensions)
+    found = ask_everywhere(evidence.asker, ways, evidence.prompt_LD, persona, norm, keys)
     rows = [
         {
             "name": way.name,
             "wording": way.instrument.name,
             "system": way.system,
             "seen": way.seen,
-            "methods": {
-                method: {
-                    "loss": each[index]["loss"],
-                    "scores": dict(zip(keys, each[index]["scores"], strict=True)),
-                }
-                for method, each in found.items()
-            },
+            "methods": {method: each[index] for method, each in found.items()},
         }
         for index, way in enumerate(ways)
     ]
     targets = targets_for(problem.instrument, evidence.settings.survey.targets).values()
     dimensions = []
-    for place, key in enumerate(keys):
+    for key in keys:
         row: dict[str, Any] = {
             "dimension": key,
             "between_countries": float(np.std([target.scores[key] for target in targets], ddof=1))
@@ -186,7 +175,7 @@ def _robustness(
             else None,
         }
         for method, each in found.items():
-            scores = [one["scores"][place] for one in each]
+            scores = [one["scores"][key] for one in each]
             row[method] = {"mean": float(np.mean(scores)), "spread": float(np.std(scores, ddof=1))}
         dimensions.append(row)
     summary = {}
@@ -236,8 +225,10 @@ def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | Non
     target_GC = np.array([[known[code].scores[key] for key in keys] for code in codes])
     scores_GC, loss_GG, naive_G = baselines.compare_countries(others, target_GC)
     reference = codes.index(_REFERENCE) if _REFERENCE in codes else 0
-    differ = differences(scores_GC, reference), differences(target_GC, reference)
-    tau = tau_by_dimension(scores_GC, target_GC) if len(codes) > 2 else []
+    tuned_GC, target_GC = (np.asarray(each, np.float64) for each in (scores_GC, target_GC))
+    # Kendall's tau-b. Four countries are too few for a small p: it is 2 / 4! = 0.083 at least.
+    ranked = zip(keys, tuned_GC.T, target_GC.T, strict=True) if len(codes) > 2 else ()
+    tau = {key: stats.kendalltau(tuned_G, target_G) for key, tuned_G, target_G in ranked}
     return {
         "reference": codes[reference],
         "codes": codes,
@@ -246,16 +237,21 @@ def _countries(evidence: Evidence, baselines: Baselines) -> dict[str, Any] | Non
             {
                 "country": code,
                 "dimension": key,
-                "target": float(differ[1][row, column]),
-                "tuned": float(differ[0][row, column]),
+                "target": float(target_GC[row, column] - target_GC[reference, column]),
+                "tuned": float(tuned_GC[row, column] - tuned_GC[reference, column]),
             }
             for row, code in enumerate(codes)
             if row != reference
             for column, key in enumerate(keys)
         ],
         "tau": [
-            {"dimension": key, "tau": _finite(each.tau), "p": _finite(each.p), "n": len(codes)}
-            for key, each in zip(keys, tau, strict=False)
+            {
+                "dimension": key,
+                "tau": _finite(each.statistic),
+                "p": _finite(each.pvalue),
+                "n": len(codes),
+            }
+            for key, each in tau.items()
         ],
         "matrix": loss_GG.tolist(),
         "naive": naive_G.tolist(),
@@ -276,4 +272,4 @@ def _culturalbench(evidence: Evidence) -> dict[str, Any] | None:
 
 
 def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+    return float(value) if np.isfinite(value) else None

@@ -9,7 +9,6 @@ from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.baselines import TUNED, Method
 from jaxalign.evidence.sampling import (
     Statistic,
-    bootstrap_respondent_pairs,
     bootstrap_respondents,
     index_standard_error,
     simulate_respondents,
@@ -107,6 +106,6 @@ def add_intervals(
         bounds_K2 = bootstrap_respondents(own_NI, options, statistic, seed)
         row["interval"] = bounds_K2[-1].tolist()
         if row["name"] != TUNED:
-            pairs_K2 = bootstrap_respondent_pairs(answers[TUNED], own_NI, options, statistic, seed)
+            pairs_K2 = bootstrap_respondents(answers[TUNED], options, statistic, seed, own_NI)
             mean = next(method.loss for method in methods if method.name == TUNED) - row["loss"]
             row["difference"] = {"mean": mean, "interval": pairs_K2[-1].tolist()}

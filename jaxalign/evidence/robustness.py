@@ -85,8 +85,9 @@ def ask_everywhere(
     prompt_LD: np.ndarray,
     persona: str | None,
     norm: str,
+    dimensions: Sequence[str],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return score and loss of naive, persona and tuned in each presentation, by method.
+    """Return loss and scores of naive, persona and tuned in each presentation, by method.
 
     Args:
       asker: of the model.
@@ -94,6 +95,7 @@ def ask_everywhere(
       prompt_LD: the tuned prompt.
       persona: text of the method `persona`, or None for none.
       norm: of the loss.
+      dimensions: keys, in the order of the scores.
     """
     plain = [one for way in ways for one in way.ask()]
     spoken = [one for way in ways for one in way.ask(persona)] if persona else []
@@ -108,7 +110,7 @@ def ask_everywhere(
     for method, shares in answered.items():
         scores_WC, loss_GW = asker.measure(shares.reshape(len(ways), -1, shares.shape[-1]), norm)
         found[method] = [
-            {"loss": float(loss), "scores": scores_C.tolist()}
+            {"loss": float(loss), "scores": dict(zip(dimensions, scores_C.tolist(), strict=True))}
             for loss, scores_C in zip(loss_GW[0], scores_WC, strict=True)
         ]
     return found

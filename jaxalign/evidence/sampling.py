@@ -79,6 +79,8 @@ def bootstrap_respondents(
     options: int,
     statistic: Statistic,
     seed: int,
+    minus_NQ: Int[np.ndarray, "N Q"] | None = None,
+    *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> Float[np.ndarray, "K 2"]:
@@ -89,68 +91,39 @@ def bootstrap_respondents(
       options: A.
       statistic: from shares [B, Q, A] to [B, K].
       seed: equal seeds draw equal respondents.
-      level: how often such an interval should hold the truth.
-      resamples: B.
-
-    Raises:
-      ValueError: an answer is no index of an option.
-    """
-    shares_BQA = _resampled_shares(answers_NQ, options, seed, resamples)
-    return _percentiles(statistic(shares_BQA), level)
-
-
-def bootstrap_respondent_pairs(
-    a_NQ: Int[np.ndarray, "N Q"],
-    b_NQ: Int[np.ndarray, "N Q"],
-    options: int,
-    statistic: Statistic,
-    seed: int,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Float[np.ndarray, "K 2"]:
-    """Percentile intervals of statistic(a) − statistic(b), the same respondents drawn for both.
-
-    Args:
-      a_NQ: answers of one method, as in `bootstrap_respondents`.
-      b_NQ: of the other, simulated with the same seed: a row of both is one respondent.
-      options: A.
-      statistic: from shares [B, Q, A] to [B, K].
-      seed: of the resamples.
+      minus_NQ: answers of another method, simulated with the same seed so that a row of both is one
+        respondent; the intervals are then those of statistic(answers) − statistic(minus).
       level: how often such an interval should hold the truth.
       resamples: B.
 
     Raises:
       ValueError: the shapes differ, or an answer is no index of an option.
     """
-    if np.shape(a_NQ) != np.shape(b_NQ):
-        raise ValueError(f"pairs need equal shapes, not {np.shape(a_NQ)} and {np.shape(b_NQ)}")
-    a_BK, b_BK = (
-        np.asarray(statistic(_resampled_shares(answers_NQ, options, seed, resamples)), np.float64)
-        for answers_NQ in (a_NQ, b_NQ)
-    )
-    return _percentiles(a_BK - b_BK, level)
 
+    def drawn(answers_NQ: np.ndarray) -> np.ndarray:
+        shares_BQA = _resampled_shares(answers_NQ, options, seed, resamples)
+        return np.asarray(statistic(shares_BQA), np.float64)
 
-def _chosen(answers_NQ: np.ndarray, options: int) -> np.ndarray:
-    """1 at the option of each answer, else 0: [N, Q, A]."""
-    answers_NQ = np.asarray(answers_NQ)
-    if answers_NQ.size == 0 or answers_NQ.min() < 0 or answers_NQ.max() >= options:
-        raise ValueError(f"answers must be indices below {options}, from one respondent at least")
-    return (answers_NQ[:, :, None] == np.arange(options)[None, None]).astype(np.float64)
+    values_BK = drawn(answers_NQ)
+    if minus_NQ is not None:
+        if np.shape(answers_NQ) != np.shape(minus_NQ):
+            raise ValueError(
+                f"pairs need equal shapes, not {np.shape(answers_NQ)} and {np.shape(minus_NQ)}"
+            )
+        values_BK = values_BK - drawn(minus_NQ)
+    tail = (1 - level) / 2
+    return np.quantile(values_BK, [tail, 1 - tail], axis=0).T
 
 
 def _resampled_shares(
     answers_NQ: np.ndarray, options: int, seed: int, resamples: int
 ) -> np.ndarray:
     """Return shares in each resample: how often a respondent is drawn is multinomial."""
-    chosen_NQA = _chosen(answers_NQ, options)
+    answers_NQ = np.asarray(answers_NQ)
+    if answers_NQ.size == 0 or answers_NQ.min() < 0 or answers_NQ.max() >= options:
+        raise ValueError(f"answers must be indices below {options}, from one respondent at least")
+    chosen_NQA = (answers_NQ[:, :, None] == np.arange(options)[None, None]).astype(np.float64)
     respondents = len(chosen_NQA)
     even_N = np.full(respondents, 1 / respondents)
     times_BN = np.random.default_rng(seed).multinomial(respondents, even_N, size=resamples)
     return np.tensordot(times_BN / respondents, chosen_NQA, axes=1)
-
-
-def _percentiles(values_BK: np.ndarray, level: float) -> np.ndarray:
-    tail = (1 - level) / 2
-    return np.quantile(np.asarray(values_BK, np.float64), [tail, 1 - tail], axis=0).T

@@ -1,4 +1,4 @@
-"""Tests and intervals for comparisons over questions and countries: thin covers of scipy.stats."""
+"""Tests and intervals for comparisons over questions: thin covers of scipy.stats."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,16 +27,6 @@ class McNemar(NamedTuple):
 
     b: int
     c: int
-    p: float
-
-
-class Kendall(NamedTuple):
-    """Rank agreement: tau-b, −1 to 1, and its two-sided p. Both NaN where an argument is constant.
-
-    Four countries are too few for a small p: it cannot fall below 2 / 4! = 0.083.
-    """
-
-    tau: float
     p: float
 
 
@@ -86,21 +76,6 @@ def bootstrap_mean(
         rng=np.random.default_rng(seed),
     )
     return Interval(*map(float, result.confidence_interval))
-
-
-def bootstrap_paired_difference(
-    a: np.ndarray, b: np.ndarray, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
-    """Interval of mean(a) − mean(b), where the values at one place belong together."""
-    if np.shape(a) != np.shape(b):
-        raise ValueError(f"a pair needs equal shapes, not {np.shape(a)} and {np.shape(b)}")
-    return bootstrap_mean(np.asarray(a, np.float64) - np.asarray(b), seed, level, resamples)
-
-
-def kendall_tau(x: np.ndarray, y: np.ndarray) -> Kendall:
-    """Kendall's tau-b (Kendall 1945) of two scores of the same countries."""
-    result = stats.kendalltau(x, y)
-    return Kendall(float(result.statistic), float(result.pvalue))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.files import check_local
+from jaxalign.files import local_path
 
 MARKER = "jaxalign_export.json"  # the SHA-256 of every other file, by name
 
@@ -29,8 +29,7 @@ def write_export(output: Path, files: Iterable[tuple[str, bytes]]) -> list[str]:
     Raises:
       UserError: the output holds anything else, or cannot be written.
     """
-    check_local(Path(output), "--output")
-    output = Path(os.path.expanduser(output)).resolve()
+    output = local_path(str(output), "--output").resolve()
     before = _earlier(output)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
     digests = {}

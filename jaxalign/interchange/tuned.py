@@ -28,7 +28,7 @@ class TunedPrompt:
       code, country: whose scores were searched for.
       notice: what every output must say, or None.
       instrument: the survey.
-      model, revision: as the run's config has them.
+      model, revision, chat_template: as the run's config has them.
       losses: without meaning (`baseline` says whose), naive and best, as constant, naive and best;
         None where one is not finite. unit: what they are.
       columns, rows: a table of the scores, or of each item's distance where no scores are taken.
@@ -50,6 +50,7 @@ class TunedPrompt:
     instrument: Instrument
     model: str
     revision: str | None
+    chat_template: str
     losses: dict[str, float | None]
     baseline: str
     unit: str
@@ -96,6 +97,7 @@ def read_tuned(folder: Path) -> TunedPrompt:
             "notice": summary["notice"],
             "model": str(config["model"]["path"]),
             "revision": config["model"]["revision"] or None,
+            "chat_template": str(config["model"].get("chat_template", "")),
             "losses": {k: _number(summary["loss"][k]) for k in ("constant", "naive", "best")},
             "baseline": baseline_name(summary),
             "unit": loss_unit(summary),

@@ -48,7 +48,7 @@ def prompt_embeds(base: BaseModel, run: TunedPrompt) -> Writer:
                 "the questions that it asked; put back what it had, or take another --format"
             )
     with on_disk(folder) as here:
-        questions = ask(run.instrument, load_tokenizer(here), run.formats)
+        questions = ask(run.instrument, load_tokenizer(here, run.chat_template), run.formats)
     tokens = sorted({token for question in questions for token in question.tokens})
     rows = dict(zip(tokens, read_embeddings(folder, tokens), strict=True))
 

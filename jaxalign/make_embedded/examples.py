@@ -48,7 +48,7 @@ def make_form(
 ) -> Form:
     """Lay out a survey; with an `option` each item is answered by that one of its options."""
     asked = ask_items(instrument, shown)
-    sequences, answer_ids_QA, _ = encode_asked(tokenizer, asked)
+    sequences, answer_ids_QA, *_ = encode_asked(tokenizer, asked)
     written: list[list[int]] = [[] for _ in asked]
     if option is not None:
         for place, one in enumerate(asked):

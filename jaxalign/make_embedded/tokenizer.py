@@ -6,8 +6,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from jaxalign.prompts import Format, Texts, question_text
-from jaxalign.prompts.chat import LLAMA3_TEMPLATE
+from jaxalign.prompts import TEMPLATES, Format, Texts, question_text
 from jaxalign.survey import Instrument
 
 SPECIAL = (
@@ -64,5 +63,5 @@ def train_tokenizer(texts: Sequence[str], folder: Path, vocab_size: int) -> None
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[4]
     )
-    wrapped.chat_template = LLAMA3_TEMPLATE
+    wrapped.chat_template = TEMPLATES["llama3"]
     wrapped.save_pretrained(str(folder))

@@ -11,6 +11,7 @@ from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attent
 from jaxalign.model.block import Frozen
 from jaxalign.model.buckets import in_bucket, on_disk
 from jaxalign.model.decoder import Decoder, Shared, input_embeddings
+from jaxalign.model.directions import first_layer_gram
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.generation import NOTHING, Written, generate
 from jaxalign.model.hf_config import parse_config, read_config, to_hf
@@ -42,6 +43,7 @@ __all__ = [
     "attend",
     "check_attention",
     "cut_tree",
+    "first_layer_gram",
     "generate",
     "in_bucket",
     "input_embeddings",

@@ -41,14 +41,18 @@ def linear(inputs: jax.Array, weight: Frozen, bias: Frozen | None) -> jax.Array:
     return outputs if bias is None else outputs + bias[...][None, :]
 
 
+def norm_scale(weight: Frozen, config: DecoderConfig) -> jax.Array:
+    """Return what a norm multiplies by, in float32."""
+    scale = weight[...].astype(jnp.float32)
+    return 1.0 + scale if config.family.unit_offset else scale
+
+
 def rms_norm(inputs: jax.Array, weight: Frozen, config: DecoderConfig) -> jax.Array:
     """Scale the last axis to unit root mean square in float32, then by its weight, or by 1 + it."""
     rows = inputs.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(rows), axis=-1, keepdims=True)
     normed = rows * jax.lax.rsqrt(mean_square + config.norm_eps)
-    scale = weight[...].astype(jnp.float32)
-    if config.family.unit_offset:
-        scale = 1.0 + scale
+    scale = norm_scale(weight, config)
     return (normed * jnp.expand_dims(scale, range(inputs.ndim - 1))).astype(inputs.dtype)
 
 

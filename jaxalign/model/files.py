@@ -1,4 +1,4 @@
-"""Find and open the safetensors files of a model folder; no other format is ever opened."""
+"""Find and open the safetensors files of a model folder, or a GGUF file; never a pickle."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from etils import epath
 
 from jaxalign.errors import UserError
 from jaxalign.model.buckets import RangedTensors, in_bucket, let_go
+from jaxalign.model.gguf import GgufTensors, is_gguf
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -21,10 +22,14 @@ NOTICE_KEY = "jaxalign_notice"
 def weight_files(folder: epath.PathLike) -> list[epath.Path]:
     """List the weight files of a folder: `model.safetensors`, or the shards that its index names.
 
+    A GGUF file is its own.
+
     Raises:
       UserError: naming the file that is missing or unreadable.
     """
     folder = epath.Path(folder)
+    if is_gguf(folder):
+        return [folder]
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
     index = folder / INDEX
@@ -55,14 +60,16 @@ def weight_files(folder: epath.PathLike) -> list[epath.Path]:
 
 @contextlib.contextmanager
 def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
-    """Open safetensors files for reading parts of tensors; raises UserError on a damaged file."""
+    """Open weight files for reading parts of tensors; raises UserError on a damaged file."""
     with contextlib.ExitStack() as stack:
-        handles = []
+        handles: list[Any] = []
         for path in paths:
             # That a bucket cannot be reached says nothing about its files.
             faults = (ValueError,) if in_bucket(path) else (OSError, safetensors.SafetensorError)
             try:
-                if in_bucket(path):
+                if is_gguf(path):
+                    handles.append(GgufTensors(path))
+                elif in_bucket(path):
                     handles.append(RangedTensors(path))
                 else:
                     handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))

@@ -16,8 +16,9 @@ from etils import epath
 
 from jaxalign.errors import UserError
 from jaxalign.model.architecture import FAMILIES, GEMMA3, DecoderConfig, Family
+from jaxalign.model.gguf import config_of_gguf, is_gguf
 from jaxalign.model.hf_layers import LAYER_FIELDS, layers_to_hf, read_layers
-from jaxalign.model.hf_rope import ROPE_FIELDS, RopeConfig, read_rope, rope_to_hf
+from jaxalign.model.hf_rope import ROPE_FIELDS, RopeConfig, read_ropes, rope_to_hf
 
 _LOG = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ def parse_config(raw: dict[str, Any], source: str) -> DecoderConfig:
     if config.head_dim % 2:
         faults.append(f"head_dim is {config.head_dim}, must be even")
     window, sliding_layers, layer_faults = read_layers(raw, family, config.layers)
-    ropes, rope_faults = _read_ropes(raw, family, config.max_positions)
+    ropes, rope_faults = read_ropes(raw, config.max_positions, by_kind=family is GEMMA3)
     faults += layer_faults + rope_faults
     if faults:
         raise UserError(f"{source}: " + "; ".join(faults))
@@ -228,34 +229,6 @@ def _find_family(raw: dict[str, Any], source: str) -> Family:
     return FAMILIES[model_type]
 
 
-def _read_ropes(
-    raw: dict[str, Any], family: Family, max_positions: int
-) -> tuple[tuple[RopeConfig, RopeConfig | None], list[str]]:
-    """Read the rotary embedding of all layers, or of Gemma's full layers and of those that slide.
-
-    transformers 5 writes Gemma's as two objects in `rope_parameters`; 4 wrote `rope_theta` and
-    `rope_scaling` for the full layers, and `rope_local_base_freq` for the others.
-    """
-    if family is not GEMMA3:
-        rope, faults = read_rope(raw, max_positions)
-        return (rope, None), faults
-    nested = raw.get("rope_parameters") or {}
-    kinds = ("full_attention", "sliding_attention")
-    if not isinstance(nested, dict) or any(
-        name not in kinds or not isinstance(each, dict | None) for name, each in nested.items()
-    ):
-        faults = [f"rope_parameters must hold an object each for {' and '.join(kinds)}"]
-        return (RopeConfig(), None), faults
-    of_full = raw | {"rope_parameters": nested.get(kinds[0])}
-    of_local = {
-        "rope_theta": raw.get("rope_local_base_freq"),
-        "rope_parameters": nested.get(kinds[1]),
-    }
-    full, full_faults = read_rope(of_full, max_positions, default_theta=1e6)
-    local, local_faults = read_rope(of_local, max_positions)
-    return (full, local), full_faults + [f"sliding layers: {fault}" for fault in local_faults]
-
-
 @functools.cache
 def _warn_once(source: str, model_type: str, names: tuple[str, ...]) -> None:
     _LOG.warning(
@@ -267,8 +240,24 @@ def _warn_once(source: str, model_type: str, names: tuple[str, ...]) -> None:
 
 
 def read_config(folder: epath.PathLike) -> DecoderConfig:
-    """Read `folder`/config.json; raises UserError as `parse_config` does, or if unreadable."""
-    path = epath.Path(folder) / "config.json"
+    """Read the architecture of a model folder or a GGUF file.
+
+    Raises:
+      UserError: as `parse_config` and `read_json_of` do.
+    """
+    path = folder if is_gguf(folder) else epath.Path(folder) / "config.json"
+    return parse_config(read_json_of(folder), str(path))
+
+
+def read_json_of(folder: epath.PathLike, name: str = "config.json") -> dict[str, Any]:
+    """Return a JSON object of a model folder, or what config.json would say of a GGUF file.
+
+    Raises:
+      UserError: it is missing or unreadable.
+    """
+    if is_gguf(folder):
+        return config_of_gguf(folder)
+    path = epath.Path(folder) / name
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -279,7 +268,7 @@ def read_config(folder: epath.PathLike) -> DecoderConfig:
         raise UserError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must be a JSON object, is a {type(raw).__name__}")
-    return parse_config(raw, str(path))
+    return raw
 
 
 def to_hf(config: DecoderConfig) -> dict[str, Any]:

@@ -54,6 +54,41 @@ class RopeConfig:
     truncate: bool = True
 
 
+def read_ropes(
+    raw: dict[str, Any], max_positions: int, by_kind: bool
+) -> tuple[tuple[RopeConfig, RopeConfig | None], list[str]]:
+    """Read the rotary embedding of all layers, or that of full layers and of those that slide.
+
+    Args:
+      raw: the whole config.json object.
+      max_positions: as of `read_rope`.
+      by_kind: whether the two differ, as Gemma's do. transformers 5 writes them as two objects in
+        `rope_parameters`; 4 wrote `rope_theta` and `rope_scaling` for the full layers, and
+        `rope_local_base_freq` for the others.
+
+    Returns:
+      As `read_rope`, for both kinds of layers.
+    """
+    if not by_kind:
+        rope, faults = read_rope(raw, max_positions)
+        return (rope, None), faults
+    nested = raw.get("rope_parameters") or {}
+    kinds = ("full_attention", "sliding_attention")
+    if not isinstance(nested, dict) or any(
+        name not in kinds or not isinstance(each, dict | None) for name, each in nested.items()
+    ):
+        faults = [f"rope_parameters must hold an object each for {' and '.join(kinds)}"]
+        return (RopeConfig(), None), faults
+    of_full = raw | {"rope_parameters": nested.get(kinds[0])}
+    of_local = {
+        "rope_theta": raw.get("rope_local_base_freq"),
+        "rope_parameters": nested.get(kinds[1]),
+    }
+    full, full_faults = read_rope(of_full, max_positions, default_theta=1e6)
+    local, local_faults = read_rope(of_local, max_positions)
+    return (full, local), full_faults + [f"sliding layers: {fault}" for fault in local_faults]
+
+
 def read_rope(
     raw: dict[str, Any], max_positions: int, default_theta: float = DEFAULT_THETA
 ) -> tuple[RopeConfig, list[str]]:

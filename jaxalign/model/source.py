@@ -1,7 +1,6 @@
-"""Where a model comes from: the package, a folder, a bucket, or the Hugging Face hub."""
+"""Where a model comes from: the package, a folder or file, a bucket, or the Hugging Face hub."""
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +8,10 @@ from pathlib import Path
 from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.files import open_gguf
 from jaxalign.model.buckets import TEXTS, find_bucket_folder, in_bucket, read_ranges
 from jaxalign.model.files import weight_files
+from jaxalign.model.gguf import is_gguf
 from jaxalign.settings import EMBEDDED
 
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
@@ -19,8 +20,8 @@ FETCHED = (*TEXTS, "*.safetensors")
 NOT_FETCHED = ("*/*", "consolidated*", "*.bin", "*.py")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _WAYS_ON = (
-    "give a local folder or one in a bucket (gs://…), or a hub id with a token (HF_TOKEN in the "
-    "environment, the model's licence accepted on its hub page), or use the embedded model "
+    "give a local folder, one in a bucket (gs://…), a .gguf file, or a hub id with a token (`hf "
+    "auth login` or HF_TOKEN, the model's licence accepted on its page), or the embedded model "
     "(--config=NAME:embedded)"
 )
 _HASHED_WHOLE = 64 * 2**20
@@ -31,19 +32,19 @@ _SAMPLES = 256
 def resolve(
     path: str, revision: str | None = None, files: Sequence[str] = FETCHED
 ) -> Path | epath.Path:
-    """Turn `model.path` into a folder that can be read, fetching from the hub only if needed.
+    """Turn `model.path` into a folder or file that can be read, fetching it only if needed.
 
     Args:
-      path: `embedded`, a folder that is here or in a bucket (`gs://BUCKET/FOLDER`, with gcsfs), or
-        a hub id (`meta-llama/Meta-Llama-3-8B-Instruct`). The hub's token comes from HF_TOKEN, and
-        HF_HUB_OFFLINE=1 uses its local cache alone.
+      path: `embedded`, a folder that is here or in a bucket (`gs://BUCKET/FOLDER`, with gcsfs), a
+        GGUF file that is here, or a hub id (`meta-llama/Meta-Llama-3-8B-Instruct`). The hub's token
+        is that of HF_TOKEN or of `hf auth login`, and HF_HUB_OFFLINE=1 uses the local cache alone.
       revision: branch, tag or commit of a hub id.
       files: patterns of the names that are fetched of a hub id.
 
     Raises:
       UserError: if there is no such model, with the three ways on.
     """
-    local = path == EMBEDDED or (path and Path(path).expanduser().is_dir())
+    local = path == EMBEDDED or is_here(path)
     if not local and not in_bucket(path):
         return _fetch(path, revision or None, files)
     if revision:
@@ -59,7 +60,15 @@ def resolve(
     return EMBEDDED_FOLDER
 
 
+def is_here(path: str) -> bool:
+    """Return whether a path is a folder or a GGUF file of this machine."""
+    here = Path(path).expanduser()
+    return bool(path) and (here.is_dir() or (is_gguf(here) and here.is_file()))
+
+
 def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
+    if is_gguf(path):
+        raise UserError(f"model.path={path!r}: there is no such file")
     if not _HUB_ID.fullmatch(path):
         raise UserError(f"model.path={path!r} is not a folder: {_WAYS_ON}")
     import huggingface_hub
@@ -69,12 +78,15 @@ def _fetch(path: str, revision: str | None, files: Sequence[str]) -> Path:
         folder = huggingface_hub.snapshot_download(
             path,
             revision=revision,
-            token=os.environ.get("HF_TOKEN") or False,
             allow_patterns=list(files),
             ignore_patterns=list(NOT_FETCHED),
         )
     except errors.GatedRepoError:
-        reason = "the hub does not give it to this token"
+        page = f"{huggingface_hub.constants.ENDPOINT}/{path}"
+        raise UserError(
+            f"model.path={path!r} is a gated model and your token has no access: accept its "
+            f"licence at {page}, then `hf auth login` or set HF_TOKEN"
+        ) from None
     except errors.RepositoryNotFoundError:
         reason = "is neither a folder here nor a model on the hub that this token may see"
     except errors.RevisionNotFoundError:
@@ -106,6 +118,8 @@ def weights_digest(folder: epath.PathLike) -> str:
         spans = [(0, size)]
         if size > _HASHED_WHOLE:
             header = int.from_bytes(read_ranges(file, [(0, 8)])[0], "little")
+            if is_gguf(file):
+                header = int(open_gguf(Path(file)).data_offset)
             places = [(size - _SAMPLE) * sample // (_SAMPLES - 1) for sample in range(_SAMPLES)]
             spans = [(8, 8 + min(header, size)), *((at, at + _SAMPLE) for at in places)]
         for part in read_ranges(file, spans):

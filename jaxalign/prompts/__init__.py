@@ -1,8 +1,9 @@
 """From survey items to token sequences: chat templates, option tokens, the trie, personas."""
 
-from jaxalign.prompts.chat import encode, end_ids, load_tokenizer, render_chat
+from jaxalign.prompts.chat import describe_chat, encode, end_ids, load_tokenizer, render_chat
 from jaxalign.prompts.formats import USUAL, Format, parse_format
 from jaxalign.prompts.hard import hard_text
+from jaxalign.prompts.labels import Longer, Path, lay_out_paths
 from jaxalign.prompts.questions import (
     Asked,
     Questions,
@@ -14,14 +15,18 @@ from jaxalign.prompts.questions import (
     question_text,
     quiz_text,
 )
+from jaxalign.prompts.templates import TEMPLATES
 from jaxalign.prompts.texts import Texts, encode_texts, load_texts, starting_texts
 from jaxalign.prompts.trie import ROOT, TokenTrie, build_trie
 
 __all__ = [
     "ROOT",
+    "TEMPLATES",
     "USUAL",
     "Asked",
     "Format",
+    "Longer",
+    "Path",
     "Questions",
     "Texts",
     "TokenTrie",
@@ -29,11 +34,13 @@ __all__ = [
     "ask_quiz",
     "build_questions",
     "build_trie",
+    "describe_chat",
     "encode",
     "encode_asked",
     "encode_texts",
     "end_ids",
     "hard_text",
+    "lay_out_paths",
     "load_texts",
     "load_tokenizer",
     "option_ids",

@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.files import open_gguf
+from jaxalign.prompts.templates import set_template, template_of
 
-# Llama 3's instruct format, for tokenizers that carry no template of their own.
-LLAMA3_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if loop.first %}{{ bos_token }}{% endif %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' }}"
-    "{{ message['content'] | trim + '<|eot_id|>' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}"
-    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
-    "{% endif %}"
-)
 # The templates of Llama 3.1 and 3.2 print a date, by default today's, and others call strftime_now
 # whatever they are given: a prompt must not depend on the day.
 _DATE = "26 Jul 2024"
@@ -28,23 +19,60 @@ _FIXED_DAY = f"{{% macro strftime_now(format) %}}{_DATE}{{% endmacro %}}{{{{ '' 
 _ENDS = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "</s>")
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer beside the weights, never running code of the checkpoint.
+def load_tokenizer(folder: Path, template: str = "") -> Any:
+    """Load the tokenizer of a model folder or a GGUF file, never running code of the checkpoint.
+
+    Args:
+      folder: the folder or the file.
+      template: as `model.chat_template`.
 
     Raises:
-      UserError: there is none, or it cannot be read.
+      UserError: there is none, or it or the template cannot be read.
     """
     # Without torch, which only the tests want, transformers warns at import that it has no models.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+        if folder.suffix.lower() == ".gguf":
+            tokenizer = _tokenizer_of_gguf(folder)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except UserError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder}: no usable tokenizer ({reason}); tokenizer.json belongs beside the weights"
         ) from error
+    set_template(tokenizer, template)
+    return tokenizer
+
+
+def _tokenizer_of_gguf(path: Path) -> Any:
+    """Build the tokenizer that a GGUF file describes, as transformers does but without torch."""
+    from transformers import PreTrainedTokenizerFast
+    from transformers.integrations.gguf import GGUF_TOKENIZER_MAPPING, convert_gguf_tokenizer
+
+    fields = open_gguf(path).fields
+    described = {
+        ours: fields[f"tokenizer.{name}"].contents()
+        for name, ours in GGUF_TOKENIZER_MAPPING["tokenizer"].items()
+        if f"tokenizer.{name}" in fields
+    }
+    backend, _ = convert_gguf_tokenizer(fields["general.architecture"].contents(), described)
+    special = {
+        name: described["tokens"][described[f"{name}_id"]]
+        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+        if f"{name}_id" in described
+    }
+    template = fields.get("tokenizer.chat_template")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        name_or_path=str(path),
+        chat_template=template and template.contents(),
+        **special,
+    )
 
 
 def render_chat(
@@ -55,6 +83,9 @@ def render_chat(
 ) -> str:
     """Return the text up to and including the header of the assistant's answer.
 
+    Where the template takes no system message, its text stands before the first question. The text
+    opens with the BOS token wherever the tokenizer would put one, whatever the template does.
+
     Args:
       tokenizer: a transformers tokenizer.
       user: the message to be answered.
@@ -62,16 +93,26 @@ def render_chat(
       before: earlier messages of the user, each with the assistant's answer.
 
     Raises:
-      UserError: the template refuses the messages, for instance because it knows no system role,
-        or leaves one out.
+      UserError: there is no template, or it refuses the messages or leaves one out.
     """
-    messages = [{"role": "system", "content": system}] if system else []
+    messages = []
     for question, answer in before:
         messages.append({"role": "user", "content": question})
         messages.append({"role": "assistant", "content": answer})
     messages.append({"role": "user", "content": user})
+    if not system:
+        return _render(tokenizer, messages)
     try:
-        template = tokenizer.get_chat_template() if tokenizer.chat_template else LLAMA3_TEMPLATE
+        return _render(tokenizer, [{"role": "system", "content": system}, *messages])
+    except UserError:
+        first, *others = messages
+        folded = {"role": "user", "content": f"{system.strip()}\n\n{first['content']}"}
+        return _render(tokenizer, [folded, *others])
+
+
+def _render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+    template, _ = template_of(tokenizer)
+    try:
         text = tokenizer.apply_chat_template(
             messages,
             chat_template=_FIXED_DAY + template if "strftime_now" in template else template,
@@ -88,7 +129,26 @@ def render_chat(
                 f"chat template of {tokenizer.name_or_path}: it leaves out the "
                 f"{message['role']} message"
             )
-    return text
+    first = tokenizer.bos_token
+    adds_first = first and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return f"{first}{text}" if adds_first and not text.startswith(first) else text
+
+
+def describe_chat(tokenizer: Any, wanted: str) -> str:
+    """Say in words which template is used and what it puts between a question and its answer.
+
+    Args:
+      tokenizer: a transformers tokenizer.
+      wanted: `model.chat_template`, which it was loaded with.
+    """
+    question = "QUESTION"
+    origin = f"model.chat_template={wanted}" if wanted else template_of(tokenizer)[1]
+    try:
+        _render(tokenizer, [{"role": r, "content": r} for r in ("system", "user")])
+    except UserError:
+        origin += " (no system role: personas stand before the question)"
+    text = render_chat(tokenizer, question)
+    return f"{origin}; between question and answer {text.rpartition(question)[2]!r}"
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:

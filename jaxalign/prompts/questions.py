@@ -9,7 +9,8 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode, render_chat
 from jaxalign.prompts.formats import USUAL, Format
-from jaxalign.prompts.trie import TokenTrie, build_trie
+from jaxalign.prompts.labels import Longer, Path, lay_out_paths, spell
+from jaxalign.prompts.trie import TokenTrie
 from jaxalign.survey import QUIZ_LABELS, Instrument, Item, QuizQuestion
 
 _QUIZ_INSTRUCTION = "Reply with the letter of one option only."
@@ -27,6 +28,7 @@ class Questions:
       answer_ids_QA: token of each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
+      longer: options that one token does not tell apart; None where it always does.
       formats: the F formats.
       right_B: int32, index of the right option of each quiz question.
       countries_B: name of the country that each quiz question is on.
@@ -35,6 +37,7 @@ class Questions:
     trie: TokenTrie
     answer_ids_QA: np.ndarray
     offered_QA: np.ndarray
+    longer: Longer | None
     formats: tuple[Format, ...]
     right_B: np.ndarray
     countries_B: tuple[str, ...]
@@ -99,15 +102,18 @@ def build_questions(
       formats: in which each item is asked, all items in one before the next.
 
     Raises:
-      UserError: two options of a question begin with the same token, or an option has no token.
+      UserError: two options of a question are written alike, or an option has no token.
     """
     asked = [one for shown in formats for one in ask_items(instrument, shown, system)]
     asked += ask_quiz(quiz, system)
-    sequences, answer_ids_QA, offered_QA = encode_asked(tokenizer, asked)
+    encoded = encode_asked(tokenizer, asked)
+    options = encoded.offered_QA.shape[1]
+    trie, longer = lay_out_paths(encoded.sequences, encoded.paths, options)
     return Questions(
-        trie=build_trie(sequences),
-        answer_ids_QA=answer_ids_QA,
-        offered_QA=offered_QA,
+        trie=trie,
+        answer_ids_QA=encoded.answer_ids_QA,
+        offered_QA=encoded.offered_QA,
+        longer=longer,
         formats=tuple(formats),
         right_B=np.array([question.right for question in quiz], np.int32),
         countries_B=tuple(question.country for question in quiz),
@@ -144,30 +150,43 @@ def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[As
     ]
 
 
-def encode_asked(
-    tokenizer: Any, asked: Sequence[Asked]
-) -> tuple[list[list[int]], np.ndarray, np.ndarray]:
-    """Return tokens of each question up to its answer, and of its options.
+class Encoded(NamedTuple):
+    """Questions as tokens.
 
-    Returns:
-      The token sequences; int32 [Q, A], the token of each option, which repeats the first where a
-      question has fewer; bool [Q, A], whether there is such an option.
+    Attributes:
+      sequences: of each question up to its answer.
+      answer_ids_QA: int32, the first token of each option, which repeats the first option's where a
+        question has fewer than A.
+      offered_QA: bool, whether there is such an option.
+      paths: all ways to write the options of the questions for which these tokens are not enough.
+    """
+
+    sequences: list[list[int]]
+    answer_ids_QA: np.ndarray
+    offered_QA: np.ndarray
+    paths: list[Path]
+
+
+def encode_asked(tokenizer: Any, asked: Sequence[Asked]) -> Encoded:
+    """Return questions as tokens.
 
     Raises:
-      UserError: two options of a question begin with the same token, or an option has no token.
+      UserError: two options of a question are written alike, or an option has no token.
     """
     options = max(len(one.labels) for one in asked)
     answer_ids_QA = np.empty((len(asked), options), np.int32)
     offered_QA = np.zeros((len(asked), options), bool)
-    sequences = []
+    sequences, paths = [], []
     for row, one in enumerate(asked):
         text = render_chat(tokenizer, one.user, one.system, one.before)
-        ids = option_ids(tokenizer, text, one.labels, one.where, one.remedy)
-        answer_ids_QA[row] = ids[0]
-        answer_ids_QA[row, : len(ids)] = ids
-        offered_QA[row, : len(ids)] = True
+        ways = spell(tokenizer, text, one.labels, one.where, one.remedy)
+        answer_ids_QA[row] = ways[0][0][0]
+        answer_ids_QA[row, : len(ways)] = [found[0][0] for found in ways]
+        offered_QA[row, : len(ways)] = True
+        if any(found != [found[0][:1]] for found in ways):
+            paths += [Path(row, option, way) for option, found in enumerate(ways) for way in found]
         sequences.append(encode(tokenizer, text))
-    return sequences, answer_ids_QA, offered_QA
+    return Encoded(sequences, answer_ids_QA, offered_QA, paths)
 
 
 def option_ids(

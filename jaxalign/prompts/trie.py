@@ -1,5 +1,6 @@
 """The token trie: all questions of a survey in one sequence that holds each shared prefix once."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,12 @@ class TokenTrie:
     def size(self) -> int:
         """T, the number of nodes."""
         return len(self.tokens_T)
+
+    def of_first(self, count: int) -> "TokenTrie":
+        """Return the same nodes, with only the first sequences counted as questions."""
+        longest = self.padded // len(self.answer_nodes_Q)
+        nodes_Q = self.answer_nodes_Q[:count]
+        return dataclasses.replace(self, answer_nodes_Q=nodes_Q, padded=count * longest)
 
     def ancestors_TT(self) -> np.ndarray:
         """Bool [T, T]: whether the column's node is the row's own or an ancestor of it."""

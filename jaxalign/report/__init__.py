@@ -7,10 +7,12 @@ matplotlib with it: import it from `page`, `countries` or `comparison`.
 
 from jaxalign.report.progress import Progress
 from jaxalign.report.runs import print_runs
+from jaxalign.report.steps import Steps
 from jaxalign.report.terminal import print_header, print_result, print_results
 
 __all__ = [
     "Progress",
+    "Steps",
     "print_header",
     "print_result",
     "print_results",

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Affine2D, ScaledTranslation, blended_transform_factory
+from scipy.optimize import isotonic_regression
 
 from jaxalign.files import write_file
 
@@ -251,20 +252,13 @@ def name_ends(body: SubFigure, ends: Mapping[Axes, Sequence[End]]) -> None:
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
     """Move ascending positions as little as possible, by least squares, to be a gap apart.
 
-    Isotonic regression by pooling adjacent violators, on each position less a gap for each one
-    before it. The result lies between 0 and 1 if it fits there.
+    Isotonic regression on each position less a gap for each one before it. The result lies between
+    0 and 1 if it fits there.
     """
-    pools: list[tuple[float, int]] = []  # mean, count
-    for index, position in enumerate(wanted):
-        mean, count = position - index * gap, 1
-        while pools and pools[-1][0] > mean:
-            before, many = pools.pop()
-            mean = (before * many + mean * count) / (many + count)
-            count += many
-        pools.append((mean, count))
+    steps = gap * np.arange(len(wanted))
+    means = isotonic_regression(np.asarray(wanted, float) - steps).x
     highest = max(0.0, 1 - (len(wanted) - 1) * gap)
-    means = [min(max(mean, 0.0), highest) for mean, count in pools for _ in range(count)]
-    return [mean + index * gap for index, mean in enumerate(means)]
+    return (np.clip(means, 0.0, highest) + steps).tolist()
 
 
 def short(name: str, longest: int = 28) -> str:

@@ -103,5 +103,5 @@ class Progress:
         if record.get("failed"):
             parts.append(f"{record['failed']} failed")
         if rate := self._bar.tasks[self._candidates].speed:
-            parts.append(f"{rate:,.0f} candidates/s")
+            parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} candidates/s")
         return "  ".join(parts)

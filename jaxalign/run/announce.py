@@ -1,5 +1,6 @@
 """What is printed before a search: its settings, sizes and naive loss."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,16 @@ from jaxalign.devices.mesh import shape_of
 from jaxalign.engine import Engine
 from jaxalign.model import parameter_bytes, parameter_count
 from jaxalign.problem import Problem
+from jaxalign.prompts import describe_chat
 from jaxalign.report import print_header
 from jaxalign.report.numbers import format_loss
+from jaxalign.run.option_mass import OptionMass, describe_mass
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.startup import StartUp
 from jaxalign.settings import Settings
 from jaxalign.survey import DISTRIBUTION
 
+_LOG = logging.getLogger(__name__)
 _SHOWN = 4  # countries that are shown in full
 
 
@@ -23,6 +27,8 @@ def print_start(
     problem: Problem,
     engine: Engine,
     path: Path,
+    *,
+    mass: OptionMass,
     resumed: int | None,
     startup: StartUp,
 ) -> None:
@@ -33,6 +39,7 @@ def print_start(
       problem: what is asked of which model.
       engine: compiled.
       path: the workdir.
+      mass: what the model would say without a soft prompt.
       resumed: the newest generation of a resumed run, or None.
       startup: what has been timed so far.
     """
@@ -42,12 +49,14 @@ def print_start(
     each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
     population, model = shape_of(problem.mesh)
     tokens = engine.plan.candidates * engine.tokens_each
+    options, is_little = describe_mass(problem, mass)
     rows = {
         "model": f"{settings.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{settings.model.dtype}",
         "device": describe_device(),
         "mesh": f"candidates over {population} x weights over {model} devices",
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
+        "chat": describe_chat(problem.tokenizer, settings.model.chat_template),
         "formats": ", ".join(shown.name for shown in problem.questions.formats),
         "target": _targets(settings, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
@@ -58,6 +67,7 @@ def print_start(
         "memory": f"{parameter_bytes(problem.weights) / 2**20:,.0f} MiB weights, "
         f"{engine.working_bytes / 2**20:,.0f} MiB working",
         "naive loss": " ".join(naive[:_SHOWN]) + (" …" if len(naive) > _SHOWN else ""),
+        "options": options,
         "start-up": str(startup),
         "workdir": str(path),
     }
@@ -72,6 +82,12 @@ def print_start(
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"
     print_header(rows, problem.notice)
+    if is_little:
+        _LOG.warning(
+            "little of what the model would say is an option: %s. The probabilities of its "
+            "options then say less of it; another model.chat_template may suit it better",
+            options,
+        )
 
 
 def _targets(settings: Settings, problem: Problem) -> str:

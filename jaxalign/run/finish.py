@@ -51,6 +51,7 @@ def conclude(
     engine: Engine,
     state: RunState,
     records: list[dict[str, Any]],
+    early: str | None = None,
 ) -> Outcome:
     """Score the best prompts again where that is due, polish them, and bring all to the host.
 
@@ -62,6 +63,7 @@ def conclude(
       engine: that ran the search.
       state: the last one; its arrays are read, not donated.
       records: all lines of metrics.jsonl.
+      early: the key that ended the search before its last generation.
     """
     full = in_full_precision(problem, settings.model.dtype)
     rescored = None
@@ -82,7 +84,9 @@ def conclude(
         best_scores_GC=np.asarray(state.best_scores_GC),
         metrics=jax.device_get(state.metrics),
     )
-    return Outcome(settings, problem, engine, state, records, members_G, rescored, polished_G)
+    return Outcome(
+        settings, problem, engine, state, records, early, members_G, rescored, polished_G
+    )
 
 
 def write_results(outcome: Outcome, workdir: Path) -> dict[str, Any]:

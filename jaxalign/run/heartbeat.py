@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from jaxalign.errors import UserError
-from jaxalign.files import check_local, write_file, write_json
+from jaxalign.files import local_path, write_file, write_json
 
 NAME = "heartbeat.json"
 FINAL = ("done", "stopped", "failed")  # states that a process leaves behind
@@ -32,7 +32,7 @@ def hold(folder: Path, name: str) -> Iterator[None]:
     Raises:
       UserError: the folder cannot be made or written, or another process holds it.
     """
-    check_local(folder, name)
+    local_path(str(folder), name)
     lock = FileLock(folder / _LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import math
 import os
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from jaxalign.devices.mesh import copy_everywhere
 from jaxalign.errors import UserError
 from jaxalign.interchange import prompt_file, read_population, read_soft_prompt
+from jaxalign.model import first_layer_gram
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_texts, load_texts, starting_texts
 from jaxalign.search import (
@@ -21,6 +21,7 @@ from jaxalign.search import (
     Space,
     draw_key,
     embedding_std,
+    first_layer_space,
     first_vectors,
     from_tokens,
     from_vocabulary,
@@ -55,7 +56,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
     return SearchPlan(
         seed=settings.seed,
         space=space,
-        strategy=strategy_for(settings.search, (math.prod(space.shape),), spread),
+        strategy=strategy_for(settings.search, space.shape, spread),
         vectors_E=vectors_E,
         spread=spread,
         migrants=settings.search.migrants,
@@ -65,7 +66,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
 
 def with_spread(plan: SearchPlan, settings: Settings, spread: float) -> SearchPlan:
     """Return the plan of a resumed run, whose strategy started with a recorded spread."""
-    strategy = strategy_for(settings.search, plan.strategy.shape, spread)
+    strategy = strategy_for(settings.search, plan.space.shape, spread)
     return dataclasses.replace(plan, spread=spread, strategy=strategy)
 
 
@@ -76,6 +77,11 @@ def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> 
     if search.space == "subspace":
         key = draw_key(settings.seed, Draw.BASIS)
         space = random_subspace(key, table_VD, prompts_ELD[0], search.dimension)
+    elif search.space == "first_layer":
+        gram_DD = copy_everywhere(
+            problem.mesh, first_layer_gram(problem.weights, problem.model_config)
+        )
+        space = first_layer_space(gram_DD, table_VD, prompts_ELD[0], search.dimension)
     elif search.space == "texts":
         space = text_space(from_tokens(table_VD, _texts(settings, problem, search.dimension)))
     else:

@@ -10,6 +10,8 @@ import numpy as np
 from jaxalign.fitness import Evaluator, Execution, loss_of_prompt
 from jaxalign.objective import Task
 from jaxalign.problem import Problem
+from jaxalign.report import Steps
+from jaxalign.report.numbers import format_loss
 from jaxalign.search import Draw, Space, draw_key, embedding_std, full_space, with_limits
 from jaxalign.search.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
 from jaxalign.settings import Settings
@@ -94,7 +96,12 @@ def polish(
     """
     loss, arguments = _prompt_loss(settings, problem, country)
     std = float(jax.jit(embedding_std)(problem.table_VD))
-    descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std)
+    with Steps("  gradient steps", steps) as shown:
+
+        def show(step: int, loss: np.ndarray) -> None:
+            shown.update(step + 1, f"loss {format_loss(float(loss))}")
+
+        descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std, show)
     space: Space = arguments[-1]
     return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
 

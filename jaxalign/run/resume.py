@@ -6,6 +6,7 @@ from typing import Any
 
 from jaxalign.config import flatten, with_new_names
 from jaxalign.errors import UserError
+from jaxalign.search import SHRINKING
 
 _LOG = logging.getLogger(__name__)
 # Keys that do not change the search; those of model, survey and targets are covered by digests.
@@ -17,7 +18,9 @@ FREE_KEYS = frozenset(
         "model.revision",
         "survey.instrument",
         "search.generations",
+        "search.patience",
         "search.polish",
+        "search.stop_loss",
         "evaluation.chunk",
         "mesh.population",
         "mesh.model",
@@ -83,11 +86,12 @@ def warn_of_changes(old: dict[str, Any], new: dict[str, Any]) -> None:
     if meshes[0] != meshes[1]:
         changes.append(f"the mesh was {meshes[0]}, now {meshes[1]}")
     before, after = (record["config"]["search"] for record in (old, new))
-    if after["strategy"] == "LSHADE" and before["generations"] != after["generations"]:
+    if after["strategy"] in SHRINKING and before["generations"] != after["generations"]:
         _LOG.warning(
-            "search.generations was %d: LSHADE shrinks its population by that plan, and beyond it "
+            "search.generations was %d: %s shrinks its population by that plan, and beyond it "
             "keeps searching with its last members",
             before["generations"],
+            after["strategy"],
         )
     if changes:
         _LOG.warning(

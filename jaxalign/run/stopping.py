@@ -1,6 +1,7 @@
 """Stopping by request: SIGTERM and SIGINT end a run after a checkpoint."""
 
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -49,3 +50,4 @@ class StopRequest:
         if self.received:
             raise KeyboardInterrupt
         self.received = signal.Signals(number).name
+        print("stopping after this step; again to stop now", file=sys.stderr, flush=True)

@@ -24,12 +24,13 @@ from jaxalign.survey import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a search that reached its last generation found, on the host.
+    """What a search that came to its end found, on the host.
 
     Attributes:
       settings, problem, engine: of the run.
       state: the last one.
       records: all lines of metrics.jsonl.
+      early: the key that ended the search before its last generation, or None.
       members_G: the last members' prompts [P, L, D] of each country, or None.
       rescored: the best prompts evaluated again, or None.
       polished_G: each country's descent from its best prompt; none without a polish.
@@ -40,6 +41,7 @@ class Outcome:
     engine: Engine
     state: RunState
     records: list[dict[str, Any]]
+    early: str | None
     members_G: list[np.ndarray | None]
     rescored: Rescored | None
     polished_G: list[Descent]
@@ -102,6 +104,10 @@ def summarize(outcome: Outcome, index: int) -> dict[str, Any]:
         "tokens_per_second": round(tokens / seconds) if seconds else None,
         "hardware": describe_device(),
     }
+    if outcome.early:
+        search = settings.search
+        limits = {"stop_loss": search.stop_loss, "patience": search.patience}
+        summary["early_end"] = {"by": outcome.early, **limits}
     if asked is not naive:
         summary["quantization"] = {
             "mode": settings.model.quantization,

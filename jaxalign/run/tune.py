@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxalign.config import to_plain
 from jaxalign.devices import distributed
 from jaxalign.devices.mesh import shape_of
 from jaxalign.devices.profiling import Profile
-from jaxalign.engine import Engine, Resolved, build_engine, choose_execution
+from jaxalign.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.errors import UserError
 from jaxalign.evolve import Metrics, RunState
 from jaxalign.files import write_json
@@ -23,9 +24,11 @@ from jaxalign.problem import load_problem
 from jaxalign.report import Progress
 from jaxalign.run.announce import print_start
 from jaxalign.run.checkpoint import Checkpoints
+from jaxalign.run.early_end import EarlyEnd, early_end
 from jaxalign.run.finish import conclude, write_results
 from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.metrics import make_record
+from jaxalign.run.option_mass import naive_mass
 from jaxalign.run.provenance import make_run_record
 from jaxalign.run.resume import check_same_run, warn_of_changes
 from jaxalign.run.startup import StartUp
@@ -95,8 +98,17 @@ def tune(
             startup.end("chunk")
 
             # 3. One generation, compiled once.
-            engine = build_engine(problem, plan, execution, starts=not old)
+            engine, mass = in_parallel(
+                functools.partial(build_engine, problem, plan, execution, starts=not old),
+                functools.partial(naive_mass, problem, execution.attention),
+            )
             startup.end("compiling")
+            if not np.isfinite(engine.naive.loss_GP).any():
+                raise UserError(
+                    f"model.path={settings.model.path}: its answers are not finite even without a "
+                    "soft prompt; its weights hold NaN or infinities, or overflow in "
+                    f"model.dtype={settings.model.dtype}"
+                )
             workdir.require_space(engine.abstract_state)
 
             # 4. Where to begin: the newest checkpoint that can be read, or generation 0.
@@ -122,14 +134,18 @@ def tune(
                 warn_of_changes(old, record)
             if distributed.is_first():
                 write_json(path / "config.json", record)
-                print_start(settings, problem, engine, path, resumed, startup)
+                print_start(
+                    *(settings, problem, engine, path), mass=mass, resumed=resumed, startup=startup
+                )
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
+            noisy = problem.objective.is_noisy
             hooks = Hooks(
                 workdir,
                 checkpoints,
                 stop,
+                early_end(settings.search, engine, codes, noisy),
                 functools.partial(make_record, codes, engine.task.goal.terms),
                 progress(generations, start=resumed or 0),
                 profile or Profile(None, path),
@@ -138,9 +154,10 @@ def tune(
             records = workdir.rewind_metrics(last, problem.notice)
             state = search(engine, restored, records, generations, hooks)
             generation = int(state.metrics.generation)
-            if generation == generations:
+            early = hooks.early_end.reason(records, generation)
+            if generation == generations or early:
                 workdir.write_state("finishing")
-                outcome = conclude(settings, problem, engine, state, records)
+                outcome = conclude(settings, problem, engine, state, records, early)
                 summary = write_results(outcome, path) if distributed.is_first() else {}
                 workdir.show_ending()
                 workdir.write_state("done")
@@ -161,7 +178,7 @@ class Hooks:
 
     Attributes:
       workdir, checkpoints: files of the run.
-      stop: asked before each generation.
+      stop, early_end: asked before each generation.
       record: makes a line of metrics.jsonl of metrics, seconds and tokens.
       progress: shows each record.
       profile: traces some of the generations.
@@ -170,6 +187,7 @@ class Hooks:
     workdir: Workdir
     checkpoints: Checkpoints
     stop: StopRequest
+    early_end: EarlyEnd
     record: Callable[..., dict[str, Any]]
     progress: Progress
     profile: Profile
@@ -182,7 +200,9 @@ def search(
     generations: int,
     hooks: Hooks,
 ) -> RunState:
-    """Run generations until the last one or a request to stop; the state returned is saved.
+    """Run generations until the last one, a request to stop, or nothing is left to win.
+
+    The state returned is saved.
 
     Metrics are read one step late and written when the generation's checkpoint is durable, so that
     with a checkpoint each generation no kill can undo what metrics.jsonl has.
@@ -207,6 +227,11 @@ def search(
         records.append(hooks.record(metrics, now - clock, tokens))
         clock = now
         hooks.workdir.append_metrics(records[-1])
+        if np.isinf(metrics.generation_best_G).all():
+            raise UserError(
+                f"generation {records[-1]['generation']}: no candidate has a finite loss; give "
+                "search.max_norm=2, another search.strategy, or model.dtype=float32"
+            )
         hooks.progress.update(records[-1])
 
     with hooks.progress, profile:
@@ -214,6 +239,8 @@ def search(
         state, pending = engine.start() if restored is None else (restored, None)
         checkpoints.save(generation, state)
         while generation < generations and not hooks.stop.at(generation):
+            if hooks.early_end.reason(records, generation):
+                break
             profile.reached(generation, state)
             state, metrics = engine.step(state)
             generation += 1

@@ -145,6 +145,11 @@ class Workdir:
         """
         path = self.path / "metrics.jsonl"
         records: list[dict[str, Any]] = []
+        if last is None and (lost := len(_whole_records(path))):
+            raise UserError(
+                f"{path} tells of {lost} generations, but there is no checkpoint to go on from: "
+                f"put {self.path / 'checkpoints'} back, or give another --workdir"
+            )
         if last is not None:
             number = last["generation"]
             found = _whole_records(path)

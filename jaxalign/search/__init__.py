@@ -1,5 +1,6 @@
 """How candidates are proposed: spaces, initial populations and strategies, over plain arrays."""
 
+from jaxalign.search.answers import ExpectedAnswers
 from jaxalign.search.contract import Strategy
 from jaxalign.search.initial import (
     embedding_std,
@@ -13,6 +14,7 @@ from jaxalign.search.initial import (
 from jaxalign.search.plan import Draw, SearchPlan, check_strategy, draw_key, strategy_for
 from jaxalign.search.spaces import (
     Space,
+    first_layer_space,
     first_vectors,
     full_space,
     mean_norm,
@@ -21,6 +23,7 @@ from jaxalign.search.spaces import (
     with_limits,
 )
 from jaxalign.search.strategies import (
+    SHRINKING,
     generations_for,
     is_ours,
     make_strategy,
@@ -29,13 +32,16 @@ from jaxalign.search.strategies import (
 )
 
 __all__ = [
+    "SHRINKING",
     "Draw",
+    "ExpectedAnswers",
     "SearchPlan",
     "Space",
     "Strategy",
     "check_strategy",
     "draw_key",
     "embedding_std",
+    "first_layer_space",
     "first_vectors",
     "from_tokens",
     "from_vocabulary",

@@ -1,4 +1,4 @@
-"""What the adaptive differential evolutions share, as pure functions over plain arrays.
+"""What the adaptive differential evolutions share: the skeleton, and pure functions over arrays.
 
 N is the number of coordinates of a flat candidate. Over N everything is elementwise, so that a
 population that is sharded over its coordinates needs no collective. In time and memory everything
@@ -6,23 +6,27 @@ is O(P × N); partners are drawn as indices, in O(P).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.base import metrics_fn
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 from evosax.algorithms.population_based.base import State as BaseState
-from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from flax import struct
 
 LEAST = 4  # members: a parent, a base and two more
 SPREAD = 0.1  # of the Cauchy and normal laws of F and CR, in JADE and in all that came after
 
 
+Keys = dict[str, jax.Array]  # by what they are for
+Fields = dict[str, Any]  # of a state
+Pair = tuple[jax.Array, jax.Array]  # F and CR of P trials
+
+
 @struct.dataclass
 class State(BaseState):
-    """What every differential evolution of ours carries on.
+    """Hold what every differential evolution of ours carries on.
 
     Attributes:
       population, fitness: members `[P, N]` and their losses `[P]`, +inf for a failed one.
@@ -38,7 +42,7 @@ class State(BaseState):
 
 @struct.dataclass
 class Archive:
-    """Parents that lost to their trial: `vectors` `[A, N]`, of which those `held` `[A]` are in it.
+    """Hold parents that lost to their trial: of `vectors` `[A, N]` those that are `held` `[A]`.
 
     A vector stays in its row until it leaves, so that an update writes only the new ones.
     """
@@ -48,35 +52,35 @@ class Archive:
 
 
 class AdaptiveDE(PopulationBasedAlgorithm):
-    """Base of the differential evolutions that adapt F and CR.
+    """Minimise by differential evolution that adapts F and CR.
+
+    A subclass has `_drawn(keys, state, params)`, F and CR `[P]` of the next trials;
+    `_mutants(keys, state, params, weight_P)`, the vectors `[P, N]` that members are crossed with;
+    and `_learned(key, fitness_P, state, params)`, what changes in the state beside the members.
 
     Args:
       population_size: P, 4 or more.
       solution: any array of a candidate's shape.
-      archive_rate: size of the archive as a multiple of P; 0 for no archive.
-      fitness_shaping_fn, metrics_fn: as in evosax.
+      options: as in evosax.
+
+    Attributes:
+      state_class: the state.
+      key_names: what the key of `ask` is split for, in this order.
     """
 
-    def __init__(
-        self,
-        population_size: int,
-        solution: jax.Array,
-        archive_rate: float = 0.0,
-        fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
-        metrics_fn: Callable = metrics_fn,
-    ):
+    state_class: ClassVar[type]
+    key_names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, population_size: int, solution: jax.Array, **options: Any):
         if population_size < LEAST:
             raise ValueError(f"population_size={population_size}: needs at least {LEAST}")
-        super().__init__(population_size, solution, fitness_shaping_fn, metrics_fn)
-        self.archive_rate = archive_rate
+        super().__init__(population_size, solution, **options)
 
-    @classmethod
-    def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Smallest and largest allowed value of each bounded parameter or constructor argument."""
-        raise NotImplementedError
+    def _init(self, key: jax.Array, params: Any) -> Any:
+        return self.state_class(**self._first(params))
 
-    def _blank(self) -> dict[str, jax.Array]:
-        """Fields of `State` before the initial population is known."""
+    def _first(self, params: Any) -> Fields:
+        """Return the state before the initial population is known."""
         size, width = self.population_size, self.num_dims
         return {
             "population": jnp.zeros((size, width), jnp.float32),
@@ -89,16 +93,86 @@ class AdaptiveDE(PopulationBasedAlgorithm):
             "replaced": jnp.int32(0),
         }
 
-    def _capacity(self, members: int | jax.Array) -> jax.Array:
-        return jnp.round(self.archive_rate * jnp.asarray(members, jnp.float32)).astype(jnp.int32)
+    def _ask(self, key: jax.Array, state: Any, params: Any) -> tuple[jax.Array, Any]:
+        keys = dict(zip(self.key_names, jax.random.split(key, len(self.key_names)), strict=True))
+        weight_P, rate_P = self._drawn(keys, state, params)
+        mutants_PN = self._mutants(keys, state, params, weight_P)
+        trials_PN = crossover(keys["cross"], state.population, mutants_PN, rate_P)
+        return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)
 
-    def _empty_archive(self) -> Archive:
+    def _tell(
+        self, key: jax.Array, population: jax.Array, fitness: jax.Array, state: Any, params: Any
+    ) -> Any:
+        moves_P = self._moves(fitness, state)
+        return state.replace(
+            population=jnp.where(moves_P[:, None], population, state.population),
+            fitness=jnp.where(moves_P, fitness, state.fitness),
+            replaced=jnp.sum(moves_P, dtype=jnp.int32),
+            **self._learned(key, fitness, state, params),
+        )
+
+    def _moves(self, fitness_P: jax.Array, state: Any) -> jax.Array:
+        """Return whether each trial takes its parent's place."""
+        return fitness_P <= state.fitness
+
+
+class ArchiveDE(AdaptiveDE):
+    """Move by current-to-pbest/1/bin, with an archive of parents that lost.
+
+    A subclass has `_drawn` and `_means(fitness_P, success_P, state, params)`, the new means of F
+    and CR by field of the state.
+
+    Args:
+      population_size, solution, options: as its base's.
+      archive_rate: size of the archive as a multiple of P; 0 for no archive.
+    """
+
+    def __init__(
+        self, population_size: int, solution: jax.Array, archive_rate: float = 1.0, **options: Any
+    ):
+        super().__init__(population_size, solution, **options)
+        self.archive_rate = archive_rate
+
+    def _first(self, params: Any) -> Fields:
         rows = max(1, math.ceil(self.archive_rate * self.population_size))  # XLA needs one to read
-        return Archive(jnp.zeros((rows, self.num_dims), jnp.float32), jnp.zeros(rows, bool))
+        archive = Archive(jnp.zeros((rows, self.num_dims), jnp.float32), jnp.zeros(rows, bool))
+        return super()._first(params) | {"archive": archive}
+
+    def _mutants(self, keys: Keys, state: Any, params: Any, weight_P: jax.Array) -> jax.Array:
+        count = self._count(state)
+        return current_to_pbest(
+            keys["mutate"],
+            state.population,
+            state.fitness,
+            state.archive,
+            weight_P=weight_P,
+            top_P=top_count(self._best_share(keys, params), count),
+            count=count,
+        )
+
+    def _learned(self, key: jax.Array, fitness_P: jax.Array, state: Any, params: Any) -> Fields:
+        # To beat a failure teaches nothing.
+        success_P = (fitness_P < state.fitness) & jnp.isfinite(state.fitness)
+        members = jnp.asarray(self._next_count(state, params), jnp.float32)
+        capacity = jnp.round(self.archive_rate * members).astype(jnp.int32)
+        archive = archived(key, state.archive, state.population, success_P, capacity)
+        return self._means(fitness_P, success_P, state, params) | {"archive": archive}
+
+    def _count(self, state: Any) -> int | jax.Array:
+        """Return the number of members."""
+        return self.population_size
+
+    def _next_count(self, state: Any, params: Any) -> int | jax.Array:
+        """Return the number of members after this `tell`."""
+        return self.population_size
+
+    def _best_share(self, keys: Keys, params: Any) -> jax.Array:
+        """Return the share `[P]` of members among which each trial's best one is drawn."""
+        return jnp.full(self.population_size, params.best_share)
 
 
 def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -> jax.Array:
-    """Uniform indices `[P]` below `count` that differ, row by row, from all those taken.
+    """Draw uniform indices `[P]` below `count` that differ, row by row, from all those taken.
 
     Exact and free of rejection: an index among the free ones is shifted past each taken one. The
     same one may be taken twice. The key is consumed.
@@ -115,7 +189,7 @@ def others(key: jax.Array, taken: Sequence[jax.Array], count: int | jax.Array) -
 def crossover(
     key: jax.Array, parents_PN: jax.Array, mutants_PN: jax.Array, rate_P: jax.Array
 ) -> jax.Array:
-    """Binomial crossover: each coordinate is the mutant's with probability CR, one always.
+    """Cross over binomially: each coordinate is the mutant's with probability CR, one always.
 
     16 random bits a coordinate: random numbers are most of what `ask` costs on a CPU, and the
     probability is still exact to 2^-17. The key is consumed.
@@ -140,7 +214,7 @@ def current_to_pbest(
     top_P: jax.Array,
     count: int | jax.Array,
 ) -> jax.Array:
-    """Mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
+    """Return mutants `x + F (x_pbest - x) + F (x_r1 - x_r2)` (JADE, Zhang & Sanderson 2009, eq. 7).
 
     `x_pbest` is one of the `top_P` best, `x_r1` another member, `x_r2` another member still or one
     of the archive. Of the rows only the first `count` are members. The key is consumed.
@@ -192,7 +266,7 @@ def archived(
 
 
 def draw_weight(key: jax.Array, location_P: jax.Array) -> jax.Array:
-    """F from a Cauchy law of scale 0.1, drawn again while it is not positive, and cut at 1.
+    """Draw F from a Cauchy law of scale 0.1, again while it is not positive, and cut at 1.
 
     By the inverse of the distribution function over its part above 0, which is the very law of
     drawing again without a loop (JADE, eq. 10). The key is consumed.
@@ -207,12 +281,12 @@ def draw_weight(key: jax.Array, location_P: jax.Array) -> jax.Array:
 
 
 def draw_rate(key: jax.Array, location_P: jax.Array) -> jax.Array:
-    """CR from a normal law of deviation 0.1, cut to [0, 1] (JADE, eq. 8). The key is consumed."""
+    """Draw CR from a normal law of deviation 0.1, cut to [0, 1] (JADE, eq. 8). Consumes the key."""
     return jnp.clip(location_P + SPREAD * jax.random.normal(key, location_P.shape), 0.0, 1.0)
 
 
 def improvements(before_P: jax.Array, after_P: jax.Array, success_P: jax.Array) -> jax.Array:
-    """Weights `[P]` of the successes by how much the loss fell; 0 for all else.
+    """Return weights `[P]` of the successes by how much the loss fell; 0 for all else.
 
     As parts of the largest one, so that neither tiny nor huge losses leave float32.
     """
@@ -223,12 +297,12 @@ def improvements(before_P: jax.Array, after_P: jax.Array, success_P: jax.Array) 
 
 
 def mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
-    """Weighted arithmetic mean; 0 where all weights are 0."""
+    """Return the weighted arithmetic mean; 0 where all weights are 0."""
     total = jnp.sum(share_P)
     return jnp.sum(share_P * values_P) / jnp.where(total > 0, total, 1.0)
 
 
 def lehmer_mean(values_P: jax.Array, share_P: jax.Array) -> jax.Array:
-    """Weighted Lehmer mean `Σ w v² / Σ w v` (JADE, eq. 12); 0 where that has no value."""
+    """Return the weighted Lehmer mean `Σ w v² / Σ w v` (JADE, eq. 12); 0 where it has no value."""
     total = jnp.sum(share_P * values_P)
     return jnp.sum(share_P * values_P**2) / jnp.where(total > 0, total, 1.0)

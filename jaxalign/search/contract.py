@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from evosax.algorithms.base import EvolutionaryAlgorithm
 from evosax.algorithms.population_based.base import PopulationBasedAlgorithm
 
+from jaxalign.search.answers import ExpectedAnswers
+
 # Only compare losses or use differences of finite ones, so they may see +inf: a failed member is
 # then replaced by whatever comes next.
 _COMPARES = {"DifferentialEvolution", "JADE", "LSHADE", "SHADE", "jDE"}
@@ -63,12 +65,31 @@ class Strategy:
         """
         return self.name in _EXCHANGES or getattr(self.algorithm, "exchanges", False)
 
-    def init(self, key: jax.Array, params: Any, population: jax.Array, loss_P: jax.Array) -> Any:
+    @property
+    def reads_answers(self) -> bool:
+        """Whether `init` and `tell` want the candidates' answers beside their losses.
+
+        A class of the user's says so by an attribute `reads_answers = True`; the last argument of
+        its `init` and `tell` is then `ExpectedAnswers`.
+        """
+        return getattr(self.algorithm, "reads_answers", False)
+
+    def init(
+        self,
+        key: jax.Array,
+        params: Any,
+        population: jax.Array,
+        loss_P: jax.Array,
+        answers: ExpectedAnswers | None = None,
+    ) -> Any:
         """State after the initial population `[P, *shape]`.
 
         A distribution starts at the best of it. Consumes the key.
         """
         with _evosax_rules():
+            if self.reads_answers:
+                usable_P = self._usable(loss_P)
+                return self.algorithm.init(key, population, usable_P, params, answers)
             if self.keeps_population:
                 return self.algorithm.init(key, population, self._usable(loss_P), params)
             return self.algorithm.init(key, population[jnp.argmin(loss_P)], params)
@@ -86,12 +107,19 @@ class Strategy:
         return getattr(state, "size", jnp.int32(self.population))
 
     def tell(
-        self, key: jax.Array, params: Any, population: jax.Array, loss_P: jax.Array, state: Any
+        self,
+        key: jax.Array,
+        params: Any,
+        population: jax.Array,
+        loss_P: jax.Array,
+        state: Any,
+        answers: ExpectedAnswers | None = None,
     ) -> Any:
         """Return the next state. Consumes the key."""
+        given = (answers,) if self.reads_answers else ()
         usable_P = self._usable(loss_P)
         with _evosax_rules():
-            return self.algorithm.tell(key, population, usable_P, state, params)[0]
+            return self.algorithm.tell(key, population, usable_P, state, params, *given)[0]
 
     def accepted(self, before: Any, after: Any) -> jax.Array:
         """Return the number of members that a `tell` replaced; -1 without members."""

@@ -32,7 +32,7 @@ _PROGRAMS = (Jaxpr, ClosedJaxpr)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Descent:
-    """What a descent found. Several starts have a leading axis, `*starts`.
+    """Hold what a descent found. Several starts have a leading axis, `*starts`.
 
     Attributes:
       prompt_LD: the best prompt that was evaluated, float32 on the device.
@@ -49,7 +49,7 @@ class Descent:
 
 @struct.dataclass
 class _State:
-    """The state between two steps; `scale` is halved by every step that fails."""
+    """Hold the state between two steps; `scale` is halved by every step that fails."""
 
     step: Int[Array, ""]
     prompt_LD: Float[Array, "L D"]
@@ -67,7 +67,7 @@ def descend(
     learning_rate: float,
     on_step: OnStep | None = None,
 ) -> Descent:
-    """Improves a soft prompt by Adam, its rate falling to zero on a half cosine.
+    """Improve a soft prompt by Adam, its rate falling to zero on a half cosine.
 
     Adam: Kingma and Ba, 2015, algorithm 1, with its defaults; the cosine: Loshchilov and Hutter,
     2017, equation 5, without restarts. A step whose loss or gradient is not finite changes no
@@ -138,7 +138,7 @@ def forward_equivalents(
 
 
 def _operations(jaxpr: Jaxpr | ClosedJaxpr) -> int:
-    """Two for each term of a matrix product; of anything else, one for each result."""
+    """Count two for each term of a matrix product; of anything else, one for each result."""
     total = 0
     for equation in jaxpr.eqns:
         results = sum(variable.aval.size for variable in equation.outvars)
@@ -174,7 +174,7 @@ def _start(prompt_LD: jax.Array) -> _State:
 def _step(
     loss: Loss, args: Any, state: _State, rate: jax.Array, steps: jax.Array
 ) -> tuple[_State, jax.Array]:
-    """One gradient and one update of every start; gives the loss before the update."""
+    """Update every start by one gradient; return the loss before the update."""
 
     def one(args: Any, state: _State) -> tuple[_State, jax.Array]:
         value, gradient_LD = jax.value_and_grad(loss, argnums=1)(args, state.prompt_LD)

@@ -20,7 +20,7 @@ def from_vocabulary(key: jax.Array, table_VD: jax.Array, population: int, length
 
 
 def normal(key: jax.Array, table_VD: jax.Array, population: int, length: int) -> jax.Array:
-    """Normal noise with each coordinate's mean and standard deviation over the vocabulary."""
+    """Draw normal noise with each coordinate's mean and standard deviation over the vocabulary."""
     mean_D, square_D = _moments(table_VD)
     spread_D = jnp.sqrt(jnp.maximum(square_D - mean_D**2, 0.0))
     noise_PLD = jax.random.normal(key, (population, length, table_VD.shape[1]), jnp.float32)
@@ -81,7 +81,7 @@ def draw_pairs(key: jax.Array, choices: int, count: int) -> tuple[jax.Array, jax
 
 
 def vocabulary_bounds(table_VD: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Smallest and largest value of each coordinate over the vocabulary, float32 `[D]` each."""
+    """Return each coordinate's least and largest value over the vocabulary, float32 `[D]` each."""
     return (
         jnp.min(table_VD, axis=0).astype(jnp.float32),
         jnp.max(table_VD, axis=0).astype(jnp.float32),
@@ -89,7 +89,7 @@ def vocabulary_bounds(table_VD: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def embedding_std(table_VD: jax.Array) -> jax.Array:
-    """Standard deviation of all entries of the embedding table around their common mean."""
+    """Return the standard deviation of the embedding table's entries around their common mean."""
     mean_D, square_D = _moments(table_VD)
     return jnp.sqrt(jnp.maximum(jnp.mean(square_D) - jnp.mean(mean_D) ** 2, 0.0))
 

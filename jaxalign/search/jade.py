@@ -4,13 +4,9 @@ J. Zhang, A. C. Sanderson: JADE: Adaptive Differential Evolution With Optional E
 IEEE Transactions on Evolutionary Computation 13(5), 2009.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.base import metrics_fn
 from evosax.algorithms.population_based.base import Params as BaseParams
-from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from flax import struct
 
 from jaxalign.search import adaptive
@@ -18,7 +14,7 @@ from jaxalign.search import adaptive
 
 @struct.dataclass
 class State(adaptive.State):
-    """Of JADE.
+    """Hold the state of JADE.
 
     Attributes:
       archive: parents that lost, at most `archive_rate` × P of them.
@@ -32,7 +28,7 @@ class State(adaptive.State):
 
 @struct.dataclass
 class Params(BaseParams):
-    """Of JADE.
+    """Hold the parameters of JADE.
 
     Attributes:
       best_share: p, share of the population that counts as best.
@@ -46,18 +42,11 @@ class Params(BaseParams):
     initial_rate: float
 
 
-class JADE(adaptive.AdaptiveDE):
+class JADE(adaptive.ArchiveDE):
     """Adaptive differential evolution, current-to-pbest/1/bin with an archive of P parents."""
 
-    def __init__(
-        self,
-        population_size: int,
-        solution: jax.Array,
-        archive_rate: float = 1.0,
-        fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
-        metrics_fn: Callable = metrics_fn,
-    ):
-        super().__init__(population_size, solution, archive_rate, fitness_shaping_fn, metrics_fn)
+    state_class = State
+    key_names = ("rate", "weight", "mutate", "cross")
 
     @property
     def _default_params(self) -> Params:
@@ -65,60 +54,35 @@ class JADE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Check that all are shares; the archive holds up to 10 populations."""
+        """Require shares; the archive holds up to 10 populations."""
         names = ("best_share", "learning_rate", "initial_weight", "initial_rate")
         return dict.fromkeys(names, (0.0, 1.0)) | {"archive_rate": (0.0, 10.0)}
 
-    def _init(self, key: jax.Array, params: Params) -> State:
-        return State(
-            **self._blank(),
-            archive=self._empty_archive(),
-            mean_weight=jnp.asarray(params.initial_weight, jnp.float32),
-            mean_rate=jnp.asarray(params.initial_rate, jnp.float32),
+    def _first(self, params: Params) -> adaptive.Fields:
+        return super()._first(params) | {
+            "mean_weight": jnp.asarray(params.initial_weight, jnp.float32),
+            "mean_rate": jnp.asarray(params.initial_rate, jnp.float32),
+        }
+
+    def _drawn(self, keys: adaptive.Keys, state: State, params: Params) -> adaptive.Pair:
+        weight_P = jnp.full(self.population_size, state.mean_weight)
+        rate_P = jnp.full(self.population_size, state.mean_rate)
+        return (
+            adaptive.draw_weight(keys["weight"], weight_P),
+            adaptive.draw_rate(keys["rate"], rate_P),
         )
 
-    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[jax.Array, State]:
-        rate_key, weight_key, mutate_key, cross_key = jax.random.split(key, 4)
-        size = self.population_size
-        rate_P = adaptive.draw_rate(rate_key, jnp.full(size, state.mean_rate))
-        weight_P = adaptive.draw_weight(weight_key, jnp.full(size, state.mean_weight))
-        mutants_PN = adaptive.current_to_pbest(
-            mutate_key,
-            state.population,
-            state.fitness,
-            state.archive,
-            weight_P=weight_P,
-            top_P=adaptive.top_count(jnp.full(size, params.best_share), size),
-            count=size,
-        )
-        trials_PN = adaptive.crossover(cross_key, state.population, mutants_PN, rate_P)
-        return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)
+    def _moves(self, fitness_P: jax.Array, state: State) -> jax.Array:
+        return fitness_P < state.fitness
 
-    def _tell(
-        self,
-        key: jax.Array,
-        population: jax.Array,
-        fitness: jax.Array,
-        state: State,
-        params: Params,
-    ) -> State:
-        better_P = fitness < state.fitness
-        success_P = better_P & jnp.isfinite(state.fitness)  # to beat a failure teaches nothing
+    def _means(
+        self, fitness_P: jax.Array, success_P: jax.Array, state: State, params: Params
+    ) -> adaptive.Fields:
         # Eqs. 9 and 11; a generation without success leaves the means alone.
         step = jnp.where(jnp.any(success_P), params.learning_rate, 0.0)
         new_weight = adaptive.lehmer_mean(state.trial_weight, success_P)
         new_rate = adaptive.mean(state.trial_rate, success_P)
-        return state.replace(
-            population=jnp.where(better_P[:, None], population, state.population),
-            fitness=jnp.where(better_P, fitness, state.fitness),
-            archive=adaptive.archived(
-                key,
-                state.archive,
-                state.population,
-                success_P,
-                self._capacity(self.population_size),
-            ),
-            mean_weight=(1.0 - step) * state.mean_weight + step * new_weight,
-            mean_rate=(1.0 - step) * state.mean_rate + step * new_rate,
-            replaced=jnp.sum(better_P, dtype=jnp.int32),
-        )
+        return {
+            "mean_weight": (1.0 - step) * state.mean_weight + step * new_weight,
+            "mean_rate": (1.0 - step) * state.mean_rate + step * new_rate,
+        }

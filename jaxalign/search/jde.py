@@ -4,13 +4,9 @@ J. Brest, S. Greiner, B. Bošković, M. Mernik, V. Žumer: Self-Adapting Control
 Differential Evolution. IEEE Transactions on Evolutionary Computation 10(6), 2006, section IV.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.base import metrics_fn
 from evosax.algorithms.population_based.base import Params as BaseParams
-from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from flax import struct
 
 from jaxalign.search import adaptive
@@ -18,7 +14,7 @@ from jaxalign.search import adaptive
 
 @struct.dataclass
 class State(adaptive.State):
-    """Of jDE: beside the members `[P, N]`, the `weight` F and `rate` CR `[P]` of each."""
+    """Hold, beside the members `[P, N]`, the `weight` F and `rate` CR `[P]` of each."""
 
     weight: jax.Array
     rate: jax.Array
@@ -26,7 +22,7 @@ class State(adaptive.State):
 
 @struct.dataclass
 class Params(BaseParams):
-    """Of jDE.
+    """Hold the parameters of jDE.
 
     Attributes:
       elitism: the base vector is the best member, and not a random one (published: false).
@@ -47,14 +43,8 @@ class Params(BaseParams):
 class jDE(adaptive.AdaptiveDE):
     """Self-adapting differential evolution, rand/1/bin or best/1/bin (Brest et al. 2006)."""
 
-    def __init__(
-        self,
-        population_size: int,
-        solution: jax.Array,
-        fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
-        metrics_fn: Callable = metrics_fn,
-    ):
-        super().__init__(population_size, solution, 0.0, fitness_shaping_fn, metrics_fn)
+    state_class = State
+    key_names = ("change", "base", "plus", "minus", "cross")
 
     @property
     def _default_params(self) -> Params:
@@ -70,50 +60,40 @@ class jDE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Check that all are weights in [0, 2] or probabilities."""
+        """Require weights in [0, 2] and probabilities."""
         weights = ("weight_low", "weight_range", "initial_weight")
         rates = ("weight_change", "rate_change", "initial_rate")
         return dict.fromkeys(weights, (0.0, 2.0)) | dict.fromkeys(rates, (0.0, 1.0))
 
-    def _init(self, key: jax.Array, params: Params) -> State:
-        size = self.population_size
-        return State(
-            **self._blank(),
-            weight=jnp.full(size, params.initial_weight, jnp.float32),
-            rate=jnp.full(size, params.initial_rate, jnp.float32),
-        )
+    def _first(self, params: Params) -> adaptive.Fields:
+        return super()._first(params) | {
+            "weight": jnp.full(self.population_size, params.initial_weight, jnp.float32),
+            "rate": jnp.full(self.population_size, params.initial_rate, jnp.float32),
+        }
 
-    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[jax.Array, State]:
-        change_key, base_key, plus_key, minus_key, cross_key = jax.random.split(key, 5)
-        draws_4P = jax.random.uniform(change_key, (4, self.population_size))
+    def _drawn(self, keys: adaptive.Keys, state: State, params: Params) -> adaptive.Pair:
+        draws_4P = jax.random.uniform(keys["change"], (4, self.population_size))
         new_weight_P = params.weight_low + draws_4P[0] * params.weight_range
         weight_P = jnp.where(draws_4P[1] < params.weight_change, new_weight_P, state.weight)
-        rate_P = jnp.where(draws_4P[3] < params.rate_change, draws_4P[2], state.rate)
+        return weight_P, jnp.where(draws_4P[3] < params.rate_change, draws_4P[2], state.rate)
 
+    def _mutants(
+        self, keys: adaptive.Keys, state: State, params: Params, weight_P: jax.Array
+    ) -> jax.Array:
         size, members_PN = self.population_size, state.population
         own_P = jnp.arange(size)
-        random_P = adaptive.others(base_key, [own_P], size)
+        random_P = adaptive.others(keys["base"], [own_P], size)
         base_P = jnp.where(params.elitism, jnp.argmin(state.fitness), random_P)
-        plus_P = adaptive.others(plus_key, [own_P, base_P], size)
-        minus_P = adaptive.others(minus_key, [own_P, base_P, plus_P], size)
+        plus_P = adaptive.others(keys["plus"], [own_P, base_P], size)
+        minus_P = adaptive.others(keys["minus"], [own_P, base_P, plus_P], size)
         difference_PN = members_PN[plus_P] - members_PN[minus_P]
-        mutants_PN = members_PN[base_P] + weight_P[:, None] * difference_PN
-        trials_PN = adaptive.crossover(cross_key, members_PN, mutants_PN, rate_P)
-        return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)
+        return members_PN[base_P] + weight_P[:, None] * difference_PN
 
-    def _tell(
-        self,
-        key: jax.Array,
-        population: jax.Array,
-        fitness: jax.Array,
-        state: State,
-        params: Params,
-    ) -> State:
-        moves_P = fitness <= state.fitness
-        return state.replace(
-            population=jnp.where(moves_P[:, None], population, state.population),
-            fitness=jnp.where(moves_P, fitness, state.fitness),
-            weight=jnp.where(moves_P, state.trial_weight, state.weight),
-            rate=jnp.where(moves_P, state.trial_rate, state.rate),
-            replaced=jnp.sum(moves_P, dtype=jnp.int32),
-        )
+    def _learned(
+        self, key: jax.Array, fitness_P: jax.Array, state: State, params: Params
+    ) -> adaptive.Fields:
+        moves_P = self._moves(fitness_P, state)
+        return {
+            "weight": jnp.where(moves_P, state.trial_weight, state.weight),
+            "rate": jnp.where(moves_P, state.trial_rate, state.rate),
+        }

@@ -8,23 +8,22 @@ rows. Only as many candidates of an `ask` count; the others are copies, and thei
 looked at.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from evosax.algorithms.base import metrics_fn
 from evosax.algorithms.population_based.base import Params as BaseParams
-from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 from flax import struct
 
 from jaxalign.search import adaptive
+from jaxalign.search.shade import SHADE
 
 
 @struct.dataclass
 class State(adaptive.State):
-    """Of L-SHADE.
+    """Hold the state of L-SHADE.
 
     Attributes:
       population, fitness: of the P rows only the first `size` count; the others' losses are +inf.
@@ -50,7 +49,7 @@ class State(adaptive.State):
 
 @struct.dataclass
 class Params(BaseParams):
-    """Of L-SHADE.
+    """Hold the parameters of L-SHADE.
 
     Attributes:
       best_share: p, share of the members that counts as best.
@@ -64,15 +63,20 @@ class Params(BaseParams):
     initial_rate: float
 
 
-class LSHADE(adaptive.AdaptiveDE):
+class LSHADE(SHADE):
     """SHADE with linear population size reduction, current-to-pbest/1/bin with an archive.
 
     Args:
       population_size: P, members at the start.
-      solution, archive_rate, fitness_shaping_fn, metrics_fn: as its base's.
+      solution, archive_rate, options: as its base's.
       memory_size: H, entries of the history.
       generations: over which the population shrinks, unless `max_evaluations` says otherwise.
     """
+
+    state_class = State
+    key_names = ("slot", "rate", "weight", "mutate", "cross")
+    rate_mean = staticmethod(adaptive.lehmer_mean)
+    _best_share = adaptive.ArchiveDE._best_share  # of the members, and the same for all
 
     def __init__(
         self,
@@ -82,11 +86,9 @@ class LSHADE(adaptive.AdaptiveDE):
         memory_size: int = 6,
         *,
         generations: int = 100,
-        fitness_shaping_fn: Callable = identity_fitness_shaping_fn,
-        metrics_fn: Callable = metrics_fn,
+        **options: Any,
     ):
-        super().__init__(population_size, solution, archive_rate, fitness_shaping_fn, metrics_fn)
-        self.memory_size = memory_size
+        super().__init__(population_size, solution, archive_rate, memory_size, **options)
         self.generations = generations
 
     @property
@@ -100,7 +102,7 @@ class LSHADE(adaptive.AdaptiveDE):
 
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
-        """Check that shares and locations are in [0, 1] and that the schedule fits int32."""
+        """Require shares and locations in [0, 1] and a schedule that fits int32."""
         names = ("best_share", "initial_weight", "initial_rate")
         return dict.fromkeys(names, (0.0, 1.0)) | {
             "archive_rate": (0.0, 10.0),
@@ -108,21 +110,16 @@ class LSHADE(adaptive.AdaptiveDE):
             "max_evaluations": (population_size, 2**31 - 1 - population_size**2),
         }
 
-    def _init(self, key: jax.Array, params: Params) -> State:
-        size, nothing = self.population_size, jnp.int32(0)
-        gone, carry = self._progress(nothing, nothing, jnp.int32(size), params)
-        return State(
-            **self._blank(),
-            archive=self._empty_archive(),
-            memory_weight=jnp.full(self.memory_size, params.initial_weight, jnp.float32),
-            memory_rate=jnp.full(self.memory_size, params.initial_rate, jnp.float32),
-            closed=jnp.zeros(self.memory_size, bool),
-            slot=jnp.int32(0),
-            size=jnp.int32(size),
-            evaluations=jnp.int32(size),
-            gone=gone,
-            carry=carry,
-        )
+    def _first(self, params: Params) -> adaptive.Fields:
+        size, nothing = jnp.int32(self.population_size), jnp.int32(0)
+        gone, carry = self._progress(nothing, nothing, size, params)
+        return super()._first(params) | {
+            "closed": jnp.zeros(self.memory_size, bool),
+            "size": size,
+            "evaluations": size,
+            "gone": gone,
+            "carry": carry,
+        }
 
     @partial(jax.jit, static_argnames=("self",))
     def tell(
@@ -133,31 +130,19 @@ class LSHADE(adaptive.AdaptiveDE):
         state: State,
         params: Params,
     ) -> tuple[State, Any]:
-        """As evosax's, blind to the candidates that do not count."""
-        counts_P = jnp.arange(self.population_size) < state.size
-        fitness = jnp.where(counts_P, fitness, jnp.inf)
+        """Update the state as evosax does, blind to the candidates that do not count."""
+        fitness = jnp.where(self._counts(state), fitness, jnp.inf)
         return super().tell(key, population, fitness, state, params)
 
-    def _ask(self, key: jax.Array, state: State, params: Params) -> tuple[jax.Array, State]:
-        slot_key, rate_key, weight_key, mutate_key, cross_key = jax.random.split(key, 5)
-        size = self.population_size
-        slot_P = jax.random.randint(slot_key, (size,), 0, self.memory_size)
-        rate_P = adaptive.draw_rate(rate_key, state.memory_rate[slot_P])
-        rate_P = jnp.where(state.closed[slot_P], 0.0, rate_P)  # eq. 1
-        weight_P = adaptive.draw_weight(weight_key, state.memory_weight[slot_P])  # eq. 2
-        mutants_PN = adaptive.current_to_pbest(
-            mutate_key,
-            state.population,
-            state.fitness,
-            state.archive,
-            weight_P=weight_P,
-            top_P=adaptive.top_count(jnp.full(size, params.best_share), state.size),
-            count=state.size,
-        )
-        counts_P = jnp.arange(size) < state.size
-        mutants_PN = jnp.where(counts_P[:, None], mutants_PN, state.population)
-        trials_PN = adaptive.crossover(cross_key, state.population, mutants_PN, rate_P)
-        return trials_PN, state.replace(trial_weight=weight_P, trial_rate=rate_P)
+    def _drawn(self, keys: adaptive.Keys, state: State, params: Params) -> adaptive.Pair:
+        weight_P, rate_P = super()._drawn(keys, state, params)
+        return weight_P, jnp.where(state.closed[self._slots(keys)], 0.0, rate_P)  # eqs. 2 and 1
+
+    def _mutants(
+        self, keys: adaptive.Keys, state: State, params: Params, weight_P: jax.Array
+    ) -> jax.Array:
+        mutants_PN = super()._mutants(keys, state, params, weight_P)
+        return jnp.where(self._counts(state)[:, None], mutants_PN, state.population)
 
     def _tell(
         self,
@@ -167,62 +152,60 @@ class LSHADE(adaptive.AdaptiveDE):
         state: State,
         params: Params,
     ) -> State:
-        counts_P = jnp.arange(self.population_size) < state.size
-        moves_P = counts_P & (fitness <= state.fitness)
-        # To beat a failure teaches nothing.
-        success_P = counts_P & (fitness < state.fitness) & jnp.isfinite(state.fitness)
-        loss_P = jnp.where(moves_P, fitness, state.fitness)
+        told = super()._tell(key, population, fitness, state, params)
         gone, carry = self._progress(state.gone, state.carry, state.size, params)
-        left = carry > params.max_evaluations - carry  # more than half a member: rounded
-        size = jnp.maximum(self.population_size - gone - left, adaptive.LEAST)  # eq. 10
+        size = self._next_count(state, params)
         # The best stay, in their order and closed up. Rows beyond are never read again.
-        stays_P = jnp.argsort(jnp.argsort(loss_P)) < size
+        stays_P = jnp.argsort(jnp.argsort(told.fitness)) < size
         source_P = jnp.argsort(~stays_P)
-        stayed_PN = jnp.where(
-            moves_P[source_P][:, None], population[source_P], state.population[source_P]
-        )
         members_P = jnp.arange(self.population_size) < size
-        archive = adaptive.archived(
-            key, state.archive, state.population, success_P, self._capacity(size)
-        )
-        return self._remember(state, fitness, success_P).replace(
-            population=stayed_PN,
-            fitness=jnp.where(members_P, loss_P[source_P], jnp.inf),
-            archive=archive,
+        return told.replace(
+            population=told.population[source_P],
+            fitness=jnp.where(members_P, told.fitness[source_P], jnp.inf),
             size=size,
             evaluations=state.evaluations + state.size,
             gone=gone,
             carry=carry,
-            replaced=jnp.sum(moves_P, dtype=jnp.int32),
         )
 
-    def _remember(self, state: State, fitness_P: jax.Array, success_P: jax.Array) -> State:
+    def _moves(self, fitness_P: jax.Array, state: State) -> jax.Array:
+        return self._counts(state) & super()._moves(fitness_P, state)
+
+    def _means(
+        self, fitness_P: jax.Array, success_P: jax.Array, state: State, params: Params
+    ) -> adaptive.Fields:
         """Write one entry of the history, if anything succeeded (algorithm 1, eqs. 7 to 9)."""
-        slot, learns = state.slot, jnp.any(success_P)
-        share_P = adaptive.improvements(state.fitness, fitness_P, success_P)
-        new_weight = adaptive.lehmer_mean(state.trial_weight, share_P)
-        new_rate = adaptive.lehmer_mean(state.trial_rate, share_P)
+        means = super()._means(fitness_P, success_P, state, params)
+        slot, rate = state.slot, means["memory_rate"]
         highest = jnp.max(jnp.where(success_P, state.trial_rate, 0.0))
-        closed = state.closed[slot] | (learns & (highest == 0.0))
-        kept_rate = jnp.where(learns, new_rate, state.memory_rate[slot])
-        kept_weight = jnp.where(learns, new_weight, state.memory_weight[slot])
-        return state.replace(
-            memory_weight=state.memory_weight.at[slot].set(kept_weight),
-            memory_rate=state.memory_rate.at[slot].set(jnp.where(closed, 0.0, kept_rate)),
-            closed=state.closed.at[slot].set(closed),
-            slot=jnp.where(learns, (slot + 1) % self.memory_size, slot),
-        )
+        closed = state.closed[slot] | (jnp.any(success_P) & (highest == 0.0))
+        return means | {
+            "memory_rate": rate.at[slot].set(jnp.where(closed, 0.0, rate[slot])),
+            "closed": state.closed.at[slot].set(closed),
+        }
+
+    def _counts(self, state: State) -> jax.Array:
+        """Return whether each row is a member."""
+        return jnp.arange(self.population_size) < state.size
+
+    def _count(self, state: State) -> jax.Array:
+        return state.size
+
+    def _next_count(self, state: State, params: Params) -> jax.Array:
+        gone, carry = self._progress(state.gone, state.carry, state.size, params)
+        left = carry > params.max_evaluations - carry  # more than half a member: rounded
+        return jnp.maximum(self.population_size - gone - left, adaptive.LEAST)  # eq. 10
 
     def _progress(
         self, gone: jax.Array, carry: jax.Array, spent: jax.Array, params: Params
     ) -> tuple[jax.Array, jax.Array]:
-        """Whole and left-over members that should be gone after so many evaluations more."""
+        """Return whole and left-over members that should be gone after so many evaluations more."""
         carry += (self.population_size - adaptive.LEAST) * spent
         return gone + carry // params.max_evaluations, carry % params.max_evaluations
 
 
 def lshade_sizes(population: int, max_evaluations: int) -> Iterator[int]:
-    """Candidates of each generation until all evaluations are spent, the initial population first.
+    """Yield the candidates of each generation until all evaluations are spent, the initial first.
 
     `N = round(N_init + (N_min - N_init) × NFE / MAX_NFE)` after each generation but the initial
     one, half a member rounded up (eq. 10). The last generation may exceed the maximum.
@@ -237,7 +220,7 @@ def lshade_sizes(population: int, max_evaluations: int) -> Iterator[int]:
 
 
 def lshade_evaluations(population: int, generations: int) -> int:
-    """Largest `max_evaluations` that takes so many generations after the initial population."""
+    """Return the largest `max_evaluations` of so many generations after the initial population."""
     low, high = population, population * (generations + 1)
     while low < high:
         middle = (low + high + 1) // 2

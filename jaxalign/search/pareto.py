@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 
 
 @struct.dataclass
-class Front:
-    """At most K candidates, in no order.
+class ParetoFront:
+    """Hold at most K candidates, in no order.
 
     Attributes:
       terms_KO: their objectives, each to be minimised; +inf where there is no member.
@@ -19,15 +19,17 @@ class Front:
     prompts_KLD: Float[Array, "K L D"]
 
 
-def empty_front(size: int, objectives: int, prompt_LD: Float[Array, "L D"]) -> Front:
+def empty_pareto_front(size: int, objectives: int, prompt_LD: Float[Array, "L D"]) -> ParetoFront:
     """Return a front without members, for prompts of a shape."""
-    return Front(
+    return ParetoFront(
         terms_KO=jnp.full((size, objectives), jnp.inf, jnp.float32),
         prompts_KLD=jnp.zeros((size, *prompt_LD.shape), prompt_LD.dtype),
     )
 
 
-def merge(front: Front, terms_PO: Float[Array, "P O"], prompts_PLD: Float[Array, "P L D"]) -> Front:
+def merge(
+    front: ParetoFront, terms_PO: Float[Array, "P O"], prompts_PLD: Float[Array, "P L D"]
+) -> ParetoFront:
     """Return the front of old members and new candidates.
 
     Where more than K are left the most crowded go (Deb et al. 2002, NSGA-II, section III.B), so the
@@ -48,7 +50,7 @@ def merge(front: Front, terms_PO: Float[Array, "P O"], prompts_PLD: Float[Array,
         prompts_PLD[jnp.maximum(chosen_K - size, 0)],
     )
     kept_K = member_M[chosen_K]
-    return Front(jnp.where(kept_K[:, None], terms_MO[chosen_K], jnp.inf), prompts_KLD)
+    return ParetoFront(jnp.where(kept_K[:, None], terms_MO[chosen_K], jnp.inf), prompts_KLD)
 
 
 def _undominated(terms_MO: jax.Array) -> jax.Array:
@@ -62,7 +64,7 @@ def _undominated(terms_MO: jax.Array) -> jax.Array:
 
 
 def _crowding(terms_MO: jax.Array) -> jax.Array:
-    """Sum over objectives of the gap between a member's neighbours; +inf at the ends."""
+    """Sum, over objectives, the gap between a member's neighbours; +inf at the ends."""
 
     def along(values_M: jax.Array) -> jax.Array:
         order_M = jnp.argsort(values_M)

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import functools
+import math
 from typing import Any
 
 import jax
@@ -10,14 +11,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxalign.errors import UserError
+from jaxalign.search.answers import ExpectedAnswers
 from jaxalign.search.contract import Strategy
 from jaxalign.search.spaces import Space
 from jaxalign.search.strategies import make_strategy, strategy_file
 from jaxalign.settings import SearchSettings
 
+# Limits of Gauss-Newton's moves that suit a first population near its origin, as that of the first
+# layer's space is; its own are for one of texts.
+_NEAR = {"reach": 1.5, "exploration": 1.0, "exploration_answers": 1.0}
+
 
 class Draw(enum.IntEnum):
-    """What a run draws beside its generations: numbers above all of theirs."""
+    """Name what a run draws beside its generations: numbers above all of theirs."""
 
     PROMPTS = 2**32 - 1
     NAIVE = 2**32 - 2
@@ -33,7 +39,7 @@ def draw_key(seed: int, draw: Draw) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SearchPlan:
-    """A search before its first evaluation.
+    """Hold a search before its first evaluation.
 
     Attributes:
       seed: of everything that is drawn.
@@ -58,31 +64,36 @@ class SearchPlan:
 
     @property
     def candidates(self) -> int:
-        """E, evaluated in one generation."""
+        """Return E, the candidates evaluated in one generation."""
         return self.vectors_E.shape[0]
 
 
 def strategy_for(search: SearchSettings, shape: tuple[int, ...], spread: float) -> Strategy:
-    """Return the configured strategy for search vectors of a shape; raises as `make_strategy`."""
+    """Return the configured strategy for a space's vectors, laid out along one axis.
+
+    Raises as `make_strategy`.
+    """
+    is_near = search.space == "first_layer" and search.strategy in ("GaussNewton", "GaussNewtonDE")
     return make_strategy(
         search.strategy,
         search.population,
-        shape,
+        (math.prod(shape),),
         spread,
-        search.strategy_params,
+        (_NEAR if is_near else {}) | search.strategy_params,
         search.generations,
+        rows=shape[0] if len(shape) > 1 else 1,
     )
 
 
-def check_strategy(search: SearchSettings) -> None:
-    """Check that there is such a strategy, for these parameters and this population.
+def check_strategy(search: SearchSettings) -> Strategy:
+    """Return the strategy for a small space, if it can start with these parameters and population.
 
     Raises:
       UserError: there is not, or the steps of a user's own cannot be traced.
     """
     strategy = strategy_for(search, (1, 2), 1.0)
     if not strategy_file(search.strategy):
-        return
+        return strategy
     try:
         jax.eval_shape(functools.partial(_steps, strategy), jax.random.key(0), strategy.params)
     except Exception as error:  # whatever the user's class raises
@@ -91,11 +102,14 @@ def check_strategy(search: SearchSettings) -> None:
             f"search.strategy={search.strategy!r}: init, ask and tell cannot be traced "
             f"({type(error).__name__}: {reason})"
         ) from error
+    return strategy
 
 
 def _steps(strategy: Strategy, key: jax.Array, params: Any) -> Any:
     """Return the state after one generation."""
     loss_P = jnp.zeros(strategy.population)
-    state = strategy.init(key, params, jnp.zeros((strategy.population, *strategy.shape)), loss_P)
+    answers = ExpectedAnswers(jnp.zeros((strategy.population, 1, 3)), jnp.ones((2, 3)), jnp.ones(2))
+    first = jnp.zeros((strategy.population, *strategy.shape))
+    state = strategy.init(key, params, first, loss_P, answers)
     vectors, state = strategy.ask(key, params, state)
-    return strategy.tell(key, params, vectors, loss_P, state)
+    return strategy.tell(key, params, vectors, loss_P, state, answers)

@@ -6,7 +6,7 @@ from evosax.algorithms.population_based.base import Params, PopulationBasedAlgor
 
 
 class RandomSearch(PopulationBasedAlgorithm):
-    """Draws every candidate independently, and learns nothing from any loss.
+    """Draw every candidate independently, and learn nothing from any loss.
 
     Each coordinate is normal with its mean and standard deviation over the initial population,
     which `state.population` holds for good. evosax's own wants a function that draws, and has no

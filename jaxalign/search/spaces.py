@@ -5,6 +5,8 @@ Any strategy works in any space; only what a coordinate means changes.
 * `full`: the vector is the prompt, `[L, D]`.
 * `subspace`: prompt = origin + Σ_m z_m basis_m with a random basis; the map A z + p₀ of Black-Box
   Tuning (Sun et al., ICML 2022, arXiv 2201.03514).
+* `first_layer`: prompt = origin + rows of coordinates along the K directions of an embedding that
+  the model's first layer responds to most, as strongly as it does.
 * `texts`: the same sum over the embeddings of texts: the search mixes meanings.
 """
 
@@ -21,6 +23,7 @@ from jaxalign.search.initial import draw_pairs, embedding_std, vocabulary_bounds
 # A row that is too long becomes this much shorter than allowed. Rounding can then not bring it over
 # the limit, so limiting twice equals limiting once.
 _MARGIN = 2.0**-16
+_NEAR = 0.1  # of the embeddings' standard deviation, in the first layer's space
 
 
 @struct.dataclass
@@ -30,9 +33,10 @@ class Space:
     The basis takes M × L × D × 4 bytes: 262 MB for M = 500, L = 32 and D = 4096.
 
     Attributes:
-      kind: `full`, `subspace` or `texts`.
-      shape: of a search vector: (L, D) in the full space, (M,) elsewhere.
-      origin_LD, basis_MLD: of a linear space; None in the full one.
+      kind: `full`, `subspace`, `first_layer` or `texts`.
+      shape: of a search vector: (L, D) in the full space, (L, K) in the first layer's, else (M,).
+      origin_LD: of a linear space; None in the full one.
+      basis_MLD: of a subspace or of texts; directions_DK: of the first layer; else None.
       low_D, high_D: range of each coordinate of a prompt, or None.
       max_norm: largest Euclidean norm of a prompt's row, or None.
     """
@@ -41,13 +45,14 @@ class Space:
     shape: tuple[int, ...] = struct.field(pytree_node=False)
     origin_LD: Float[Array, "L D"] | None = None
     basis_MLD: Float[Array, "M L D"] | None = None
+    directions_DK: Float[Array, "D K"] | None = None
     low_D: Float[Array, " D"] | None = None
     high_D: Float[Array, " D"] | None = None
     max_norm: Float[Array, ""] | None = None
 
     @property
     def confines(self) -> bool:
-        """Whether `confine` may change a vector."""
+        """Return whether `confine` may change a vector."""
         limited = self.low_D is not None or self.max_norm is not None
         return self.kind == "full" and limited
 
@@ -62,9 +67,10 @@ class Space:
         self._check(vectors)
         if self.kind == "full":
             return self._limited(vectors)
-        moves = jnp.einsum(
-            "...m,mld->...ld", vectors, self.basis_MLD, precision=jax.lax.Precision.HIGHEST
-        )
+        basis, terms = self.basis_MLD, "...m,mld->...ld"
+        if self.kind == "first_layer":
+            basis, terms = self.directions_DK, "...lk,dk->...ld"
+        moves = jnp.einsum(terms, vectors, basis, precision=jax.lax.Precision.HIGHEST)
         return self._limited(jnp.broadcast_to(self.origin_LD, moves.shape) + moves)
 
     def confine(self, vectors: jax.Array) -> jax.Array:
@@ -84,7 +90,7 @@ class Space:
             raise ValueError(f"{self.kind} space of {self.shape}: got vectors of {vectors.shape}")
 
     def _limited(self, prompts: jax.Array) -> jax.Array:
-        """Clips each coordinate, then shortens rows: within a range that holds zero they stay."""
+        """Clip each coordinate, then shorten rows: within a range that holds zero they stay."""
         if self.low_D is not None:
             prompts = jnp.clip(
                 prompts,
@@ -109,7 +115,7 @@ def full_space(length: int, width: int) -> Space:
 def random_subspace(
     key: jax.Array, table_VD: jax.Array, origin_LD: jax.Array, dimension: int
 ) -> Space:
-    """M random directions through a prompt.
+    """Return the space of M random directions through a prompt.
 
     The basis is normal with standard deviation std(embeddings) / (√M σ), for a first step length σ
     of 1: z ~ N(0, I) moves each coordinate of the prompt by one standard deviation of the
@@ -136,8 +142,37 @@ def random_subspace(
     return Space("subspace", (dimension,), origin_LD.astype(jnp.float32), basis_MLD)
 
 
+def first_layer_space(
+    gram_DD: jax.Array, table_VD: jax.Array, origin_LD: jax.Array, dimension: int
+) -> Space:
+    """Coordinates along the directions that the first layer responds to most.
+
+    The directions are the Gram matrix's first K eigenvectors, each as long as the root of its
+    eigenvalue, so that N(0, I) moves a row along the Gram matrix. They are scaled to move it by the
+    standard deviation of the embeddings in each coordinate, on average.
+
+    Args:
+      gram_DD: of `first_layer_gram`.
+      table_VD: the embedding table.
+      origin_LD: the prompt of zeros.
+      dimension: K for each row; no more than D are used.
+    """
+    length, width = origin_LD.shape
+    count = min(dimension, width)
+    value_D, vectors_DD = jnp.linalg.eigh(gram_DD)
+    root_K = jnp.sqrt(jnp.maximum(value_D[::-1][:count], 0.0))
+    directions_DK = vectors_DD[:, ::-1][:, :count] * root_K[None]
+    scale = jax.jit(embedding_std)(table_VD) * jnp.sqrt(width / jnp.sum(root_K**2))
+    return Space(
+        "first_layer",
+        (length, count),
+        origin_LD.astype(jnp.float32),
+        directions_DK=scale * directions_DK,
+    )
+
+
 def text_space(texts_MLD: jax.Array) -> Space:
-    """Mixtures of M texts: prompt = mean + Σ_m z_m (text_m - mean).
+    """Return the space of mixtures of M texts: prompt = mean + Σ_m z_m (text_m - mean).
 
     A coordinate is the weight of a text. The unit vector of text m gives exactly its prompt, and a
     step of 1 goes the whole way from the mean to it; the M unit vectors have a standard deviation
@@ -180,7 +215,8 @@ def first_vectors(space: Space, key: jax.Array, prompts_PLD: jax.Array) -> jax.A
     """Return the search vectors `[P, *shape]` of generation 0, float32.
 
     In the full space they are the given prompts. In a subspace the first is zero, so that it gives
-    the origin, and the others are N(0, I). Among texts the first M are the texts themselves, and
+    the origin, and the others are N(0, I); so they are in the first layer's, a tenth as far, since
+    that moves the answers as much. Among texts the first M are the texts themselves, and
     the others lie between two of them: a mixture of many would be close to the mean.
 
     Args:
@@ -191,10 +227,11 @@ def first_vectors(space: Space, key: jax.Array, prompts_PLD: jax.Array) -> jax.A
     population = prompts_PLD.shape[0]
     if space.kind == "full":
         return prompts_PLD.astype(jnp.float32)
+    if space.kind in ("subspace", "first_layer"):
+        far = 1.0 if space.kind == "subspace" else _NEAR
+        others = far * jax.random.normal(key, (population - 1, *space.shape), jnp.float32)
+        return jnp.concatenate([jnp.zeros((1, *space.shape), jnp.float32), others])
     (dimension,) = space.shape
-    if space.kind == "subspace":
-        others = jax.random.normal(key, (population - 1, dimension), jnp.float32)
-        return jnp.concatenate([jnp.zeros((1, dimension), jnp.float32), others])
     unit_MM = jnp.eye(dimension, dtype=jnp.float32)
     pair_key, weight_key = jax.random.split(key)
     rest = max(population - dimension, 0)

@@ -23,6 +23,8 @@ from evosax.algorithms.base import EvolutionaryAlgorithm
 from jaxalign.errors import UserError
 from jaxalign.search.adaptive import LEAST
 from jaxalign.search.contract import Strategy
+from jaxalign.search.gauss_newton import GaussNewton
+from jaxalign.search.gauss_newton_de import GaussNewtonDE
 from jaxalign.search.jade import JADE
 from jaxalign.search.jde import jDE
 from jaxalign.search.lshade import LSHADE, lshade_evaluations, lshade_sizes
@@ -43,17 +45,22 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
     },
 }
 _OURS: dict[str, type[EvolutionaryAlgorithm]] = {
+    "GaussNewton": GaussNewton,
+    "GaussNewtonDE": GaussNewtonDE,
     "JADE": JADE,
     "LSHADE": LSHADE,
     "RandomSearch": RandomSearch,
     "SHADE": SHADE,
     "jDE": jDE,
 }
+SHRINKING = ("GaussNewtonDE", "LSHADE")  # their population, by a plan
 _REFUSED = {
     "SV_CMA_ES": "it moves several populations at once, and a search here holds one",
     "SV_Open_ES": "it moves several populations at once, and a search here holds one",
 }
-_LEAST = dict.fromkeys(["DifferentialEvolution", "ESMC", "jDE", "JADE", "SHADE", "LSHADE"], 4)
+_LEAST = dict.fromkeys(
+    ["DifferentialEvolution", "ESMC", "GaussNewtonDE", "jDE", "JADE", "SHADE", "LSHADE"], 4
+)
 _EVEN = {"ESMC"}  # refuses an odd population only when asked for candidates
 _LEAST_COORDINATES = {"LM_MA_ES": 2}  # NaN with one
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -88,7 +95,7 @@ def generations_for(name: str, population: int, evaluations: int, params: dict[s
     L-SHADE has more than others: its population shrinks on the way, by its own plan or by that of
     `max_evaluations` among the params.
     """
-    if name != "LSHADE":
+    if name not in SHRINKING:
         return evaluations // population - 1
     if planned := params.get("max_evaluations"):
         planned = max(planned, population + 1)  # the initial population shrinks after a generation
@@ -110,6 +117,8 @@ def make_strategy(
     spread: float,
     params: dict[str, Any],
     generations: int = 1,
+    *,
+    rows: int = 1,
 ) -> Strategy:
     """Build a strategy and its parameters.
 
@@ -123,6 +132,7 @@ def make_strategy(
         parameters, the numbers that its constructor takes and, where it moves its mean by an
         optimiser, `step_scale`, a factor of the optimiser's steps.
       generations: of the whole run, for algorithms with a schedule.
+      rows: of a soft prompt, where a candidate is one laid out along one axis.
 
     Raises:
       UserError: no such strategy or parameter, a wrong value, or too small a population.
@@ -140,7 +150,7 @@ def make_strategy(
             population_size=population,
             solution=jnp.zeros(shape, jnp.float32),
             metrics_fn=_no_metrics,
-            **_arguments(cls, options, spread, generations),
+            **_arguments(cls, options, spread, generations, rows),
         )
         defaults = algorithm.default_params
         fields = {one.name: getattr(defaults, one.name) for one in dataclasses.fields(defaults)}
@@ -235,7 +245,7 @@ def _constructor_numbers(cls: type) -> dict[str, type]:
         kind = variants - {type(None)}
         if len(kind) == 1 and kind <= {bool, int, float}:
             kinds[name] = kind.pop()
-    for supplied in ("population_size", "generations"):
+    for supplied in ("population_size", "generations", "rows"):
         kinds.pop(supplied, None)
     if "std_schedule" in signature.parameters:
         kinds["std_init"] = float
@@ -245,7 +255,7 @@ def _constructor_numbers(cls: type) -> dict[str, type]:
 
 
 def _arguments(
-    cls: type, options: dict[str, Any], spread: float, generations: int
+    cls: type, options: dict[str, Any], spread: float, generations: int, rows: int
 ) -> dict[str, Any]:
     """Return the constructor's arguments: the user's numbers, and what follows from the run."""
     parameters = inspect.signature(cls).parameters
@@ -257,6 +267,8 @@ def _arguments(
         arguments["optimizer"] = optax.chain(parameters["optimizer"].default, optax.scale(scale))
     if "generations" in parameters:
         arguments["generations"] = generations
+    if "rows" in parameters:
+        arguments["rows"] = rows
     return arguments
 
 

@@ -10,7 +10,6 @@ from jaxalign.survey.culturalbench import (
     same_country,
 )
 from jaxalign.survey.culturalbench_files import load_quiz, load_quizzes
-from jaxalign.survey.culturalbench_scores import easy_correct, hard_correct, hard_questions
 from jaxalign.survey.instrument import (
     DISTRIBUTION,
     IPSATISED,
@@ -22,7 +21,14 @@ from jaxalign.survey.instrument import (
     parse_instrument,
     share_key,
 )
-from jaxalign.survey.quiz_scores import SMALLEST_PROBABILITY, accuracy, log_likelihood
+from jaxalign.survey.quiz_scores import (
+    SMALLEST_PROBABILITY,
+    accuracy,
+    easy_correct,
+    hard_correct,
+    hard_questions,
+    log_likelihood,
+)
 from jaxalign.survey.scoring import (
     Scoring,
     distance,

@@ -7,8 +7,14 @@ from importlib import resources
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.survey.culturalbench import HardRow, Quiz, QuizQuestion
-from jaxalign.survey.culturalbench_formats import Rows, parse_easy, parse_hard
+from jaxalign.survey.culturalbench import (
+    HardRow,
+    Quiz,
+    QuizQuestion,
+    Rows,
+    parse_easy,
+    parse_hard,
+)
 
 FIXTURE = "fixture"
 _KEY = "objective.culturalbench"

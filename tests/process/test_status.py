@@ -58,6 +58,7 @@ def test_a_running_run(tmp_path):
         "strategy": "LSHADE",
         "generation": 7,
         "generations": 40,
+        "early_end": None,
         "best_loss": 43.0,
         "naive_loss": 100.0,
         "share_of_naive": pytest.approx(0.43),

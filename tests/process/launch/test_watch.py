@@ -112,14 +112,19 @@ def test_a_mistake_is_one_line(checkout, arguments, message):
 
 
 def test_done_is_read_from_files_as_the_program_writes_them(checkout, tmp_path):
-    def is_done(summary: int, asked: int) -> bool:
-        write_json(tmp_path / "summary.json", {"country": "SA", "generations": summary})
-        write_json(tmp_path / "config.json", {"config": {"search": {"generations": asked}}})
+    limits = {"stop_loss": 0.005, "patience": 0}
+
+    def is_done(summary: int, asked: int, **early) -> bool:
+        write_json(tmp_path / "summary.json", {"country": "SA", "generations": summary} | early)
+        search = {"generations": asked} | limits
+        write_json(tmp_path / "config.json", {"config": {"search": search}})
         script = f"ROOT={tmp_path}; . {ROOT}/launch/common.sh; is_done {tmp_path}"
         return subprocess.run(["bash", "-c", script], check=False).returncode == 0
 
     assert is_done(150, 150)
     assert not is_done(150, 400)
+    assert is_done(40, 150, early_end={"by": "stop_loss"} | limits)
+    assert not is_done(40, 150, early_end={"by": "stop_loss"} | limits | {"stop_loss": 0.01})
     (tmp_path / "config.json").unlink()
     script = f"ROOT={tmp_path}; . {ROOT}/launch/common.sh; is_done {tmp_path}"
     assert subprocess.run(["bash", "-c", script], check=False).returncode != 0

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from jaxalign.evidence.sampling import (
-    bootstrap_respondent_pairs,
     bootstrap_respondents,
     index_standard_error,
     simulate_respondents,
@@ -120,12 +119,12 @@ def test_pairs_are_compared_more_closely_than_two_samples():
     one_QA = peaked(4)
     other_QA = 0.95 * one_QA + 0.05 * UNIFORM_QA
     one_NQ, other_NQ = (simulate_respondents(p, 50, 0) for p in (one_QA, other_QA))
-    paired_C2 = bootstrap_respondent_pairs(one_NQ, other_NQ, 5, scores, seed=0)
+    paired_C2 = bootstrap_respondents(one_NQ, 5, scores, 0, other_NQ)
     alone_C2 = bootstrap_respondents(one_NQ, 5, scores, seed=0)
     assert (np.diff(paired_C2) < 0.7 * np.diff(alone_C2)).all()
     difference_C = scores(answer_shares(one_NQ, 5)) - scores(answer_shares(other_NQ, 5))
     assert (paired_C2[:, 0] <= difference_C).all() and (difference_C <= paired_C2[:, 1]).all()
-    same_C2 = bootstrap_respondent_pairs(one_NQ, one_NQ, 5, scores, seed=0)
+    same_C2 = bootstrap_respondents(one_NQ, 5, scores, 0, one_NQ)
     np.testing.assert_array_equal(same_C2, 0)
 
 
@@ -134,4 +133,4 @@ def test_answers_that_are_none():
         with pytest.raises(ValueError, match="indices below 5"):
             bootstrap_respondents(answers_NQ, 5, scores, seed=0)
     with pytest.raises(ValueError, match="equal shapes"):
-        bootstrap_respondent_pairs(np.zeros((2, 3), int), np.zeros((3, 3), int), 5, scores, 0)
+        bootstrap_respondents(np.zeros((2, 3), int), 5, scores, 0, np.zeros((3, 3), int))

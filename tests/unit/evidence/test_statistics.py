@@ -1,6 +1,5 @@
 """Tests and intervals against scipy, formulas written out, and what they promise."""
 
-import itertools
 import math
 
 import numpy as np
@@ -11,9 +10,7 @@ from scipy import stats
 
 from jaxalign.evidence.statistics import (
     bootstrap_mean,
-    bootstrap_paired_difference,
     holm,
-    kendall_tau,
     mcnemar,
     wilson,
 )
@@ -76,38 +73,6 @@ def test_values_without_spread_give_no_width():
     assert bootstrap_mean(np.zeros(20, bool), 0) == (0.0, 0.0)
     with pytest.raises(ValueError):
         bootstrap_mean(np.array([]), 0)
-
-
-def test_pairing_removes_what_both_methods_share():
-    rng = np.random.default_rng(0)
-    difficulty, gain = rng.normal(0, 10, 40), rng.normal(1, 0.1, 40)
-    low, high = bootstrap_paired_difference(difficulty + gain, difficulty, 0)
-    assert 0.9 < low < high < 1.1
-    assert bootstrap_paired_difference(difficulty, difficulty + gain, 0) == pytest.approx(
-        (-high, -low), abs=0.05
-    )
-    with pytest.raises(ValueError, match="equal shapes"):
-        bootstrap_paired_difference(difficulty, difficulty[:1], 0)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_kendall_by_counting_pairs(ties):
-    rng = np.random.default_rng(1)
-    x, y = rng.integers(0, 4, (2, 12)) if ties else rng.random((2, 12))
-    signs = [
-        (np.sign(x[i] - x[j]), np.sign(y[i] - y[j]))
-        for i, j in itertools.combinations(range(12), 2)
-    ]
-    agree = sum(a * b for a, b in signs)
-    in_x, in_y = (sum(s[side] != 0 for s in signs) for side in (0, 1))
-    result = kendall_tau(x, y)
-    assert result.tau == pytest.approx(agree / math.sqrt(in_x * in_y))
-    assert result.p == pytest.approx(float(stats.kendalltau(x, y).pvalue))
-
-
-def test_four_countries_cannot_give_a_small_p():
-    assert kendall_tau(np.arange(4), np.arange(4)) == (1.0, pytest.approx(2 / math.factorial(4)))
-    assert np.isnan(kendall_tau(np.arange(4), np.zeros(4))).all()
 
 
 @settings(max_examples=100, deadline=None)

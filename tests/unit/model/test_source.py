@@ -168,9 +168,14 @@ def test_hub_gets_the_token_and_gives_no_code(hub):
     assert not [line for line in _Hub.asked if line.endswith((".bin", ".py", "params.json"))]
 
 
+def test_hub_takes_the_token_that_a_login_has_stored(hub, tmp_path):
+    (tmp_path / "token").write_text("hf_right")
+    folder = _resolve("org/tiny", HF_TOKEN="", HF_TOKEN_PATH=str(tmp_path / "token"), **hub)
+    assert Path(folder).name == SHA
+
+
 @pytest.mark.parametrize("token", ["", "hf_wrong"])
-def test_hub_without_the_right_token(hub, token, tmp_path):
-    (tmp_path / "token").write_text("hf_right")  # a stored login is not used
-    message = _resolve("org/tiny", HF_TOKEN=token, HF_TOKEN_PATH=str(tmp_path / "token"), **hub)
-    assert message.startswith("UserError: model.path='org/tiny'"), message
-    assert all(way in message for way in WAYS_ON) and "hf_" not in message.replace("hf_token", "")
+def test_a_gated_model_is_refused_with_its_page(hub, token, tmp_path):
+    message = _resolve("org/tiny", HF_TOKEN=token, HF_TOKEN_PATH=str(tmp_path / "none"), **hub)
+    assert message.startswith("UserError: model.path='org/tiny' is a gated model"), message
+    assert f"{hub['HF_ENDPOINT']}/org/tiny" in message and "hf_wrong" not in message

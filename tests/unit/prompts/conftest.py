@@ -1,6 +1,6 @@
 """Real tokenizers: one trained on the survey, and tiny hand-made ones for the odd cases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.prompts import USUAL, Format, Texts, load_texts, load_tokenizer
 from jaxalign.survey import Instrument, load_instrument
 
-PLAIN = "{{ messages[0]['content'] }}\nAnswer:"
+PLAIN = "{{ messages[0]['content'] + '\nAnswer:\n' }}"
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, vsm13: Instrument, texts: 
 def tiny(tmp_path: Path) -> Callable[..., Any]:
     """Builds a byte-level tokenizer from its merges; without any, each byte is a token."""
 
-    def build(merges: list[tuple[str, str]], template: str | None = PLAIN) -> Any:
+    def build(
+        merges: list[tuple[str, str]], template: str | None = PLAIN, special: Sequence[str] = ()
+    ) -> Any:
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
         names = ["<s>", *alphabet, *("".join(pair) for pair in merges)]
         vocabulary = {name: index for index, name in enumerate(names)}
@@ -47,6 +49,7 @@ def tiny(tmp_path: Path) -> Callable[..., Any]:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         tokenizer.decoder = decoders.ByteLevel()
         wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+        wrapped.add_special_tokens({"additional_special_tokens": list(special)})
         wrapped.chat_template = template
         wrapped.save_pretrained(str(tmp_path / "tiny"))
         return load_tokenizer(tmp_path / "tiny")

@@ -1,13 +1,14 @@
-"""Chat templates: the tokenizer's own, Llama 3's where there is none, and never today's date."""
+"""Chat templates: the tokenizer's own, or one that suits its vocabulary, and never today's date."""
 
 import datetime
 import json
 
 import pytest
+from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
 from jaxalign.errors import UserError
-from jaxalign.prompts import encode, end_ids, load_tokenizer, render_chat
+from jaxalign.prompts import describe_chat, encode, end_ids, load_tokenizer, render_chat
 
 NO_SYSTEM = (
     "{% if messages[0]['role'] == 'system' %}"
@@ -30,8 +31,11 @@ OWN_DATE = (
 )
 
 
-def test_without_a_template_the_text_is_llama3s(tiny):
-    tokenizer = tiny([], template=None)
+HEADERS = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+
+
+def test_without_a_template_the_family_of_its_markers_is_taken(tiny):
+    tokenizer = tiny([], template=None, special=HEADERS)
     assert not tokenizer.chat_template
     assert render_chat(tokenizer, "  How often?\nReply. \n") == (
         "<s><|start_header_id|>user<|end_header_id|>\n\n"
@@ -45,6 +49,42 @@ def test_without_a_template_the_text_is_llama3s(tiny):
         "Q<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
+    assert describe_chat(tokenizer, "").startswith("the template llama3, whose markers are")
+    tokenizer = tiny([], template=None, special=["<|im_start|>", "<|im_end|>"])
+    assert render_chat(tokenizer, "Q", system="S", before=[("A?", "1")]) == (
+        "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nA?<|im_end|>\n"
+        "<|im_start|>assistant\n1<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_without_template_and_markers_the_user_is_asked(tiny):
+    with pytest.raises(UserError, match=r"no chat template: give model.chat_template.*plain"):
+        render_chat(tiny([], template=None), "Q")
+
+
+def test_model_chat_template_goes_first(tiny, tmp_path):
+    tiny([], template="own {{ messages[0]['content'] }}")
+    file = tmp_path / "mine.jinja"
+    file.write_text("<{{ messages[0]['content'] }}>")
+    assert render_chat(load_tokenizer(tmp_path / "tiny", str(file)), "Q") == "<Q>"
+    plain = load_tokenizer(tmp_path / "tiny", "plain")
+    assert render_chat(plain, "Q", before=[("A?", "1")]) == "A?\n\nAnswer: 1\n\nQ\n\nAnswer:"
+    assert describe_chat(plain, "plain").startswith("model.chat_template=plain; between")
+    with pytest.raises(UserError, match=r"model.chat_template='none.jinja': cannot be read.*plain"):
+        load_tokenizer(tmp_path / "tiny", "none.jinja")
+
+
+@pytest.mark.parametrize("template", ["{{ bos_token }}", ""])
+def test_a_tokenizer_that_puts_bos_first_has_it_once(tiny, template):
+    """As Llama 2's, whose templates often leave BOS to the tokenizer."""
+    tokenizer = tiny([], template + "[{{ messages[0]['content'] }}]")
+    assert render_chat(tokenizer, "Q") == ("<s>[Q]" if template else "[Q]")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    assert render_chat(tokenizer, "Q") == "<s>[Q]"
+    assert encode(tokenizer, "<s>[Q]").count(0) == 1
 
 
 def test_special_tokens_of_the_text_are_single_tokens_and_none_is_added(trained):
@@ -65,19 +105,24 @@ def test_the_tokenizers_own_template_goes_first(tiny):
     assert render_chat(tiny([], "<{{ messages[0]['content'] }}>"), "Q") == "<Q>"
 
 
-def test_a_template_that_refuses_a_system_role(tiny):
-    tokenizer = tiny([], NO_SYSTEM)
+@pytest.mark.parametrize("template", [NO_SYSTEM, DROPS_SYSTEM], ids=["refuses", "drops"])
+def test_a_system_message_that_is_not_taken_stands_before_the_question(tiny, template):
+    tokenizer = tiny([], template)
     assert render_chat(tokenizer, "Q") == "[Q]"
-    with pytest.raises(UserError, match=r"chat template of .*System role not supported") as error:
-        render_chat(tokenizer, "Q", system="S")
+    assert render_chat(tokenizer, "Q", system=" S\n") == "[S\n\nQ]"
+    assert "(no system role: personas stand before the question)" in describe_chat(tokenizer, "")
+
+
+def test_a_template_that_drops_the_question(tiny):
+    with pytest.raises(UserError, match="it leaves out the user message") as error:
+        render_chat(tiny([], "Hello"), "Q", system="S")
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_template_that_drops_the_system_message(tiny):
-    tokenizer = tiny([], DROPS_SYSTEM)
-    assert render_chat(tokenizer, "Q") == "[Q]"
-    with pytest.raises(UserError, match="it leaves out the system message"):
-        render_chat(tokenizer, "Q", system="S")
+def test_what_stands_between_question_and_answer_is_told(tiny):
+    tokenizer = tiny([], "[{{ messages[0]['content'] + ']\n<think>\n' }}")
+    said = describe_chat(tokenizer, "")
+    assert said.endswith(r"between question and answer ']\n<think>\n'"), said
 
 
 def test_a_broken_template(tiny):

@@ -297,11 +297,11 @@ def test_the_methods_paragraph_follows_the_settings_and_cites_what_was_used(work
 
     def other(evaluation: dict[str, Any]) -> None:
         evaluation["survey"].update(name="mine", title="Mine", constant=[10.0, 20.0], norm="l2")
-        evaluation["culturalbench"].update(fixture=False, source="hub/bench", revision="abc")
+        evaluation["culturalbench"].update(fixture=False, source="hub/bench@abc")
 
     text = parse_page(report_of(workdir, other)).text
     assert "C = 10 and 20" in text and "L2 distance" in text
-    assert "hub/bench, revision abc" in text and "2410.02677" in text
+    assert "hub/bench@abc" in text and "2410.02677" in text
     assert "Toy questions" not in text and "Values Survey Module 2013 Manual" not in text
 
 

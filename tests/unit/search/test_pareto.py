@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from jaxalign.search.pareto import empty_front, merge
+from jaxalign.search.pareto import empty_pareto_front, merge
 
 SIZE, OBJECTIVES, COUNT = 5, 2, 9
 # Few values, so that ties and equal candidates are common; and what must never enter.
@@ -23,7 +23,7 @@ def prompts_of(terms_PO: np.ndarray, shift: int = 0) -> np.ndarray:
 
 
 def empty(size: int = SIZE):
-    return empty_front(size, OBJECTIVES, jnp.zeros((1, 3)))
+    return empty_pareto_front(size, OBJECTIVES, jnp.zeros((1, 3)))
 
 
 def members(front) -> tuple[np.ndarray, np.ndarray]:

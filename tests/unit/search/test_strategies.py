@@ -11,7 +11,13 @@ import pytest
 from tiers import every
 
 from jaxalign.errors import UserError
-from jaxalign.search import Strategy, generations_for, make_strategy, strategy_names
+from jaxalign.search import (
+    ExpectedAnswers,
+    Strategy,
+    generations_for,
+    make_strategy,
+    strategy_names,
+)
 from jaxalign.search.lshade import lshade_sizes
 
 P, L, D = 8, 2, 3
@@ -39,6 +45,13 @@ def strong(state):
     )
 
 
+def answers_of(population_PLD):
+    """As many answers as a candidate has coordinates, each at 0 when it is as wanted."""
+    means_PFQ = population_PLD.reshape(len(population_PLD), 1, -1)
+    count = means_PFQ.shape[-1]
+    return ExpectedAnswers(means_PFQ, jnp.eye(count), jnp.zeros(count))
+
+
 @dataclasses.dataclass
 class Search:
     """A strategy on the sphere, each step jitted once."""
@@ -53,7 +66,8 @@ class Search:
         self.first_PLD = 1.0 + SPREAD * jax.random.normal(self.key, (P, L, D))
 
     def _init(self, key, params, population_PLD, loss_P):
-        return strong(self.strategy.init(key, params, population_PLD, loss_P))
+        answers = answers_of(population_PLD)
+        return strong(self.strategy.init(key, params, population_PLD, loss_P, answers))
 
     def _ask(self, key, params, state):
         self.traces.append("ask")
@@ -61,7 +75,8 @@ class Search:
 
     def _tell(self, key, params, population_PLD, loss_P, state):
         self.traces.append("tell")
-        return strong(self.strategy.tell(key, params, population_PLD, loss_P, state))
+        answers = answers_of(population_PLD)
+        return strong(self.strategy.tell(key, params, population_PLD, loss_P, state, answers))
 
     def run(self, failures: list[list[int]], params=None) -> list[np.ndarray]:
         """Populations of as many generations, in each of which these members fail."""
@@ -93,7 +108,7 @@ def fault(*arguments) -> str:
     return str(error.value)
 
 
-FEW = ("LSHADE", "DifferentialEvolution", "SNES", "CMA_ES", "PSO")
+FEW = ("GaussNewtonDE", "LSHADE", "DifferentialEvolution", "SNES", "CMA_ES", "PSO")
 
 
 @pytest.mark.parametrize("name", every(NAMES, *FEW))
@@ -126,11 +141,11 @@ def test_all_that_can_be_built_are_listed():
     assert names == sorted(set(names))
     assert {"DifferentialEvolution", "CMA_ES", "Open_ES", "SimpleGA", "PSO"} <= set(names)
     assert {"jDE", "JADE", "SHADE", "LSHADE"} <= set(names)
-    # All of evosax's 37 but the two that are refused, and our four; random search is ours too.
+    # All of evosax's 37 but the two that are refused, and ours, random search among them.
     theirs = {cls.__name__ for cls in evosax.algorithms.algorithms.values()}
     assert len(theirs) == 37
     assert theirs - set(names) == {"SV_CMA_ES", "SV_Open_ES"}
-    assert len(names) == 39
+    assert len(names) == 41
 
 
 @pytest.mark.parametrize(
@@ -290,14 +305,19 @@ def test_one_coordinate(name):
         return
     strategy = make_strategy(name, P, (1,), SPREAD, {})
     key, candidates_P1 = jax.random.key(0), jax.random.normal(jax.random.key(1), (P, 1))
-    state = strong(strategy.init(key, strategy.params, candidates_P1, candidates_P1[:, 0] ** 2))
+    loss_P, answers = candidates_P1[:, 0] ** 2, answers_of(candidates_P1)
+    state = strong(strategy.init(key, strategy.params, candidates_P1, loss_P, answers))
     for number in range(4):
         key = jax.random.key(number)
         candidates_P1, state = strategy.ask(key, strategy.params, state)
         assert candidates_P1.shape == (P, 1)
         assert np.isfinite(candidates_P1).all()
         loss_P = candidates_P1[:, 0] ** 2
-        state = strong(strategy.tell(key, strategy.params, candidates_P1, loss_P, state))
+        state = strong(
+            strategy.tell(
+                key, strategy.params, candidates_P1, loss_P, state, answers_of(candidates_P1)
+            )
+        )
 
 
 @pytest.mark.parametrize("name", ["DE", "differentialevolution", "", "EvolutionaryAlgorithm"])
