@@ -16,9 +16,10 @@ from jaxalign.errors import UserError
 from jaxalign.fitness import Evaluator, Execution
 from jaxalign.model import (
     NO_QUANTIZATION,
-    LlamaConfig,
+    DecoderConfig,
     abstract_model,
     check_attention,
+    input_embeddings,
     load_model,
     on_disk,
     parameter_bytes,
@@ -96,7 +97,7 @@ class Problem:
     notice: str | None
     graphdef: Any
     weights: Any
-    model_config: LlamaConfig
+    model_config: DecoderConfig
     tokenizer: Any
     questions: Questions
     task: Task
@@ -106,8 +107,8 @@ class Problem:
 
     @property
     def table_VD(self) -> jax.Array:
-        """The model's embedding table."""
-        return self.weights["embedding"][...]
+        """The input embedding of each of the model's tokens."""
+        return input_embeddings(self.weights["embedding"][...], self.model_config)
 
     def evaluator(self, execution: Execution | None = None) -> Evaluator:
         """Return what evaluates soft prompts for this problem."""
@@ -117,7 +118,7 @@ class Problem:
         """Return SHA-256 of what decides the result besides the settings, by name."""
         trie = self.questions.trie
         parts = {
-            "architecture": repr(self.model_config).encode(),
+            "architecture": self.model_config.identity().encode(),
             "target": json.dumps(
                 [(target.code, target.scores) for target in self.targets], sort_keys=True
             ).encode(),
@@ -175,7 +176,7 @@ def load_problem(settings: Settings) -> Problem:
         scoring,
         np.array(target_GC),
         asked_GB if culturalbench else None,
-        row_norm_of(weights),
+        row_norm_of(weights, model_config),
     )
     sources = (instrument, culturalbench) if culturalbench else (instrument,)
     notices = (read_notice(folder), *(source.notice for source in sources))
@@ -197,17 +198,17 @@ def load_problem(settings: Settings) -> Problem:
     return quantize_problem(problem, model.quantization)
 
 
-def row_norm_of(weights: Any) -> float:
-    """Return the mean Euclidean norm of the embedding rows."""
-    return float(jax.jit(mean_norm)(weights["embedding"][...]))
+def row_norm_of(weights: Any, model_config: DecoderConfig) -> float:
+    """Return the mean Euclidean norm of the input embeddings."""
+    return float(jax.jit(mean_norm)(weights["embedding"][...])) * model_config.embedding_scale
 
 
-def check_positions(model_config: LlamaConfig, questions: Questions, length: int) -> None:
+def check_positions(model_config: DecoderConfig, questions: Questions, length: int) -> None:
     """Raise UserError unless the model has positions for a prompt and the longest question."""
     model_config.check_positions(length + int(questions.trie.positions_T.max()) + 1)
 
 
-def check_tokens(model_config: LlamaConfig, tokenizer: Any) -> None:
+def check_tokens(model_config: DecoderConfig, tokenizer: Any) -> None:
     """Raise UserError if a tokenizer has tokens for which the model has no embeddings.
 
     A gather beyond the table would be clamped to its last row, without a word.
@@ -222,7 +223,7 @@ def check_tokens(model_config: LlamaConfig, tokenizer: Any) -> None:
 
 
 def mesh_for(
-    settings: Settings, model_config: LlamaConfig, countries: int
+    settings: Settings, model_config: DecoderConfig, countries: int
 ) -> jax.sharding.Mesh | None:
     """Return the mesh of a run: as configured, or as suits the devices and the model.
 

@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.fitness import answer_logits
-from jaxalign.model import LlamaConfig, abstract_model
+from jaxalign.model import DecoderConfig, abstract_model
 from jaxalign.model.abstract import named_leaves
 from jaxalign.objective import Layout
 
@@ -26,7 +26,7 @@ def linear_parameters(weights: Any) -> int:
 
 
 def counted_flop(
-    config: LlamaConfig, dtype: str, layout: Layout, length: int, attention: str
+    config: DecoderConfig, dtype: str, layout: Layout, length: int, attention: str
 ) -> float | None:
     """XLA's own count for one candidate and what candidates share, elementwise work included.
 

@@ -87,7 +87,7 @@ def write_answers(
         jnp.array(stops, jnp.int32),
         questions=len(choices),
         # The last token written needs no position: nothing is asked of it.
-        limit=min(limit, problem.model_config.max_positions - longest + 1),
+        limit=min(limit, problem.model_config.longest - longest + 1),
         attention=attention,
     )
     rows = zip(*jax.device_get(written), choices, probabilities_QA, strict=False)

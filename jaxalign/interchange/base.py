@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from jaxalign.model import EMBEDDED, LlamaConfig, in_bucket, read_config, resolve
+from jaxalign.model import EMBEDDED, DecoderConfig, in_bucket, read_config, resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class BaseModel:
     name: str
     revision: str | None
     on_hub: bool
-    config: LlamaConfig
+    config: DecoderConfig
 
 
 def find_base(model: str, revision: str | None) -> BaseModel:

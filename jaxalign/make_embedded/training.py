@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 
 from jaxalign.make_embedded.examples import Batch, Examples
-from jaxalign.model import Llama, LlamaConfig
+from jaxalign.model import Decoder, DecoderConfig
 
 PEAK_RATE = 2e-3
 LATER_RATE = 1e-3  # of a training that continues another
@@ -25,7 +25,7 @@ def make_optimizer(steps: int, peak: float) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01))
 
 
-def loss_of_batch(model: Llama, batch: Batch) -> jax.Array:
+def loss_of_batch(model: Decoder, batch: Batch) -> jax.Array:
     """Return the mean KL divergence of the answers in nats, plus written cross-entropy."""
     items, written = batch.read_BQ.shape[1], batch.written_BW.shape[1]
     read_BR = jnp.concatenate([batch.read_BQ, batch.written_BW], axis=1)
@@ -45,7 +45,7 @@ def loss_of_batch(model: Llama, batch: Batch) -> jax.Array:
 
 
 def train(
-    config: LlamaConfig,
+    config: DecoderConfig,
     examples: Examples,
     *,
     steps: int,
@@ -68,7 +68,7 @@ def train(
     Returns:
       graphdef and params, float32.
     """
-    graphdef, params = nnx.split(Llama(config, dtype=jnp.float32, rngs=nnx.Rngs(seed)))
+    graphdef, params = nnx.split(Decoder(config, dtype=jnp.float32, rngs=nnx.Rngs(seed)))
     params = params if start is None else start
     optimizer = make_optimizer(steps, PEAK_RATE if start is None else LATER_RATE)
     moments = optimizer.init(params)

@@ -6,14 +6,17 @@ from jaxalign.model.abstract import (
     parameter_count,
     random_model,
 )
+from jaxalign.model.architecture import DecoderConfig
 from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attention
+from jaxalign.model.block import Frozen
 from jaxalign.model.buckets import in_bucket, on_disk
+from jaxalign.model.decoder import Decoder, Shared, input_embeddings
 from jaxalign.model.directions import first_layer_gram
 from jaxalign.model.files import to_safetensors
 from jaxalign.model.generation import NOTHING, Written, generate
-from jaxalign.model.hf_config import LlamaConfig, RopeConfig, parse_config, read_config, to_hf
+from jaxalign.model.hf_config import parse_config, read_config, to_hf
 from jaxalign.model.hf_generation import read_stop_ids
-from jaxalign.model.llama import Frozen, Llama, Shared
+from jaxalign.model.hf_rope import RopeConfig
 from jaxalign.model.partition import sharding_over, split_sizes
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
@@ -28,9 +31,9 @@ __all__ = [
     "MODES",
     "NOTHING",
     "NO_QUANTIZATION",
+    "Decoder",
+    "DecoderConfig",
     "Frozen",
-    "Llama",
-    "LlamaConfig",
     "RopeConfig",
     "Shared",
     "Tree",
@@ -43,6 +46,7 @@ __all__ = [
     "first_layer_gram",
     "generate",
     "in_bucket",
+    "input_embeddings",
     "load_model",
     "on_disk",
     "parameter_bytes",

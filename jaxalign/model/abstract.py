@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.model.hf_config import LlamaConfig
-from jaxalign.model.llama import Llama
+from jaxalign.model.architecture import DecoderConfig
+from jaxalign.model.decoder import Decoder
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]  # by name and shape of a leaf
 DTYPES = {"float32": jnp.dtype(jnp.float32), "bfloat16": jnp.dtype(jnp.bfloat16)}
@@ -28,7 +28,7 @@ def as_dtype(dtype: Any) -> jnp.dtype:
     return found
 
 
-def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.State]:
+def abstract_model(config: DecoderConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.State]:
     """Return the model's structure, with a ShapeDtypeStruct for every weight; allocates nothing.
 
     Args:
@@ -39,12 +39,12 @@ def abstract_model(config: LlamaConfig, dtype: Any) -> tuple[nnx.GraphDef, nnx.S
       `(graphdef, params)`; the graphdef merges with real params of the same config and dtype.
     """
     dtype = as_dtype(dtype)
-    model = nnx.eval_shape(lambda: Llama(config, dtype=dtype, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Decoder(config, dtype=dtype, rngs=nnx.Rngs(0)))
     return nnx.split(model)
 
 
 def random_model(
-    config: LlamaConfig, dtype: Any, seed: int, sharding: Sharding | None = None
+    config: DecoderConfig, dtype: Any, seed: int, sharding: Sharding | None = None
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """Return a model with random weights, for benchmarks and training; same shapes as loaded ones.
 
@@ -63,8 +63,8 @@ def random_model(
     return graphdef, laid_out(jax.random.key(seed))
 
 
-def _draw(config: LlamaConfig, dtype: jnp.dtype, key: jax.Array) -> nnx.State:
-    return nnx.state(Llama(config, dtype=dtype, rngs=nnx.Rngs(key)))
+def _draw(config: DecoderConfig, dtype: jnp.dtype, key: jax.Array) -> nnx.State:
+    return nnx.state(Decoder(config, dtype=dtype, rngs=nnx.Rngs(key)))
 
 
 def named_leaves(params: nnx.State) -> dict[str, Any]:

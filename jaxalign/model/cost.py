@@ -1,10 +1,10 @@
 """How many operations the forward pass needs: counted, to be compared with what is compiled."""
 
-from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model.architecture import DecoderConfig
 from jaxalign.model.tree import Tree
 
 
-def candidate_flop(config: LlamaConfig, length: int, tree: Tree, answers: int) -> int:
+def candidate_flop(config: DecoderConfig, length: int, tree: Tree, answers: int) -> int:
     """Multiplications and additions of the matrix products for one soft prompt.
 
     All but the last of n layers pass over S = L + T rows; the first has the tree's projections from
@@ -29,19 +29,19 @@ def candidate_flop(config: LlamaConfig, length: int, tree: Tree, answers: int) -
     return flop + answers * (2 * query + feed_forward + _pair(config) * rows)
 
 
-def shared_flop(config: LlamaConfig, tree: Tree) -> int:
+def shared_flop(config: DecoderConfig, tree: Tree) -> int:
     """Return the cost shared by a population: the first layer's projections of the tree."""
     query, key_value, _ = _widths(config)
     return tree.size * (query + key_value) if config.layers > 1 else 0
 
 
-def _widths(config: LlamaConfig) -> tuple[int, int, int]:
+def _widths(config: DecoderConfig) -> tuple[int, int, int]:
     """Operations for one row: queries (or the output), keys and values, feed-forward."""
     query = 2 * config.width * config.heads * config.head_dim
     key_value = 4 * config.width * config.kv_heads * config.head_dim
     return query, key_value, 6 * config.width * config.mlp_width
 
 
-def _pair(config: LlamaConfig) -> int:
+def _pair(config: DecoderConfig) -> int:
     """Operations of one score and its share of the values, over all heads."""
     return 4 * config.heads * config.head_dim

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxalign.model.architecture import DecoderConfig
+from jaxalign.model.block import norm_scale
 from jaxalign.model.quantization import Quantized
 
 # Values and the MLP's inputs. Queries and keys respond to a few directions far more, but what they
@@ -12,7 +14,7 @@ from jaxalign.model.quantization import Quantized
 _LISTENING = (("value", "attention_norm"), ("gate", "mlp_norm"), ("up", "mlp_norm"))
 
 
-def first_layer_gram(weights: nnx.State) -> Float[Array, "D D"]:
+def first_layer_gram(weights: nnx.State, config: DecoderConfig) -> Float[Array, "D D"]:
     """Return how much the first layer's matrices respond to each direction of an embedding.
 
     The sum of WᵀW over the matrices that read the residual stream, each with the scale of the norm
@@ -22,6 +24,7 @@ def first_layer_gram(weights: nnx.State) -> Float[Array, "D D"]:
 
     Args:
       weights: as `load_model` gives them, quantised or not.
+      config: their architecture.
     """
 
     @jax.jit
@@ -34,7 +37,7 @@ def first_layer_gram(weights: nnx.State) -> Float[Array, "D D"]:
                 first = matrix.values[0].astype(jnp.float32) * matrix.scales[0][:, None]
             else:
                 first = matrix[0].astype(jnp.float32)
-            heard = first * weights["block"][norm][...][:1].astype(jnp.float32)
+            heard = first * norm_scale(weights["block"][norm], config)[:1]
             product_DD = jnp.matmul(heard.T, heard, precision=jax.lax.Precision.HIGHEST)
             total_DD += product_DD / jnp.trace(product_DD)
         return total_DD

@@ -2,8 +2,8 @@
 
 The tokens of all questions are in one sequence, so their keys and values are computed and kept
 once. Each step adds one row for each question, that attends to the question and to what has been
-written after it. Letters beside those of `llama`: Q questions, N tokens written after each, E stop
-tokens.
+written after it. Letters beside those of `decoder`: Q questions, N tokens written after each,
+E stop tokens.
 """
 
 from typing import NamedTuple
@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxalign.model.attention import AUTO
-from jaxalign.model.llama import Llama, Projected, rms_norm
-from jaxalign.model.rope import rotation
+from jaxalign.model.block import Projected
+from jaxalign.model.decoder import Decoder
 from jaxalign.model.tree import Tree
 from jaxalign.model.vocabulary import read_vocabulary
 
@@ -35,7 +35,7 @@ class Written(NamedTuple):
 
 
 def generate(
-    model: Llama,
+    model: Decoder,
     embeddings_SD: jax.Array,
     positions_S: jax.Array,
     mask_SS: jax.Array,
@@ -99,7 +99,7 @@ def generate(
 
 
 def _read_questions(
-    model: Llama,
+    model: Decoder,
     states_SD: jax.Array,
     positions_S: jax.Array,
     mask_SS: jax.Array,
@@ -107,11 +107,11 @@ def _read_questions(
     tree: Tree | None,
 ) -> Cache:
     """Keys and values `[layers, S, K, H]` of all tokens in all layers."""
-    turn = rotation(model.config.rope, model.config.head_dim, positions_S)
+    turns = model.turns(positions_S)
 
     def step(states_SD: jax.Array, layer: jax.Array) -> tuple[jax.Array, Cache]:
         block = model.block.at(layer)
-        projected = block.project(states_SD, turn)
+        projected = block.project(states_SD, turns(layer))
         states_SD = block.finish(states_SD, projected, mask_SS, tree, attention)
         return states_SD, (projected.key_SKH, projected.value_SKH)
 
@@ -119,7 +119,7 @@ def _read_questions(
 
 
 def _advance(
-    model: Llama,
+    model: Decoder,
     states_QD: jax.Array,
     positions_Q: jax.Array,
     mask_QS: jax.Array,
@@ -127,12 +127,12 @@ def _advance(
     column: jax.Array,
 ) -> tuple[jax.Array, Cache]:
     """Final hidden states of one more row for each question; their columns begin at `column`."""
-    turn = rotation(model.config.rope, model.config.head_dim, positions_Q)
+    turns = model.turns(positions_Q)
 
     def step(carry: tuple[jax.Array, Cache], layer: jax.Array) -> tuple:
         states_QD, (keys, values) = carry
         block = model.block.at(layer)
-        query_QNH, key_QKH, value_QKH = block.project(states_QD, turn)
+        query_QNH, key_QKH, value_QKH = block.project(states_QD, turns(layer))
         place = (layer, column, 0, 0)
         keys = jax.lax.dynamic_update_slice(keys, key_QKH[None], place)
         values = jax.lax.dynamic_update_slice(values, value_QKH[None], place)
@@ -143,4 +143,4 @@ def _advance(
 
     layers = jnp.arange(model.config.layers)
     (states_QD, cache), _ = jax.lax.scan(step, (states_QD, cache), layers)
-    return rms_norm(states_QD, model.norm, model.config.norm_eps), cache
+    return model.final_norm(states_QD), cache

@@ -1,32 +1,41 @@
-"""Read a Hugging Face config.json of model type `llama`, and refuse what we do not implement.
+"""Read a Hugging Face config.json of one of our families, and refuse what we do not implement.
 
-A field that is silently ignored gives a model that runs and is wrong, so a field is either used,
-known to change nothing at inference, or refused by name. All faults of a file come in one message.
+A field that is silently ignored gives a model that runs and is wrong. So a field that transformers
+reads for this model type and that alters the forward pass is used or refused by name; one that it
+does not read either is named in a warning. All faults of a file come in one message.
 """
 
 import dataclasses
+import functools
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.model.architecture import FAMILIES, GEMMA3, DecoderConfig, Family
 from jaxalign.model.gguf import config_of_gguf, is_gguf
-from jaxalign.model.hf_rope import RopeConfig, read_rope, rope_to_hf
+from jaxalign.model.hf_layers import LAYER_FIELDS, layers_to_hf, read_layers
+from jaxalign.model.hf_rope import ROPE_FIELDS, RopeConfig, read_ropes, rope_to_hf
+
+_LOG = logging.getLogger(__name__)
 
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu")
 
 # Fields that change nothing in a forward pass without dropout, cache or generation.
 INERT_FIELDS = frozenset(
     """
-    _attn_implementation_autoset _commit_hash _flash_attn_2_enabled _name_or_path architectures
-    attention_dropout attn_implementation bos_token_id chunk_size_feed_forward dtype eos_token_id
-    finetuning_task id2label initializer_range is_llama_config label2id name_or_path num_labels
-    output_attentions output_hidden_states pad_token_id prefix pretraining_tp problem_type
-    return_dict sep_token_id task_specific_params tie_last_hidden_states tokenizer_class
-    torch_dtype torchscript transformers.js_config transformers_version unk_token_id
-    unsloth_fixed unsloth_version use_bfloat16 use_cache
+    _attn_implementation_autoset _commit_hash _flash_attn_2_enabled _name_or_path
+    _sliding_window_pattern add_cross_attention architectures attention_dropout attn_implementation
+    bos_token_id cache_implementation chunk_size_feed_forward cross_attention_hidden_size dtype
+    eos_token_id finetuning_task id2label initializer_range is_decoder is_encoder_decoder
+    is_llama_config label2id model_type name_or_path num_labels output_attentions
+    output_hidden_states pad_token_id prefix pretraining_tp problem_type pruned_heads return_dict
+    sep_token_id task_specific_params tf_legacy_loss tie_encoder_decoder tie_last_hidden_states
+    tokenizer_class torch_dtype torchscript transformers.js_config transformers_version
+    unk_token_id unsloth_fixed unsloth_version use_bfloat16 use_cache
     bad_words_ids begin_suppress_tokens decoder_start_token_id diversity_penalty do_sample
     early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty
     forced_bos_token_id forced_eos_token_id length_penalty max_length max_new_tokens min_length
@@ -36,59 +45,18 @@ INERT_FIELDS = frozenset(
     """.split()
 )
 
-# Fields that are harmless with these values only, because any other value asks for another model.
-HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
-    "add_cross_attention": (False,),
-    "cross_attention_hidden_size": (None,),
-    "is_decoder": (False, True),
-    "is_encoder_decoder": (False,),
+# Fields that transformers reads, with the values that ask for nothing we do not implement.
+_HARMLESS: dict[str, tuple[Any, ...]] = {
+    "is_causal": (True,),
     "partial_rotary_factor": (None, 1.0),
-    "per_layer_config": (None,),
-    "pruned_heads": (None, {}),
-    "quantization_config": (None,),
-    "rope_interleaved": (None, False),
-    "sliding_window": (None,),
-    "tf_legacy_loss": (False,),
-    "tie_encoder_decoder": (False,),
-    "use_sliding_window": (None, False),
+    "per_layer_config": (None, {}),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class LlamaConfig:
-    """The architecture of one Llama checkpoint; defaults are those of transformers' LlamaConfig."""
-
-    vocab_size: int = 32000
-    width: int = 4096
-    layers: int = 32
-    heads: int = 32
-    kv_heads: int = 32
-    head_dim: int = 128
-    mlp_width: int = 11008
-    norm_eps: float = 1e-6
-    activation: str = "silu"
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    tied: bool = False
-    max_positions: int = 2048
-    rope: RopeConfig = dataclasses.field(default_factory=RopeConfig)
-
-    def check_positions(self, longest: int) -> None:
-        """Refuse inputs that the model has no positions for.
-
-        Args:
-          longest: number of positions of the longest path, soft prompt included.
-
-        Raises:
-          UserError: if it exceeds `max_positions`.
-        """
-        if longest > self.max_positions:
-            raise UserError(
-                f"the longest question needs {longest} positions, soft prompt included, but the "
-                f"model has max_position_embeddings={self.max_positions}: shorten "
-                "prompt.length or the survey's texts"
-            )
-
+_HARMLESS_GEMMA: dict[str, tuple[Any, ...]] = _HARMLESS | {
+    "attn_logit_softcapping": (None,),
+    "final_logit_softcapping": (None,),
+    "use_bidirectional_attention": (None, False),
+}
+_QUANTIZED = ("quantization_config", "compression_config")
 
 # Hugging Face's name of every field that is a plain value: (our field, check, what is right).
 _Check = Callable[[Any], bool]
@@ -106,31 +74,66 @@ def _is_epsilon(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+_SIZE = (_is_size, "a positive integer")
+_FLAG = (_is_flag, "true or false")
+_ACTIVATION = (lambda name: name in ACTIVATIONS, f"one of {', '.join(ACTIVATIONS)}")
 FIELDS: dict[str, tuple[str, _Check, str]] = {
-    "vocab_size": ("vocab_size", _is_size, "a positive integer"),
-    "hidden_size": ("width", _is_size, "a positive integer"),
-    "num_hidden_layers": ("layers", _is_size, "a positive integer"),
-    "num_attention_heads": ("heads", _is_size, "a positive integer"),
-    "num_key_value_heads": ("kv_heads", _is_size, "a positive integer"),
-    "head_dim": ("head_dim", _is_size, "a positive integer"),
-    "intermediate_size": ("mlp_width", _is_size, "a positive integer"),
+    "vocab_size": ("vocab_size", *_SIZE),
+    "hidden_size": ("width", *_SIZE),
+    "num_hidden_layers": ("layers", *_SIZE),
+    "num_attention_heads": ("heads", *_SIZE),
+    "num_key_value_heads": ("kv_heads", *_SIZE),
+    "head_dim": ("head_dim", *_SIZE),
+    "intermediate_size": ("mlp_width", *_SIZE),
     "rms_norm_eps": ("norm_eps", _is_epsilon, "a number from 0 to 1"),
-    "hidden_act": (
-        "activation",
-        lambda name: name in ACTIVATIONS,
-        f"one of {', '.join(ACTIVATIONS)}",
-    ),
-    "attention_bias": ("attention_bias", _is_flag, "true or false"),
-    "mlp_bias": ("mlp_bias", _is_flag, "true or false"),
-    "tie_word_embeddings": ("tied", _is_flag, "true or false"),
-    "max_position_embeddings": ("max_positions", _is_size, "a positive integer"),
+    "hidden_act": ("activation", *_ACTIVATION),
+    "hidden_activation": ("activation", *_ACTIVATION),
+    "attention_bias": ("attention_bias", *_FLAG),
+    "mlp_bias": ("mlp_bias", *_FLAG),
+    "tie_word_embeddings": ("tied", *_FLAG),
+    "max_position_embeddings": ("max_positions", *_SIZE),
+    "query_pre_attn_scalar": ("query_pre_attn_scalar", _is_positive, "a positive number"),
 }
-_ROPE_FIELDS = ("rope_parameters", "rope_scaling", "rope_theta")
+_REQUIRED = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+)
+# Of FIELDS, those that transformers does not read for a model type.
+_UNREAD = {
+    "llama": {"hidden_activation", "query_pre_attn_scalar"},
+    "mistral": {"hidden_activation", "query_pre_attn_scalar", "attention_bias", "mlp_bias"},
+    "qwen2": {"hidden_activation", "query_pre_attn_scalar", "attention_bias", "mlp_bias"},
+    "qwen3": {"hidden_activation", "query_pre_attn_scalar", "mlp_bias"},
+    "gemma3_text": {"hidden_act", "mlp_bias"},
+}
+# Defaults of transformers' config classes where they are not those of `DecoderConfig`. Where
+# neither the file nor this names them, kv_heads is heads, and head_dim width / heads.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"kv_heads": 8, "max_positions": 131072},
+    "qwen2": {"kv_heads": 32, "max_positions": 32768, "attention_bias": True},
+    "qwen3": {"kv_heads": 32, "head_dim": 128, "max_positions": 32768},
+    "gemma3_text": {
+        "kv_heads": 4,
+        "head_dim": 256,
+        "activation": "gelu_pytorch_tanh",
+        "tied": True,
+        "max_positions": 131072,
+        "query_pre_attn_scalar": 256,
+    },
+}
 _DERIVED_WHEN_NULL = ("num_key_value_heads", "head_dim")
 
 
-def parse_config(raw: dict[str, Any], source: str) -> LlamaConfig:
-    """Turn the contents of a config.json into a `LlamaConfig`.
+def parse_config(raw: dict[str, Any], source: str) -> DecoderConfig:
+    """Turn the contents of a config.json into a `DecoderConfig`.
 
     Args:
       raw: the parsed JSON object, in the dialect of transformers 4 or 5.
@@ -139,28 +142,26 @@ def parse_config(raw: dict[str, Any], source: str) -> LlamaConfig:
     Raises:
       UserError: naming every field that is wrong or not implemented.
     """
-    model_type = raw.get("model_type")
-    if model_type != "llama":
-        raise UserError(f"{source}: model_type is {model_type!r}; jaxalign implements 'llama' only")
+    family = _find_family(raw, source)
+    read, harmless, known = fields_of(family), _harmless(family), known_fields(family)
+    unknown = [name for name, value in raw.items() if name not in known and value is not None]
     faults = [
-        f"{name}={json.dumps(value, default=str)[:80]} is not implemented"
-        for name, value in raw.items()
-        if name not in FIELDS
-        and name not in INERT_FIELDS
-        and name not in _ROPE_FIELDS
-        and name != "model_type"
-        and not (name in HARMLESS_VALUES and value in HARMLESS_VALUES[name])
+        f"{name}={json.dumps(raw[name], default=str)[:80]} is not implemented"
+        for name, values in harmless.items()
+        if name in raw and raw[name] not in values
     ]
-    values: dict[str, Any] = {}
-    for name, (field, is_right, right) in FIELDS.items():
-        if name not in raw or (raw[name] is None and name in _DERIVED_WHEN_NULL):
+    values = dict(_DEFAULTS[family.name])
+    for name, (field, is_right, right) in read.items():
+        if name not in raw:
             continue
-        if is_right(raw[name]):
+        if raw[name] is None and name in _DERIVED_WHEN_NULL:
+            values.pop(field, None)
+        elif is_right(raw[name]):
             values[field] = raw[name]
         else:
             faults.append(f"{name} is {raw[name]!r}, must be {right}")
 
-    config = LlamaConfig(**values)
+    config = DecoderConfig(family=family, **values)
     if "kv_heads" not in values:
         config = dataclasses.replace(config, kv_heads=config.heads)
     if "head_dim" not in values:
@@ -177,14 +178,68 @@ def parse_config(raw: dict[str, Any], source: str) -> LlamaConfig:
         )
     if config.head_dim % 2:
         faults.append(f"head_dim is {config.head_dim}, must be even")
-    rope, rope_faults = read_rope(raw, config.max_positions)
-    faults += rope_faults
+    window, sliding_layers, layer_faults = read_layers(raw, family, config.layers)
+    ropes, rope_faults = read_ropes(raw, config.max_positions, by_kind=family is GEMMA3)
+    faults += layer_faults + rope_faults
     if faults:
         raise UserError(f"{source}: " + "; ".join(faults))
-    return dataclasses.replace(config, rope=rope)
+    if unknown:
+        _warn_once(source, family.name, tuple(unknown))
+    return dataclasses.replace(
+        config,
+        rope=ropes[0],
+        window=window,
+        sliding_layers=sliding_layers,
+        local_rope=ropes[1] if sliding_layers else None,
+    )
 
 
-def read_config(folder: epath.PathLike) -> LlamaConfig:
+def fields_of(family: Family) -> dict[str, tuple[str, _Check, str]]:
+    """Return the part of `FIELDS` that transformers reads for a model type."""
+    return {name: row for name, row in FIELDS.items() if name not in _UNREAD[family.name]}
+
+
+def known_fields(family: Family) -> set[str]:
+    """Return all fields that are used, refused or known to change nothing for a model type."""
+    layers = LAYER_FIELDS[family.name]
+    return {*fields_of(family), *_harmless(family), *ROPE_FIELDS, *layers, *INERT_FIELDS}
+
+
+def _harmless(family: Family) -> dict[str, tuple[Any, ...]]:
+    return _HARMLESS_GEMMA if family is GEMMA3 else _HARMLESS
+
+
+def _find_family(raw: dict[str, Any], source: str) -> Family:
+    """Refuse at once what is no model of ours, or has no sizes or quantised weights."""
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise UserError(
+            f"{source}: model_type is {model_type!r}; jaxalign implements {', '.join(FAMILIES)}"
+        )
+    for name in _QUANTIZED:
+        if raw.get(name) is not None:
+            method = raw[name].get("quant_method") if isinstance(raw[name], dict) else None
+            raise UserError(
+                f"{source}: {name}{f' ({method})' * bool(method)}: these weights are quantised, "
+                "and jaxalign quantises for itself: give the unquantised model as model.path, with "
+                "model.quantization=int8"
+            )
+    if missing := [name for name in _REQUIRED if name not in raw]:
+        raise UserError(f"{source}: {', '.join(missing)} must be given for a {model_type} model")
+    return FAMILIES[model_type]
+
+
+@functools.cache
+def _warn_once(source: str, model_type: str, names: tuple[str, ...]) -> None:
+    _LOG.warning(
+        "%s: ignored %s, which transformers does not read either for a %s model",
+        source,
+        ", ".join(names),
+        model_type,
+    )
+
+
+def read_config(folder: epath.PathLike) -> DecoderConfig:
     """Read the architecture of a model folder or a GGUF file.
 
     Raises:
@@ -216,8 +271,17 @@ def read_json_of(folder: epath.PathLike, name: str = "config.json") -> dict[str,
     return raw
 
 
-def to_hf(config: LlamaConfig) -> dict[str, Any]:
+def to_hf(config: DecoderConfig) -> dict[str, Any]:
     """Return the config.json contents that transformers 5 and `parse_config` read back."""
-    fields = {name: getattr(config, field) for name, (field, _, _) in FIELDS.items()}
-    rope = {"rope_parameters": rope_to_hf(config.rope)}
-    return {"architectures": ["LlamaForCausalLM"], "model_type": "llama"} | fields | rope
+    family = config.family
+    fields = {name: getattr(config, field) for name, (field, _, _) in fields_of(family).items()}
+    rope = rope_to_hf(config.rope)
+    if family is GEMMA3:
+        local = rope_to_hf(config.local_rope or RopeConfig())
+        rope = {"full_attention": rope, "sliding_attention": local}
+    return (
+        {"architectures": [family.architecture], "model_type": family.name}
+        | fields
+        | layers_to_hf(config)
+        | {"rope_parameters": rope}
+    )

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 DEFAULT_THETA = 10000.0
+ROPE_FIELDS = ("rope_parameters", "rope_scaling", "rope_theta")
 
 # Per type: the keys that must be there, and those that may be.
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -37,7 +38,7 @@ class RopeConfig:
     """Rotary embedding: its type, base and scaling; fields that the type does not use stay put.
 
     `dynamic` equals `default` for every position below the model's `max_positions`, and
-    `LlamaConfig.check_positions` refuses longer inputs. `attention_factor` multiplies cosine and
+    `DecoderConfig.check_positions` refuses longer inputs. `attention_factor` multiplies cosine and
     sine (yarn; resolved from `factor` and the mscale pair where the file does not give it).
     """
 
@@ -53,12 +54,50 @@ class RopeConfig:
     truncate: bool = True
 
 
-def read_rope(raw: dict[str, Any], max_positions: int) -> tuple[RopeConfig, list[str]]:
+def read_ropes(
+    raw: dict[str, Any], max_positions: int, by_kind: bool
+) -> tuple[tuple[RopeConfig, RopeConfig | None], list[str]]:
+    """Read the rotary embedding of all layers, or that of full layers and of those that slide.
+
+    Args:
+      raw: the whole config.json object.
+      max_positions: as of `read_rope`.
+      by_kind: whether the two differ, as Gemma's do. transformers 5 writes them as two objects in
+        `rope_parameters`; 4 wrote `rope_theta` and `rope_scaling` for the full layers, and
+        `rope_local_base_freq` for the others.
+
+    Returns:
+      As `read_rope`, for both kinds of layers.
+    """
+    if not by_kind:
+        rope, faults = read_rope(raw, max_positions)
+        return (rope, None), faults
+    nested = raw.get("rope_parameters") or {}
+    kinds = ("full_attention", "sliding_attention")
+    if not isinstance(nested, dict) or any(
+        name not in kinds or not isinstance(each, dict | None) for name, each in nested.items()
+    ):
+        faults = [f"rope_parameters must hold an object each for {' and '.join(kinds)}"]
+        return (RopeConfig(), None), faults
+    of_full = raw | {"rope_parameters": nested.get(kinds[0])}
+    of_local = {
+        "rope_theta": raw.get("rope_local_base_freq"),
+        "rope_parameters": nested.get(kinds[1]),
+    }
+    full, full_faults = read_rope(of_full, max_positions, default_theta=1e6)
+    local, local_faults = read_rope(of_local, max_positions)
+    return (full, local), full_faults + [f"sliding layers: {fault}" for fault in local_faults]
+
+
+def read_rope(
+    raw: dict[str, Any], max_positions: int, default_theta: float = DEFAULT_THETA
+) -> tuple[RopeConfig, list[str]]:
     """Read `rope_parameters`, or `rope_theta` with `rope_scaling`, from a config.json's contents.
 
     Args:
       raw: the whole config.json object.
       max_positions: its max_position_embeddings, the default original length of llama3 and yarn.
+      default_theta: the base where the file names none.
 
     Returns:
       The rotary settings and the list of faults; the settings count only if there are none.
@@ -94,7 +133,7 @@ def read_rope(raw: dict[str, Any], max_positions: int) -> tuple[RopeConfig, list
     theta = raw.get("rope_theta")
     if theta is not None and values.get("rope_theta", theta) != theta:
         faults.append(f"rope_theta={theta} differs from {where}.rope_theta: keep one")
-    theta = values.get("rope_theta", DEFAULT_THETA if theta is None else theta)
+    theta = values.get("rope_theta", default_theta if theta is None else theta)
     numbers = {"rope_theta": theta} | {
         key: values[key] for key in (*required, *optional) if key in values and key != "truncate"
     }

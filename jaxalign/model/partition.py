@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxalign.devices.mesh import MODEL
 from jaxalign.model.abstract import Sharding
-from jaxalign.model.hf_config import LlamaConfig
+from jaxalign.model.architecture import DecoderConfig
 
 _BY_OUTPUT = ("query", "key", "value", "gate", "up")
 _BY_INPUT = ("output", "down")
@@ -27,7 +27,7 @@ def partition(name: str) -> PartitionSpec:
     return PartitionSpec(None, None, MODEL) if name in _BY_INPUT else PartitionSpec()
 
 
-def split_sizes(config: LlamaConfig) -> dict[str, int]:
+def split_sizes(config: DecoderConfig) -> dict[str, int]:
     """Return the sizes that the model axis must divide, in words."""
     return {
         "heads": config.heads,

@@ -8,6 +8,8 @@ import numpy as np
 
 from jaxalign.model.hf_rope import RopeConfig
 
+Turn = tuple[jax.Array, jax.Array]  # cosine and sine of the angles, float32 [S, H / 2] each
+
 
 def inverse_frequencies(rope: RopeConfig, head_dim: int) -> np.ndarray:
     """Compute the rotation speed of each pair of dimensions.
@@ -61,9 +63,7 @@ def _yarn(rope: RopeConfig, head_dim: int, wavelengths: np.ndarray) -> np.ndarra
     return slowed * ramp + (1 - ramp) / wavelengths
 
 
-def rotation(
-    rope: RopeConfig, head_dim: int, positions_S: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def rotation(rope: RopeConfig, head_dim: int, positions_S: jax.Array) -> Turn:
     """Return cosine and sine of each position's angles, attention factor included.
 
     Args:
@@ -80,7 +80,7 @@ def rotation(
     return jnp.cos(angles) * factor, jnp.sin(angles) * factor
 
 
-def rotate(vectors_SNH: jax.Array, turn: tuple[jax.Array, jax.Array]) -> jax.Array:
+def rotate(vectors_SNH: jax.Array, turn: Turn) -> jax.Array:
     """Rotate every head's vector; dimension i is paired with i + H/2, as Hugging Face lays it out.
 
     Args:

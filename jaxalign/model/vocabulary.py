@@ -26,7 +26,7 @@ def read_vocabulary(rows_VD: jax.Array, hidden_RD: jax.Array, chunk: int = CHUNK
     """Find the likeliest token and the softmax's normaliser, some tokens at a time.
 
     Args:
-      rows_VD: the head, as `Llama.head_rows` gives it.
+      rows_VD: the head, as `Decoder.head_rows` gives it.
       hidden_RD: final hidden states.
       chunk: tokens at a time.
     """

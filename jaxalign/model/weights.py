@@ -21,8 +21,10 @@ from jaxalign.model.abstract import (
     named_leaves,
     with_leaves,
 )
+from jaxalign.model.architecture import LLAMA, DecoderConfig, Family
+from jaxalign.model.decoder import input_embeddings
 from jaxalign.model.files import NOTICE_KEY, SINGLE, open_files, to_safetensors, weight_files
-from jaxalign.model.hf_config import LlamaConfig, read_config, to_hf
+from jaxalign.model.hf_config import read_config, to_hf
 
 TOP_KEYS = {
     "embedding": "model.embed_tokens.weight",
@@ -46,6 +48,15 @@ LAYER_KEYS = {
     "gate_bias": "mlp.gate_proj.bias",
     "up_bias": "mlp.up_proj.bias",
     "down_bias": "mlp.down_proj.bias",
+    "query_norm": "self_attn.q_norm.weight",
+    "key_norm": "self_attn.k_norm.weight",
+}
+# Where attention's output has a norm of its own, that one takes the name which the feed-forward's
+# has elsewhere.
+_SANDWICH_KEYS = LAYER_KEYS | {
+    "attention_output_norm": "post_attention_layernorm.weight",
+    "mlp_norm": "pre_feedforward_layernorm.weight",
+    "mlp_output_norm": "post_feedforward_layernorm.weight",
 }
 # Buffers that old checkpoints stored; they follow from the config.
 _SKIPPED = re.compile(r"model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
@@ -54,17 +65,18 @@ _FAULTS_SHOWN = 12
 _ROWS = 8192  # of an unstacked tensor that are converted at a time
 
 
-def source_keys(name: str, layers: int) -> list[str]:
+def source_keys(name: str, layers: int, family: Family = LLAMA) -> list[str]:
     """Return the checkpoint's keys that fill one leaf: one per layer for those of the block."""
     if name in TOP_KEYS:
         return [TOP_KEYS[name]]
-    tail = LAYER_KEYS[name.removeprefix("block.")]
+    tails = _SANDWICH_KEYS if family.sandwich_norms else LAYER_KEYS
+    tail = tails[name.removeprefix("block.")]
     return [f"model.layers.{layer}.{tail}" for layer in range(layers)]
 
 
 def load_model(
     folder: epath.PathLike, dtype: Any, sharding: Sharding | None = None
-) -> tuple[nnx.GraphDef, nnx.State, LlamaConfig]:
+) -> tuple[nnx.GraphDef, nnx.State, DecoderConfig]:
     """Read a model folder's config and weights, each weight straight to its device and type.
 
     Args:
@@ -79,8 +91,35 @@ def load_model(
     Raises:
       UserError: naming the file and everything wrong in it.
     """
-    dtype = as_dtype(dtype)
     config = read_config(folder)
+    with open_files(weight_files(folder)) as handles:
+        tensors, faults = _table(handles)
+        if faults:
+            raise UserError(f"{folder}: " + "; ".join(faults[:_FAULTS_SHOWN]))
+        return *fill_model(str(folder), tensors, config, dtype, sharding), config
+
+
+def fill_model(
+    source: str,
+    tensors: Mapping[str, Any],
+    config: DecoderConfig,
+    dtype: Any,
+    sharding: Sharding | None = None,
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """Make a model of tensors under transformers' names.
+
+    Args:
+      source: what the tensors come from, for messages.
+      tensors: by name; each has `get_shape()`, `get_dtype()` (`F32`, `F16` or `BF16`) and gives
+        NumPy arrays by slices, as those of safetensors do. They are read one after the other.
+      config: the architecture.
+      dtype: float32 or bfloat16, to which every weight is converted.
+      sharding: as `load_model` takes it.
+
+    Raises:
+      UserError: naming everything wrong in the tensors.
+    """
+    dtype = as_dtype(dtype)
     graphdef, abstract = abstract_model(config, dtype)
     if sharding is None:
         single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -88,30 +127,27 @@ def load_model(
         def sharding(name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding:
             return single
 
-    with open_files(weight_files(folder)) as handles:
-        tensors, faults = _table(handles)
-        faults += _faults(tensors, named_leaves(abstract), config)
-        if faults:
-            more = f"; and {len(faults) - _FAULTS_SHOWN} more" * (len(faults) > _FAULTS_SHOWN)
-            raise UserError(f"{folder}: " + "; ".join(faults[:_FAULTS_SHOWN]) + more)
-        leaves = {
-            name: _read(
-                [tensors[key] for key in source_keys(name, config.layers)],
-                jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding(name, leaf.shape)),
-                stacked=name not in TOP_KEYS,
-            )
-            for name, leaf in named_leaves(abstract).items()
-        }
-    return graphdef, with_leaves(abstract, leaves), config
+    if faults := _faults(tensors, named_leaves(abstract), config):
+        more = f"; and {len(faults) - _FAULTS_SHOWN} more" * (len(faults) > _FAULTS_SHOWN)
+        raise UserError(f"{source}: " + "; ".join(faults[:_FAULTS_SHOWN]) + more)
+    leaves = {
+        name: _read(
+            [tensors[key] for key in source_keys(name, config.layers, config.family)],
+            jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding(name, leaf.shape)),
+            stacked=name not in TOP_KEYS,
+        )
+        for name, leaf in named_leaves(abstract).items()
+    }
+    return graphdef, with_leaves(abstract, leaves)
 
 
 def read_embeddings(folder: epath.PathLike, tokens: Sequence[int]) -> np.ndarray:
-    """Read the embedding rows of N tokens, float32 [N, D], and nothing else of the weights.
+    """Read the input embeddings of N tokens, float32 [N, D], and nothing else of the weights.
 
     Raises:
       UserError: the files cannot be read, hold no embeddings, or have no such token.
     """
-    key = TOP_KEYS["embedding"]
+    config, key = read_config(folder), TOP_KEYS["embedding"]
     with open_files(weight_files(folder)) as handles:
         for handle in handles:
             if key in handle.keys():
@@ -120,7 +156,8 @@ def read_embeddings(folder: epath.PathLike, tokens: Sequence[int]) -> np.ndarray
                 if max(tokens) >= size:
                     raise UserError(f"{folder}: {key} has {size} rows and no token {max(tokens)}")
                 rows = {token: table_VD[token : token + 1] for token in set(tokens)}
-                return np.concatenate([rows[token] for token in tokens]).astype(np.float32)
+                rows_ND = np.concatenate([rows[token] for token in tokens])
+                return np.asarray(input_embeddings(rows_ND, config), np.float32)
     raise UserError(f"{folder}: {key} is missing; download the model again")
 
 
@@ -136,13 +173,13 @@ def _table(handles: list[Any]) -> tuple[dict[str, Any], list[str]]:
     return tensors, faults
 
 
-def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: LlamaConfig) -> list[str]:
+def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: DecoderConfig) -> list[str]:
     """Everything that keeps the tensors from filling every leaf exactly once."""
     faults = []
     wanted: dict[str, tuple[int, ...]] = {}
     for name, leaf in leaves.items():
         shape = leaf.shape if name in TOP_KEYS else leaf.shape[1:]
-        wanted |= {key: shape for key in source_keys(name, config.layers)}
+        wanted |= {key: shape for key in source_keys(name, config.layers, config.family)}
     for key, shape in wanted.items():
         if key not in tensors:
             faults.append(f"{key} is missing")
@@ -220,7 +257,7 @@ def _spans(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int,
 def save_model(
     folder: Path,
     params: nnx.State,
-    config: LlamaConfig,
+    config: DecoderConfig,
     extra: Mapping[str, Any] | None = None,
     notice: str | None = None,
 ) -> None:
@@ -238,7 +275,7 @@ def save_model(
     tensors: dict[str, np.ndarray] = {}
     for name, leaf in named_leaves(params).items():
         rows = np.asarray(leaf)[None] if name in TOP_KEYS else np.asarray(leaf)
-        keys = source_keys(name, config.layers)
+        keys = source_keys(name, config.layers, config.family)
         tensors |= {key: np.ascontiguousarray(row) for key, row in zip(keys, rows, strict=True)}
     dtype = next(iter(tensors.values())).dtype.name
     partial = folder / f"{SINGLE}.partial"

@@ -78,7 +78,9 @@ def make_space(settings: Settings, problem: Problem, prompts_ELD: jax.Array) -> 
         key = draw_key(settings.seed, Draw.BASIS)
         space = random_subspace(key, table_VD, prompts_ELD[0], search.dimension)
     elif search.space == "first_layer":
-        gram_DD = copy_everywhere(problem.mesh, first_layer_gram(problem.weights))
+        gram_DD = copy_everywhere(
+            problem.mesh, first_layer_gram(problem.weights, problem.model_config)
+        )
         space = first_layer_space(gram_DD, table_VD, prompts_ELD[0], search.dimension)
     elif search.space == "texts":
         space = text_space(from_tokens(table_VD, _texts(settings, problem, search.dimension)))

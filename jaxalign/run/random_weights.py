@@ -12,7 +12,7 @@ from jaxalign.devices.memory import available_bytes
 from jaxalign.devices.mesh import copy_everywhere, shape_of
 from jaxalign.errors import UserError
 from jaxalign.model import (
-    LlamaConfig,
+    DecoderConfig,
     abstract_model,
     parameter_bytes,
     parameter_count,
@@ -56,7 +56,7 @@ def with_random_weights(settings: Settings, problem: Problem, shape: str) -> Pro
     mesh, dtype = mesh_for(settings, model_config, len(problem.targets)), settings.model.dtype
     _check_memory(model_config, dtype, shape, shape_of(mesh)[1])
     graphdef, weights = random_model(model_config, dtype, settings.seed, sharding_over(mesh))
-    task = problem.task.with_goal(row_norm=np.float32(row_norm_of(weights)))
+    task = problem.task.with_goal(row_norm=np.float32(row_norm_of(weights, model_config)))
     problem = dataclasses.replace(
         problem,
         task=copy_everywhere(mesh, task),
@@ -70,7 +70,7 @@ def with_random_weights(settings: Settings, problem: Problem, shape: str) -> Pro
     return quantize_problem(problem, settings.model.quantization)
 
 
-def _check_memory(model_config: LlamaConfig, dtype: str, shape: str, parts: int) -> None:
+def _check_memory(model_config: DecoderConfig, dtype: str, shape: str, parts: int) -> None:
     """Raise UserError, with the arithmetic, where the weights alone are more than is left."""
     _, abstract = abstract_model(model_config, dtype)
     device = jax.local_devices()[0]

@@ -72,9 +72,51 @@ CASES: dict[str, dict[str, Any]] = {
     "v4_yarn": _v4(10000.0, kind="yarn", **YARN) | {"num_key_value_heads": 1},
 }
 
+FAMILY_CASES: dict[str, dict[str, Any]] = {
+    "mistral": {"model_type": "mistral", "head_dim": 12},
+    "mistral_window": {"model_type": "mistral", "sliding_window": 64, "rope_theta": 1e6},
+    "qwen2": {"model_type": "qwen2", "rope_theta": 1e6},
+    "qwen2_yarn": {"model_type": "qwen2", "tie_word_embeddings": True}
+    | _v4(1e6, kind="yarn", **YARN),
+    "qwen2_window": {
+        "model_type": "qwen2",
+        "use_sliding_window": True,
+        "sliding_window": 64,
+        "max_window_layers": 1,
+    },
+    "qwen3": {"model_type": "qwen3", "head_dim": 12, "rms_norm_eps": 1e-3},
+    "qwen3_biased": {"model_type": "qwen3", "attention_bias": True, "num_key_value_heads": 1},
+    "gemma3": {"model_type": "gemma3_text", "head_dim": 8, "num_hidden_layers": 7},
+    "gemma3_old": {
+        "model_type": "gemma3_text",
+        "head_dim": 12,
+        "query_pre_attn_scalar": 5,
+        "attention_bias": True,
+        "hidden_activation": "silu",
+        "num_hidden_layers": 4,
+        "rms_norm_eps": 1e-3,
+        "rope_local_base_freq": 300.0,
+        "sliding_window": 64,
+        "sliding_window_pattern": 2,
+        "tie_word_embeddings": False,
+    }
+    | _v4(5e5, kind="linear", factor=8.0),
+    "gemma3_new": {
+        "model_type": "gemma3_text",
+        "head_dim": 8,
+        "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 2e5},
+            "sliding_attention": {"rope_type": "linear", "factor": 3.0, "rope_theta": 700.0},
+        },
+    },
+    "gemma3_one_layer": {"model_type": "gemma3_text", "head_dim": 8, "num_hidden_layers": 1},
+}
+CASES |= FAMILY_CASES
+
 
 def random_case(seed: int) -> dict[str, Any]:
-    """Draw a config from everything that we accept, always the same one for a seed."""
+    """Draw a llama config from everything that we accept, always the same one for a seed."""
     draw = random.Random(seed)
     kv_heads = draw.choice([1, 2, 3])
     heads = kv_heads * draw.choice([1, 2, 4])
@@ -106,7 +148,36 @@ def random_case(seed: int) -> dict[str, Any]:
     }
 
 
+def random_family_case(family: str, seed: int) -> dict[str, Any]:
+    """Draw a config of another family, always the same one for a name and a seed."""
+    draw = random.Random(f"{family} {seed}")
+    dropped = {"hidden_act", "attention_bias", "mlp_bias"}
+    case = {name: value for name, value in random_case(seed).items() if name not in dropped}
+    case["model_type"] = family
+    layers = case["num_hidden_layers"]
+    if family in ("qwen3", "gemma3_text"):
+        case["attention_bias"] = draw.random() < 0.5
+    if family != "gemma3_text":
+        return case | {"hidden_act": draw.choice(["silu", "gelu", "relu"])}
+    old = {"rope_theta": case.pop("rope_theta", None)}
+    scaling = case.pop("rope_parameters", None) or case.pop("rope_scaling") | old
+    kinds = ["full_attention", "sliding_attention"]
+    local = {"rope_type": "default", "rope_theta": draw.choice([100.0, 10000.0])}
+    return case | {
+        "rope_parameters": dict(zip(kinds, [scaling, local], strict=True)),
+        "hidden_activation": draw.choice(["gelu_pytorch_tanh", "silu"]),
+        "layer_types": [draw.choice(kinds) for _ in range(layers)],
+        "query_pre_attn_scalar": draw.choice([4, 9, 64]),
+    }
+
+
 CASES |= {f"random_{seed}": random_case(seed) for seed in range(6)}
+FAMILIES = ("mistral", "qwen2", "qwen3", "gemma3_text")
+CASES |= {
+    f"random_{family}_{seed}": random_family_case(family, seed)
+    for family in FAMILIES
+    for seed in range(4)
+}
 
 
 def torch_model(raw: dict[str, Any], seed: int = 0) -> Any:
@@ -114,15 +185,15 @@ def torch_model(raw: dict[str, Any], seed: int = 0) -> Any:
     import torch
     import transformers
 
-    fields = {name: value for name, value in raw.items() if name != "model_type"}
-    config = transformers.LlamaConfig(**fields, attn_implementation="eager")
-    model = transformers.LlamaForCausalLM(config).eval()
+    fields = json.loads(json.dumps(raw))  # transformers changes what it is given
+    config = transformers.AutoConfig.for_model(**fields, attn_implementation="eager")
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
             if "norm" in name:
-                weight.copy_(1 + 0.2 * noise)
+                weight.copy_(weight + 0.2 * noise)  # which transformers has set to scale by 1
             elif weight.ndim == 1:
                 weight.copy_(0.3 * noise)
             else:

@@ -7,13 +7,13 @@ from flax import nnx
 import jaxalign.model as jm
 from jaxalign.model.abstract import named_leaves, with_leaves
 
-CONFIG = jm.LlamaConfig(
+CONFIG = jm.DecoderConfig(
     vocab_size=40, width=16, layers=3, heads=4, kv_heads=2, head_dim=8, mlp_width=24
 )
 
 
 def numpy_model(
-    config: jm.LlamaConfig, dtype: str = "float32", seed: int = 0
+    config: jm.DecoderConfig, dtype: str = "float32", seed: int = 0
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """Draw weights large enough that no part of the model drowns in the residual."""
     graphdef, abstract = jm.abstract_model(config, dtype)

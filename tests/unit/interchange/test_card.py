@@ -13,10 +13,10 @@ from jaxalign.interchange import WRITERS, export, read_soft_prompt
 from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.card import model_card
 from jaxalign.interchange.tuned import read_tuned
-from jaxalign.model import LlamaConfig
+from jaxalign.model import DecoderConfig
 from jaxalign.report.numbers import format_loss, format_score
 
-HUB = BaseModel("meta-llama/Meta-Llama-3-8B-Instruct", "main", True, LlamaConfig())
+HUB = BaseModel("meta-llama/Meta-Llama-3-8B-Instruct", "main", True, DecoderConfig())
 
 
 def card_of(workdir, tmp_path, form="peft") -> str:

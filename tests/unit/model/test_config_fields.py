@@ -7,18 +7,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from parity_cases import BASE, LLAMA3, YARN
+from parity_cases import BASE, FAMILY_CASES, LLAMA3, YARN
 from small_models import CONFIG, numpy_model
-from tiers import first
+from tiers import every, first
 
 import jaxalign.model as jm
 from jaxalign.errors import UserError
-from jaxalign.model.hf_config import FIELDS
+from jaxalign.model.architecture import FAMILIES, GEMMA3, LLAMA
+from jaxalign.model.hf_config import fields_of, known_fields
+from jaxalign.model.hf_layers import LAYER_FIELDS
+from jaxalign.model.hf_rope import ROPE_FIELDS
 
 LINEAR = jm.RopeConfig("linear", factor=2.0)
 LLAMA3_ROPE = jm.RopeConfig("llama3", factor=8.0, original_max_positions=64)
 YARN_ROPE = jm.RopeConfig("yarn", factor=4.0, original_max_positions=64)
 SMOOTH_YARN = dataclasses.replace(YARN_ROPE, truncate=False)
+
+GEMMA = dataclasses.replace(
+    CONFIG,
+    family=GEMMA3,
+    window=64,
+    sliding_layers=(True, False, True),
+    local_rope=jm.RopeConfig(theta=100.0),
+)
 
 CHANGES = {
     "vocab_size": 41,
@@ -35,6 +46,14 @@ CHANGES = {
     "tied": True,
     "max_positions": 64,
     "rope": LINEAR,
+    "query_pre_attn_scalar": 3.0,
+}
+# Of models with layers that slide.
+GEMMA_CHANGES = {
+    "family": LLAMA,
+    "window": 32,
+    "sliding_layers": (False, True, True),
+    "local_rope": jm.RopeConfig(theta=1000.0),
 }
 # From which rotary settings, and to what value; each field is used by the type it starts from.
 ROPE_CHANGES = {
@@ -51,7 +70,7 @@ ROPE_CHANGES = {
 }
 
 
-def _logits(config: jm.LlamaConfig) -> np.ndarray:
+def _logits(config: jm.DecoderConfig) -> np.ndarray:
     graphdef, params = numpy_model(config)
 
     @jax.jit
@@ -65,11 +84,11 @@ def _logits(config: jm.LlamaConfig) -> np.ndarray:
     return np.asarray(forward(params))
 
 
-def _shapes(config: jm.LlamaConfig) -> list[tuple[int, ...]]:
+def _shapes(config: jm.DecoderConfig) -> list[tuple[int, ...]]:
     return [leaf.shape for leaf in jax.tree.leaves(jm.abstract_model(config, "float32")[1])]
 
 
-def _longest_accepted(config: jm.LlamaConfig) -> bool:
+def _longest_accepted(config: jm.DecoderConfig) -> bool:
     try:
         config.check_positions(100)
     except UserError:
@@ -78,16 +97,35 @@ def _longest_accepted(config: jm.LlamaConfig) -> bool:
 
 
 def test_all_fields_are_listed():
-    assert set(CHANGES) == {field.name for field in dataclasses.fields(jm.LlamaConfig)}
+    fields = {field.name for field in dataclasses.fields(jm.DecoderConfig)}
+    assert set(CHANGES | GEMMA_CHANGES) == fields
     assert set(ROPE_CHANGES) == {field.name for field in dataclasses.fields(jm.RopeConfig)}
+
+
+def _assert_matters(config: jm.DecoderConfig, **change):
+    changed = dataclasses.replace(config, **change)
+    if _shapes(changed) != _shapes(config):
+        return
+    if _longest_accepted(changed) != _longest_accepted(config):
+        return
+    assert np.abs(_logits(changed) - _logits(config)).max() > 1e-4
 
 
 @pytest.mark.parametrize("field", first(4, CHANGES))
 def test_field_matters(field):
-    changed = dataclasses.replace(CONFIG, **{field: CHANGES[field]})
-    if _shapes(changed) != _shapes(CONFIG) or not _longest_accepted(changed):
-        return
-    assert np.abs(_logits(changed) - _logits(CONFIG)).max() > 1e-4
+    _assert_matters(CONFIG, **{field: CHANGES[field]})
+
+
+@pytest.mark.parametrize("field", every(GEMMA_CHANGES, "sliding_layers", "local_rope", "window"))
+def test_field_of_sliding_layers_matters(field):
+    _assert_matters(dataclasses.replace(GEMMA, window=128), **{field: GEMMA_CHANGES[field]})
+
+
+@pytest.mark.parametrize("switch", [f.name for f in dataclasses.fields(LLAMA) if f.type is bool])
+def test_switch_of_a_family_matters(switch):
+    biased = dataclasses.replace(CONFIG, attention_bias=True)
+    family = dataclasses.replace(LLAMA, **{switch: not getattr(LLAMA, switch)})
+    _assert_matters(biased, family=family)
 
 
 @pytest.mark.parametrize("field", first(3, ROPE_CHANGES))
@@ -108,21 +146,62 @@ RAW_CHANGES = {
     "head_dim": 2,
     "rms_norm_eps": 1e-5,
     "hidden_act": "relu",
+    "hidden_activation": "relu",
     "attention_bias": True,
     "mlp_bias": True,
     "tie_word_embeddings": True,
     "max_position_embeddings": 256,
+    "query_pre_attn_scalar": 7,
     "rope_theta": 500000.0,
     "rope_scaling": {"type": "linear", "factor": 2.0},
     "rope_parameters": {"rope_type": "default", "rope_theta": 20000.0},
+    "rope_local_base_freq": 300.0,
+    "use_sliding_window": True,
+    "sliding_window": 16,
+    "sliding_window_pattern": 2,
+    "max_window_layers": 1,
+    "layer_types": ["full_attention", "sliding_attention", "full_attention"],
 }
+# What the fields of qwen's window, which is off by default, need to have an effect.
+QWEN_WINDOW = {"use_sliding_window": True, "max_window_layers": 0}
 
 
-@pytest.mark.parametrize("field", RAW_CHANGES)
-def test_file_field_reaches_the_config(field):
-    assert set(FIELDS) < set(RAW_CHANGES)
-    changed = BASE | {field: RAW_CHANGES[field]}
-    assert jm.parse_config(changed, "config.json") != jm.parse_config(BASE, "config.json")
+def _raw(family: str, field: str) -> tuple[dict, dict]:
+    """Two config.json contents that differ in one field."""
+    base, value = BASE | {"model_type": family}, RAW_CHANGES[field]
+    if family.startswith("qwen") and field in LAYER_FIELDS[family]:
+        base |= {name: each for name, each in QWEN_WINDOW.items() if name != field}
+    if family == "gemma3_text":
+        base["tie_word_embeddings"] = False
+        if field == "rope_parameters":
+            value = {"full_attention": value}
+    return base, base | {field: value}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_file_fields_reach_the_config(family):
+    read = {*fields_of(FAMILIES[family]), *LAYER_FIELDS[family], *ROPE_FIELDS}
+    assert read <= RAW_CHANGES.keys()
+    for field in read:
+        before, after = _raw(family, field)
+        assert jm.parse_config(after, "x") != jm.parse_config(before, "x"), field
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_field_of_transformers_is_unknown(family):
+    transformers = pytest.importorskip("transformers")
+    known = known_fields(FAMILIES[family])
+    theirs = transformers.AutoConfig.for_model(family, **_sizes(family))
+    assert {field.name for field in dataclasses.fields(theirs)} <= known
+    assert set(theirs.to_dict()) <= known
+
+
+def _sizes(family: str) -> dict:
+    """The sizes of transformers' own default, which we want to be told."""
+    transformers = pytest.importorskip("transformers")
+    default = transformers.AutoConfig.for_model(family)
+    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+    return {name: getattr(default, name) for name in (*names, "intermediate_size")}
 
 
 @pytest.mark.parametrize(
@@ -136,9 +215,34 @@ def test_dialects_agree(scaling):
     assert jm.parse_config(jm.to_hf(config), "again") == config
 
 
-def test_defaults_are_those_of_transformers():
-    config = jm.parse_config({"model_type": "llama"}, "config.json")
-    assert config == jm.LlamaConfig()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults_are_those_of_transformers(family):
     transformers = pytest.importorskip("transformers")
-    theirs = transformers.LlamaConfig().to_dict() | {"model_type": "llama"}
+    config = jm.parse_config({"model_type": family} | _sizes(family), "config.json")
+    if family == "llama":
+        assert config == jm.DecoderConfig()
+    theirs = transformers.AutoConfig.for_model(family).to_dict()
     assert jm.parse_config(theirs, "config.json") == config
+    ours = jm.to_hf(config)
+    again = transformers.AutoConfig.for_model(**jm.to_hf(config)).to_dict()
+    assert {name: again[name] for name in ours} == ours | {"architectures": again["architectures"]}
+    assert jm.parse_config(again, "config.json") == config
+
+
+@pytest.mark.parametrize("name", FAMILY_CASES)
+def test_what_is_written_is_read_back(name):
+    config = jm.parse_config(BASE | FAMILY_CASES[name], "config.json")
+    assert jm.parse_config(jm.to_hf(config), "again") == config
+
+
+def test_identity_of_a_llama_stays():
+    """Workdirs from before there were other families hold a digest of this text."""
+    assert jm.DecoderConfig().identity() == (
+        "LlamaConfig(vocab_size=32000, width=4096, layers=32, heads=32, kv_heads=32, head_dim=128, "
+        "mlp_width=11008, norm_eps=1e-06, activation='silu', attention_bias=False, mlp_bias=False, "
+        "tied=False, max_positions=2048, rope=RopeConfig(type='default', theta=10000.0, "
+        "factor=1.0, original_max_positions=0, low_freq_factor=1.0, high_freq_factor=4.0, "
+        "beta_fast=32.0, beta_slow=1.0, attention_factor=1.0, truncate=True))"
+    )
+    other = jm.parse_config(BASE | {"model_type": "mistral", "sliding_window": None}, "x")
+    assert other.identity() != dataclasses.replace(other, family=LLAMA).identity()

@@ -1,39 +1,45 @@
 """The directions of an embedding that the first layer responds to."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from small_models import CONFIG, numpy_model
 
 import jaxalign.model as jm
+from jaxalign.model.architecture import GEMMA3, LLAMA
 from jaxalign.search import first_layer_space, first_vectors
 
 
-def by_hand(weights):
+def by_hand(weights, offset=0.0):
     total = 0
     for name, norm in (("value", "attention_norm"), ("gate", "mlp_norm"), ("up", "mlp_norm")):
         heard = np.asarray(weights["block"][name][...][0], float)
-        heard = heard * np.asarray(weights["block"][norm][...][0])
+        heard = heard * (offset + np.asarray(weights["block"][norm][...][0]))
         total = total + heard.T @ heard / np.sum(heard**2)
     return total
 
 
-def test_gram_is_what_the_matrices_hear():
-    _, weights = numpy_model(CONFIG)
-    np.testing.assert_allclose(jm.first_layer_gram(weights), by_hand(weights), atol=1e-6)
+@pytest.mark.parametrize("family", [LLAMA, GEMMA3], ids=lambda family: family.name)
+def test_gram_is_what_the_matrices_hear(family):
+    config = dataclasses.replace(CONFIG, family=family)
+    _, weights = numpy_model(config)
+    expected = by_hand(weights, offset=float(family is GEMMA3))
+    np.testing.assert_allclose(jm.first_layer_gram(weights, config), expected, atol=1e-6)
 
 
 def test_gram_of_quantised_weights_is_nearly_the_same():
     _, weights = numpy_model(CONFIG)
     full = by_hand(weights)
-    small = jm.first_layer_gram(jm.quantize(weights, "int8", keep=True))
+    small = jm.first_layer_gram(jm.quantize(weights, "int8", keep=True), CONFIG)
     assert np.abs(small - full).max() < 0.02 * np.abs(full).max()
 
 
 @pytest.mark.parametrize("dimension", [5, 500])
 def test_space_moves_along_the_gram_matrix(dimension):
     _, weights = numpy_model(CONFIG)
-    gram_DD, table_VD = jm.first_layer_gram(weights), weights["embedding"][...]
+    gram_DD, table_VD = jm.first_layer_gram(weights, CONFIG), weights["embedding"][...]
     origin_LD = table_VD[:3]
     space = first_layer_space(gram_DD, table_VD, origin_LD, dimension)
     assert space.shape == (3, min(dimension, CONFIG.width))
@@ -52,7 +58,7 @@ def test_space_moves_along_the_gram_matrix(dimension):
 def test_search_starts_at_the_origin_and_near_it():
     _, weights = numpy_model(CONFIG)
     table_VD = weights["embedding"][...]
-    space = first_layer_space(jm.first_layer_gram(weights), table_VD, table_VD[:3], 8)
+    space = first_layer_space(jm.first_layer_gram(weights, CONFIG), table_VD, table_VD[:3], 8)
     vectors = first_vectors(space, jax.random.key(0), table_VD[:36].reshape(12, 3, -1))
     assert vectors.shape == (12, 3, 8)
     np.testing.assert_array_equal(space.prompts(vectors[0]), table_VD[:3])

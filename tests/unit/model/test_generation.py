@@ -104,7 +104,8 @@ def without_cache(graphdef, params, prompt_LD, sequences):
 @pytest.mark.parametrize(
     ("name", "length"),
     every([("gqa", 0), ("gqa", 3), ("mha", 3), ("mqa", 3), ("one_layer", 3), ("biased", 3),
-           ("v5_llama3", 3)], ("gqa", 0), ("biased", 3)),
+           ("v5_llama3", 3), ("mistral", 3), ("qwen2", 3), ("qwen3", 3), ("gemma3_old", 3)],
+          ("gqa", 0), ("biased", 3), ("gemma3_old", 3)),
 )  # fmt: skip
 def test_equals_transformers(name, length, tmp_path):
     torch = pytest.importorskip("torch")

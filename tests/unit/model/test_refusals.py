@@ -45,12 +45,63 @@ def _load(folder):
 
 
 BAD_FIELDS = {
-    "other type": ({"model_type": "qwen2"}, ["model_type", "qwen2", "llama"]),
+    "other type": ({"model_type": "gemma2"}, ["model_type", "gemma2", "llama", "qwen3"]),
     "no type": ({"model_type": None}, ["model_type"]),
-    "unknown field": ({"residual_multiplier": 0.2}, ["residual_multiplier=0.2"]),
-    "quantised": ({"quantization_config": {"bits": 4}}, ["quantization_config"]),
-    "window": ({"sliding_window": 4096}, ["sliding_window=4096"]),
-    "remote code": ({"auto_map": {"AutoModelForCausalLM": "m.M"}}, ["auto_map"]),
+    "layers of their own": ({"per_layer_config": {"0": {"head_dim": 4}}}, ["per_layer_config"]),
+    "not causal": ({"is_causal": False}, ["is_causal=false"]),
+    "partial": ({"partial_rotary_factor": 0.5}, ["partial_rotary_factor=0.5"]),
+    **{
+        f"quantised by {method}": (
+            {"quantization_config": {"quant_method": method, "bits": 4}},
+            ["quantization_config", method, "unquantised", "model.quantization=int8"],
+        )
+        for method in ("gptq", "awq", "bitsandbytes")
+    },
+    "quantised": ({"quantization_config": {"load_in_4bit": True}}, ["model.quantization=int8"]),
+    "mistral window": (
+        {"model_type": "mistral", "sliding_window": "far"},
+        ["sliding_window is 'far'"],
+    ),
+    "qwen flag": (
+        {"model_type": "qwen2", "use_sliding_window": 1},
+        ["use_sliding_window is 1"],
+    ),
+    "qwen without window": (
+        {"model_type": "qwen3", "layer_types": ["sliding_attention"] * 3},
+        ["layer_types has sliding_attention"],
+    ),
+    "few layer types": (
+        {"model_type": "gemma3_text", "layer_types": ["full_attention"]},
+        ["layer_types", "3 layers"],
+    ),
+    "unknown layer type": (
+        {"model_type": "gemma3_text", "layer_types": ["chunked_attention"] * 3},
+        ["layer_types", "full_attention"],
+    ),
+    "pattern": (
+        {"model_type": "gemma3_text", "sliding_window_pattern": 0},
+        ["sliding_window_pattern is 0"],
+    ),
+    "attention soft cap": (
+        {"model_type": "gemma3_text", "attn_logit_softcapping": 50.0},
+        ["attn_logit_softcapping=50.0"],
+    ),
+    "logit soft cap": (
+        {"model_type": "gemma3_text", "final_logit_softcapping": 30.0},
+        ["final_logit_softcapping=30.0"],
+    ),
+    "both directions": (
+        {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+        ["use_bidirectional_attention=true"],
+    ),
+    "one rope for gemma": (
+        {"model_type": "gemma3_text", "rope_parameters": {"rope_type": "default"}},
+        ["rope_parameters", "full_attention and sliding_attention"],
+    ),
+    "local rope": (
+        {"model_type": "gemma3_text", "rope_local_base_freq": -1.0},
+        ["sliding layers", "rope_theta is -1.0"],
+    ),
     "activation": ({"hidden_act": "relu2"}, ["hidden_act", "relu2", "silu"]),
     "size": ({"hidden_size": "32"}, ["hidden_size", "'32'"]),
     "zero": ({"num_hidden_layers": 0}, ["num_hidden_layers is 0"]),
@@ -81,7 +132,7 @@ BAD_FIELDS = {
         ["rope_theta=10000.0 differs"],
     ),
     "type twice": ({"rope_scaling": {"type": "linear", "rope_type": "yarn"} | YARN}, ["type="]),
-    "two faults": ({"hidden_act": "relu2", "scale_emb": 12}, ["hidden_act", "scale_emb"]),
+    "two faults": ({"hidden_act": "relu2", "is_causal": False}, ["hidden_act", "is_causal"]),
 }
 
 
@@ -107,6 +158,42 @@ def test_inert_fields_are_accepted():
         "use_cache": True,
     }
     assert jm.parse_config(BASE | inert, "x") == jm.parse_config(BASE, "x")
+
+
+# In the likeness of files that are about, whose further fields transformers does not read either.
+IGNORED = {
+    "first llama": {"max_sequence_length": 2048},
+    "misspelt": {"max_sequence_length": 2048, "badwordsids": [[0]], "use_cache": True},
+    "comment": {"source": "https://example.org/config.json"},
+    "another model's": {"residual_multiplier": 0.2, "sliding_window": 8},
+    "remote code": {"auto_map": {"AutoModelForCausalLM": "m.M"}},
+    "its own window": {"model_type": "mistral", "use_sliding_window": True},
+    "its own bias": {"model_type": "qwen2", "attention_bias": False},
+}
+
+
+@pytest.mark.parametrize("case", IGNORED)
+def test_fields_that_nobody_reads_are_named_once(case, caplog):
+    base = BASE | {name: IGNORED[case][name] for name in IGNORED[case] if name == "model_type"}
+    config = jm.parse_config(base, "x")
+    assert not caplog.messages
+    for _ in range(2):
+        assert jm.parse_config(BASE | IGNORED[case], f"{case}/config.json") == config
+    (message,) = caplog.messages
+    assert message.startswith(f"{case}/config.json: ignored ")
+    named = message.removeprefix(f"{case}/config.json: ignored ").partition(", which")[0]
+    assert set(named.split(", ")) == IGNORED[case].keys() - {"model_type", "use_cache"}
+
+
+def test_sizes_are_required():
+    message = _refusal(jm.parse_config, {"model_type": "llama"}, "x")
+    sizes = [name for name in BASE if name not in ("model_type", "num_key_value_heads")]
+    assert all(name in message for name in sizes if name != "max_position_embeddings")
+    message = _refusal(jm.parse_config, BASE | {"vocab_size": None}, "x")
+    assert "vocab_size is None" in message
+    assert "hidden_size must be given" in _refusal(
+        jm.parse_config, {name: BASE[name] for name in BASE if name != "hidden_size"}, "x"
+    )
 
 
 def test_too_many_positions():

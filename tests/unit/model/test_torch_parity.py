@@ -1,4 +1,4 @@
-"""Our forward equals transformers' torch Llama, layer by layer, through real checkpoint files."""
+"""Our forward equals transformers' torch models, layer by layer, through real checkpoint files."""
 
 import numpy as np
 import parity_cases as parity
@@ -23,7 +23,12 @@ def _assert_equal(ours, theirs):
 
 
 @pytest.mark.parametrize(
-    "name", every(parity.CASES, "gqa", "tied", "biased", "v5_llama3", "random_0")
+    "name",
+    every(
+        parity.CASES,
+        *("gqa", "tied", "biased", "v5_llama3", "random_0"),
+        *("mistral", "qwen2_yarn", "qwen3_biased", "gemma3_old", "gemma3_new"),
+    ),
 )
 def test_every_layer_and_the_logits(name, tmp_path, run_ours):
     raw = parity.BASE | parity.CASES[name]
@@ -73,7 +78,7 @@ def test_tree_mask(tmp_path, run_ours):
 def test_transformers_reads_what_we_save(tmp_path):
     import transformers
 
-    for name in ("v4_llama3", "v5_yarn_full", "tied", "biased"):
+    for name in ("v4_llama3", "v5_yarn_full", "tied", "biased", *parity.FAMILY_CASES):
         raw = parity.BASE | parity.CASES[name]
         model = parity.torch_model(raw)
         _, params, config = jm.load_model(parity.save_torch(model, raw, tmp_path / name), "float32")
@@ -87,8 +92,9 @@ def test_transformers_reads_what_we_save(tmp_path):
         np.testing.assert_array_equal(same["logits"], theirs["logits"])
 
 
-def test_bfloat16_is_close(tmp_path, run_ours):
-    raw = parity.BASE | parity.CASES["gqa"]
+@pytest.mark.parametrize("name", every(["gqa", "qwen3", "gemma3"], "gqa"))
+def test_bfloat16_is_close(name, tmp_path, run_ours):
+    raw = parity.BASE | parity.CASES[name]
     model = parity.torch_model(raw)
     graphdef, params, config = jm.load_model(parity.save_torch(model, raw, tmp_path), "bfloat16")
     sequence = parity.inputs(config.vocab_size)

@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from parity_cases import BASE
 from small_models import CONFIG, numpy_model
 from tiers import every
 
 import jaxalign.model as jm
-from jaxalign.model.llama import rms_norm
+from jaxalign.model.abstract import named_leaves
+from jaxalign.model.architecture import FAMILIES
+from jaxalign.model.partition import partition
 
 LLAMA3_8B = {
     "model_type": "llama",
@@ -28,12 +31,12 @@ LLAMA3_8B = {
 }
 
 
-def _model(layers: int = 3, dtype: str = "float32") -> jm.Llama:
+def _model(layers: int = 3, dtype: str = "float32") -> jm.Decoder:
     return nnx.merge(*numpy_model(dataclasses.replace(CONFIG, layers=layers), dtype))
 
 
 @jax.jit
-def _run(model: jm.Llama, embeddings, positions, mask, read) -> jax.Array:
+def _run(model: jm.Decoder, embeddings, positions, mask, read) -> jax.Array:
     return model(embeddings, positions, mask, read)
 
 
@@ -77,10 +80,8 @@ def test_reading_few_rows_equals_computing_all(layers):
     read = jnp.array([7, 2, 11, 2])
     few = _run(model, embeddings, positions, mask, read)
     np.testing.assert_allclose(few, everything[read], rtol=1e-5, atol=1e-6)
-    last = jax.jit(jm.Llama.layer_states)(model, embeddings, positions, mask)[-1]
-    np.testing.assert_allclose(
-        everything, rms_norm(last, model.norm, CONFIG.norm_eps), rtol=1e-5, atol=1e-5
-    )
+    last = jax.jit(jm.Decoder.layer_states)(model, embeddings, positions, mask)[-1]
+    np.testing.assert_allclose(everything, model.final_norm(last), rtol=1e-5, atol=1e-5)
 
 
 def test_vmapped_equals_looped():
@@ -151,7 +152,7 @@ def test_wrong_shapes_are_refused(wrong):
         model(embeddings, positions, mask, jnp.array([4]), attention=attention)
 
 
-def _population_forward(config: jm.LlamaConfig, dtype: str, length: int, candidates: int):
+def _population_forward(config: jm.DecoderConfig, dtype: str, length: int, candidates: int):
     graphdef, params = jm.abstract_model(config, dtype)
 
     def forward(params, population, positions, mask, read, ids):
@@ -171,6 +172,20 @@ def _population_forward(config: jm.LlamaConfig, dtype: str, length: int, candida
         jax.ShapeDtypeStruct((24, 5), jnp.int32),
     )
     return forward, arguments
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mesh_splits_matrices_and_their_biases_and_copies_norms(family):
+    bias = {"attention_bias": True} if family in ("llama", "qwen3", "gemma3_text") else {}
+    config = jm.parse_config(BASE | {"model_type": family, "head_dim": 8} | bias, "x")
+    leaves = named_leaves(jm.abstract_model(config, "float32")[1])
+    sizes = jm.split_sizes(config).values()
+    split = {name: [part is not None for part in partition(name)] for name in leaves}
+    for name, leaf in leaves.items():
+        whole = name.endswith("norm") or name in ("norm", "block.output_bias")
+        assert any(split[name]) != whole, name
+        for size, is_split in zip(leaf.shape, split[name], strict=False):
+            assert not is_split or size in {*sizes, *(n * config.head_dim for n in sizes)}, name
 
 
 def test_full_8b_without_its_memory():
