@@ -15,7 +15,7 @@ from jaxalign.errors import UserError
 from jaxalign.files import open_gguf
 
 # By `general.architecture`: the model type of transformers. Mistral's files say llama too.
-MODEL_TYPES = {"llama": "llama"}
+MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 # From our sizes' names in config.json to what follows the architecture in the metadata.
 _SIZES = {
     "hidden_size": "embedding_length",
@@ -31,7 +31,7 @@ _TOP = ("model.embed_tokens", "model.norm", "lm_head")
 _LAYER = (
     *("input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj"),
     *("mlp.down_proj", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "self_attn.o_proj",
+    *("self_attn.o_proj", "self_attn.q_norm", "self_attn.k_norm"),
 )
 
 
@@ -80,12 +80,15 @@ def config_of_gguf(path: epath.PathLike) -> dict[str, Any]:
     head_dim = own.get("attention.key_length", own.get("rope.dimension_count"))
     if own.get("rope.dimension_count", head_dim) != head_dim:
         raise UserError(f"{path}: {kind}.rope.dimension_count is not the width of a head")
+    if kind != "qwen2":  # which always has biases, and no key for them
+        config["attention_bias"] = "blk.0.attn_q.bias" in tensors
+    if kind == "llama":
+        config["mlp_bias"] = "blk.0.ffn_up.bias" in tensors
+    if head_dim is not None:
+        config["head_dim"] = head_dim
     return config | {
         "model_type": MODEL_TYPES[kind],
         "vocab_size": int(tensors["token_embd.weight"].shape[1]),
-        "head_dim": head_dim,
-        "attention_bias": "blk.0.attn_q.bias" in tensors,
-        "mlp_bias": "blk.0.ffn_up.bias" in tensors,
         "tie_word_embeddings": "output.weight" not in tensors,
         "eos_token_id": metadata.get("tokenizer.ggml.eos_token_id"),
         "rope_parameters": _rope(path, own, tensors.get(_ROPE_FACTORS)),
@@ -131,8 +134,10 @@ class GgufTensors:
             for stem in stems
             for end in ("weight", "bias")
         }
-        heads = {"q_proj": config["num_attention_heads"]}
-        heads["k_proj"] = config.get("num_key_value_heads", heads["q_proj"])
+        heads = {}
+        if kind == "llama":  # the only one whose rows llama.cpp reorders
+            heads = {"q_proj": config["num_attention_heads"]}
+            heads["k_proj"] = config.get("num_key_value_heads", heads["q_proj"])
         self._tensors = {
             name: GgufTensor(tensor, heads.get(name.split(".")[-2], 0))
             for tensor in open_gguf(Path(path)).tensors

@@ -28,18 +28,22 @@ def quantized(draw, shape, kind):
     return blocks.reshape(shape[0], -1)
 
 
-def write(path, kind="F32", tied=True, metadata=None, tensors=None):
+def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"):
     """Write a small llama with a byte-level tokenizer; all its matrices are of one type."""
     draw = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(path, "llama")
+    # transformers reads no width of a head from a qwen3's file: it takes it to be 128.
+    heads, kv_heads = (2, 1) if arch == "qwen3" else (HEADS, KV_HEADS)
+    head_dim = WIDTH // heads
+    writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(512)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(MLP)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(KV_HEADS)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(head_dim)
+    writer.add_key_length(head_dim)
     writer.add_rope_freq_base(50_000.0)
     for name, value in (metadata or {}).items():
         writer.add_uint32(name, value)
@@ -64,7 +68,7 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None):
     if not tied:
         add("output.weight", (VOCAB, WIDTH))
     norms = ["output_norm.weight"]
-    kv = WIDTH * KV_HEADS // HEADS
+    kv = head_dim * kv_heads
     shapes = {"attn_q": (WIDTH, WIDTH), "attn_k": (kv, WIDTH), "attn_v": (kv, WIDTH)}
     shapes |= {"attn_output": (WIDTH, WIDTH), "ffn_down": (WIDTH, MLP)}
     shapes |= {"ffn_gate": (MLP, WIDTH), "ffn_up": (MLP, WIDTH)}
@@ -72,6 +76,12 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None):
         norms += [f"blk.{layer}.attn_norm.weight", f"blk.{layer}.ffn_norm.weight"]
         for name, shape in shapes.items():
             add(f"blk.{layer}.{name}.weight", shape)
+            if arch == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
+                bias = draw.normal(size=shape[0]).astype(np.float32)
+                writer.add_tensor(f"blk.{layer}.{name}.bias", bias)
+        for name in ("attn_q_norm", "attn_k_norm") if arch == "qwen3" else ():
+            norm = (1 + 0.2 * draw.normal(size=head_dim)).astype(np.float32)
+            writer.add_tensor(f"blk.{layer}.{name}.weight", norm)
     for name in norms:
         writer.add_tensor(name, (1 + 0.2 * draw.normal(size=WIDTH)).astype(np.float32))
     for name, array in (tensors or {}).items():
@@ -83,12 +93,14 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None):
     return path
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_logits_equal_those_of_transformers(kind, tmp_path, run_ours):
+@pytest.mark.parametrize(
+    ("kind", "arch"), [*((kind, "llama") for kind in KINDS), ("Q8_0", "qwen2"), ("Q4_K", "qwen3")]
+)
+def test_logits_equal_those_of_transformers(kind, arch, tmp_path, run_ours):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM
 
-    path = write(tmp_path / f"{kind}.gguf", kind, tied=kind != "Q8_0")
+    path = write(tmp_path / f"{kind}.gguf", kind, tied=kind != "Q8_0", arch=arch)
     model = AutoModelForCausalLM.from_pretrained(
         tmp_path, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager"
     )
