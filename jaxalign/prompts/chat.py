@@ -131,7 +131,7 @@ def _render(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
             )
     first = tokenizer.bos_token
     adds_first = first and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return f"{first}{text}" if adds_first and not text.startswith(first) else text
+    return f"{first}{text}" if adds_first and first not in text else text
 
 
 def describe_chat(tokenizer: Any, wanted: str) -> str:

@@ -75,16 +75,17 @@ def test_model_chat_template_goes_first(tiny, tmp_path):
         load_tokenizer(tmp_path / "tiny", "none.jinja")
 
 
-@pytest.mark.parametrize("template", ["{{ bos_token }}", ""])
+@pytest.mark.parametrize("template", ["{{ bos_token }}", "", "\n{{ bos_token }}"])
 def test_a_tokenizer_that_puts_bos_first_has_it_once(tiny, template):
     """As Llama 2's, whose templates often leave BOS to the tokenizer."""
     tokenizer = tiny([], template + "[{{ messages[0]['content'] }}]")
-    assert render_chat(tokenizer, "Q") == ("<s>[Q]" if template else "[Q]")
+    before = template.replace("{{ bos_token }}", "<s>")
+    assert render_chat(tokenizer, "Q") == f"{before}[Q]"
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 0)]
     )
-    assert render_chat(tokenizer, "Q") == "<s>[Q]"
-    assert encode(tokenizer, "<s>[Q]").count(0) == 1
+    assert render_chat(tokenizer, "Q") == f"{before or '<s>'}[Q]"
+    assert encode(tokenizer, render_chat(tokenizer, "Q")).count(0) == 1
 
 
 def test_special_tokens_of_the_text_are_single_tokens_and_none_is_added(trained):
