@@ -227,15 +227,21 @@ def share_questions(model: Any, layout: Layout, length: int) -> Shared:
 def read_answers(
     logits_QA: Float[Array, "Q A"], objective: Objective, key: jax.Array
 ) -> Float[Array, "Q A"]:
-    """Return the share of respondents for each option; a sampled readout consumes the key."""
+    """Return the share of respondents for each option; a sampled readout consumes the key.
+
+    Logits of which one is NaN give NaN, whatever the readout: a choice among them would hide it.
+    """
     if objective.readout == "expected":
         return jax.nn.softmax(logits_QA, axis=-1)
     options = logits_QA.shape[-1]
+    is_lost_Q1 = jnp.any(jnp.isnan(logits_QA), axis=-1, keepdims=True)
     if objective.readout == "greedy":
-        return jax.nn.one_hot(jnp.argmax(logits_QA, axis=-1), options)
+        answers_QA = jax.nn.one_hot(jnp.argmax(logits_QA, axis=-1), options)
+        return jnp.where(is_lost_Q1, jnp.nan, answers_QA)
     shape = (objective.respondents, logits_QA.shape[0])
     chosen_NQ = jax.random.categorical(key, logits_QA, axis=-1, shape=shape)
-    return jnp.mean(jax.nn.one_hot(chosen_NQ, options), axis=0)
+    answers_QA = jnp.mean(jax.nn.one_hot(chosen_NQ, options), axis=0)
+    return jnp.where(is_lost_Q1, jnp.nan, answers_QA)
 
 
 def _over_mesh(

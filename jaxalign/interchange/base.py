@@ -1,6 +1,7 @@
 """The model that a prompt is for, as other tools name it."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from jaxalign.model import EMBEDDED, DecoderConfig, in_bucket, read_config, resolve
@@ -32,7 +33,7 @@ def find_base(model: str, revision: str | None) -> BaseModel:
     Raises:
       UserError: there is no such model, or none that we know how to run.
     """
-    local = model == EMBEDDED or Path(model).expanduser().is_dir()
+    local = model == EMBEDDED or Path(os.path.expanduser(model)).is_dir()
     folder = resolve(model, revision, files=("config.json",))
     name = str(folder.resolve()) if local else model
     return BaseModel(name, revision, not local and not in_bucket(model), read_config(folder))

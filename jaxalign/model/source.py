@@ -1,6 +1,7 @@
 """Where a model comes from: the package, a folder or file, a bucket, or the Hugging Face hub."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,7 @@ def resolve(
     if in_bucket(path):
         return find_bucket_folder(path)
     if path != EMBEDDED:
-        return Path(path).expanduser()
+        return Path(os.path.expanduser(path))
     if not EMBEDDED_FOLDER.is_dir():
         raise UserError(f"{EMBEDDED_FOLDER}: the embedded model is missing; install jaxalign again")
     return EMBEDDED_FOLDER
@@ -62,7 +63,7 @@ def resolve(
 
 def is_here(path: str) -> bool:
     """Return whether a path is a folder or a GGUF file of this machine."""
-    here = Path(path).expanduser()
+    here = Path(os.path.expanduser(path))  # unlike Path's, leaves an unknown ~user alone
     return bool(path) and (here.is_dir() or (is_gguf(here) and here.is_file()))
 
 

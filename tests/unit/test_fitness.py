@@ -286,3 +286,11 @@ def test_a_chunk_that_does_not_run_is_halved():
 def test_tasks_are_arrays_and_objectives_hashable(tiny_problem):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tiny_problem.task))
     assert hash(Objective()) == hash(dataclasses.replace(Objective()))
+
+
+@pytest.mark.parametrize("readout", ["expected", "greedy", "sampled"])
+def test_no_readout_hides_nan(readout):
+    logits_QA = jnp.array([[1.0, jnp.nan, 0.0], [0.0, 1.0, -jnp.inf]])
+    answers_QA = np.asarray(read_answers(logits_QA, Objective(readout), jax.random.key(0)))
+    assert np.isnan(answers_QA[0]).all()
+    np.testing.assert_allclose(answers_QA[1].sum(), 1.0, rtol=1e-6)
