@@ -1,6 +1,5 @@
 """What is printed before a search: its settings, sizes and naive loss."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from jaxalign.run.startup import StartUp
 from jaxalign.settings import Settings
 from jaxalign.survey import DISTRIBUTION
 
-_LOG = logging.getLogger(__name__)
 _SHOWN = 4  # countries that are shown in full
 
 
@@ -79,15 +77,14 @@ def print_start(
             f"{settings.model.quantization}, which moves the naive scores by {np.mean(moved_C):.2g}"
             f" on average, {np.max(moved_C):.2g} at most; the best prompt is scored again without"
         )
+    if is_little:
+        rows["warning"] = (
+            "little of what the model would say is an option, so its options say little of it; "
+            "another model.chat_template may suit it better"
+        )
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"
     print_header(rows, problem.notice)
-    if is_little:
-        _LOG.warning(
-            "little of what the model would say is an option: %s. The probabilities of its "
-            "options then say less of it; another model.chat_template may suit it better",
-            options,
-        )
 
 
 def _targets(settings: Settings, problem: Problem) -> str:

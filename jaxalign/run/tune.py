@@ -117,6 +117,8 @@ def tune(
             )
             restored = checkpoints.restore(engine.abstract_state)
             resumed = int(restored.metrics.generation) if restored else None
+            if resumed is None:
+                workdir.require_no_metrics()
             if resumed is not None and resumed > generations:
                 raise UserError(
                     f"search.generations={generations}: {path} is already at generation {resumed}; "

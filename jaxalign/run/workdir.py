@@ -112,6 +112,15 @@ class Workdir:
             return True
         return any(folder.name.isdigit() for folder in self.path.glob("checkpoints/*"))
 
+    def require_no_metrics(self) -> None:
+        """Raise UserError if metrics.jsonl has lines that a new start would overwrite."""
+        path = self.path / "metrics.jsonl"
+        if lost := len(_whole_records(path)):
+            raise UserError(
+                f"{path} tells of {lost} generations, but there is no checkpoint to go on from: "
+                f"put {self.path / 'checkpoints'} back, or give another --workdir"
+            )
+
     def read_record(self) -> dict[str, Any] | None:
         """config.json of an earlier start of this run, or None.
 
@@ -145,11 +154,6 @@ class Workdir:
         """
         path = self.path / "metrics.jsonl"
         records: list[dict[str, Any]] = []
-        if last is None and (lost := len(_whole_records(path))):
-            raise UserError(
-                f"{path} tells of {lost} generations, but there is no checkpoint to go on from: "
-                f"put {self.path / 'checkpoints'} back, or give another --workdir"
-            )
         if last is not None:
             number = last["generation"]
             found = _whole_records(path)

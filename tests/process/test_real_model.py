@@ -55,7 +55,7 @@ def test_a_search_moves_it(model, tmp_path):
     assert done.returncode == 0, done.stderr
     assert str(model) in done.stdout.replace("\n", "").replace(" ", "").replace("model", "", 1)
     assert "the tokenizer's own template; between question and answer" in done.stdout
-    assert "of the probability" in done.stdout and "warning:" in done.stderr.lower()
+    assert "of the probability" in done.stdout and "\nwarning " in done.stdout
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     # L-SHADE in free coordinates is at 97% of the naive loss by then.
     assert summary["loss"]["best"] < 0.93 * summary["loss"]["naive"]

@@ -190,7 +190,8 @@ def test_a_stop_is_clean_and_says_how_to_go_on(whole, tiny_folder, tmp_path, num
     wait_for_generation(process, workdir, 2)
     process.send_signal(number)
     output, errors = process.communicate(timeout=100)
-    assert process.returncode == 0 and errors == ""
+    assert process.returncode == 0
+    assert errors == "stopping after this step; again to stop now\n"
     name = signal.Signals(number).name
     assert f"stopped by {name} after generation" in output
     last = int(output.split("after generation ")[1].split(",")[0])
