@@ -109,14 +109,12 @@ def shorten(printed: str) -> list[str]:
 
 
 def measure_real(folder: Path, quick: bool) -> Entries:
-    """Search on the small real model: two countries and seeds, and as the other configs do."""
+    """Search on the small real model: two countries, and as the other configs do."""
     searches = {
-        "SA, GaussNewton, first_layer, seed 0": ("sa", "sa0"),
-        "SA, GaussNewton, first_layer, seed 1": ("sa", "sa1", "--config.seed=1"),
-        "US, GaussNewton, first_layer, seed 0": ("us", "us0"),
-        "US, GaussNewton, first_layer, seed 1": ("us", "us1", "--config.seed=1"),
-        "SA, LSHADE, full, seed 0": ("sa", "sa-full", "--config.search.strategy=LSHADE",
-                                     "--config.search.space=full"),
+        "SA, GaussNewton, first_layer": ("sa", "sa0"),
+        "US, GaussNewton, first_layer": ("us", "us0"),
+        "SA, LSHADE, full": ("sa", "sa-full", "--config.search.strategy=LSHADE",
+                             "--config.search.space=full"),
     }  # fmt: skip
     flags = ("--config.objective.formats=identity",
              f"--config.search.generations={1 if quick else 18}")  # fmt: skip

@@ -202,9 +202,7 @@ class GaussNewton(EvolutionaryAlgorithm):
         share_P = jnp.array(_LINE[:lines] + _EXPLORING * size)[:size]
         trial_step = jnp.clip(state.step * share_P, _LEAST, _MOST)
         unit = params.std_init * jnp.sqrt(jnp.float32(width))
-        # Both moves are shorter where steps have failed: the model of the answers holds there.
-        near = jnp.minimum(1.0, jnp.sqrt(state.step / params.step))
-        steps_PN = _within(trial_step[:, None] * way_N[None], near * params.reach * unit)
+        steps_PN = _within(trial_step[:, None] * way_N[None], params.reach * unit)
 
         # Moves off it that change no score, by the model, and answers by about what is missing.
         explores_P = jnp.arange(size) >= lines
