@@ -215,7 +215,7 @@ class GaussNewton(EvolutionaryAlgorithm):
         missing = 0.1 * jnp.linalg.norm(rest_K) / jnp.linalg.norm(scoring_KM, 2)
         wanted = jnp.minimum(params.exploration_answers, missing)
         noise_PN *= (explores_P * wanted / jnp.where(moved_P > 0, moved_P, 1.0))[:, None]
-        noise_PN = _within(noise_PN, near * params.exploration * unit)
+        noise_PN = _within(noise_PN, params.exploration * unit)
         return state.best_solution + steps_PN + noise_PN, state.replace(trial_step=trial_step)
 
     def _seen(self, state: State) -> Seen:
