@@ -124,6 +124,9 @@ def measure_real(folder: Path, quick: bool) -> Entries:
         half = next((str(spent) for spent in sorted(best) if best[spent] <= naive / 2), "–")
         cells = [naive, best.get(160, best[last]), best[last]]
         rows.append([COUNTRIES[code], *map(loss, cells), f"{best[last] / naive:.0%}", half])
+    if not quick:
+        image = folder / "sa" / "report" / "convergence.png"
+        shutil.copyfile(image, ROOT / "docs" / "images" / "real.png")
     return {
         "real": {
             "command": f"python -m jaxalign.train --config=NAME.py:smollm2 {shlex.join(flags)}",
