@@ -16,6 +16,7 @@ import numpy as np
 from jaxalign.errors import UserError
 from jaxalign.model import NO_QUANTIZATION, to_hf
 from jaxalign.model.abstract import named_leaves
+from jaxalign.model.architecture import LLAMA
 from jaxalign.model.weights import TOP_KEYS, source_keys
 from jaxalign.objective import make_objective
 from jaxalign.problem import Problem
@@ -55,10 +56,16 @@ class Peer:
       known: by the SHA-256 of a population's bytes.
 
     Raises:
-      UserError: torch is missing, or does not see the device that JAX uses.
+      UserError: torch is missing, or does not see the device that JAX uses; the model is no llama,
+        or an option has several tokens.
     """
 
     def __init__(self, problem: Problem):
+        family = problem.model_config.family
+        if family != LLAMA:
+            raise UserError(f"--peer: model_type {family.name!r} is not measured; give a llama")
+        if problem.questions.longer is not None:
+            raise UserError("--peer: options of several tokens are not measured; give other labels")
         self.device = find_device()
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -84,8 +91,6 @@ class Peer:
             self._there_QS = (
                 torch.arange(ids.shape[1], device=self.device) < self._lengths_Q[:, None]
             )
-        if problem.questions.longer is not None:
-            raise UserError("--peer: options of several tokens are not measured; give other labels")
         options = problem.questions.answer_ids_QA
         self._options_QA = torch.tensor(options, device=self.device, dtype=torch.long)
         self.known: dict[str, Known] = {}

@@ -274,7 +274,7 @@ def test_a_renamed_key_is_refused_with_its_new_name_and_mapped_in_a_record():
 
 
 def test_paths_of_this_machine(tmp_path):
-    assert local_path("//tmp/run", "--workdir") == Path("/tmp/run")
+    assert local_path("//data/run", "--workdir") == Path("/data/run")
     assert local_path("~/run", "--workdir") == Path.home() / "run"
     for typed in ("gs://bucket/run", "http://host/run", "s3:/bucket"):
         with pytest.raises(UserError, match=f"--workdir={typed} must be a folder of this machine"):
