@@ -28,7 +28,7 @@ def answer_table(
       attention: implementation, by name.
     """
     items, shown = problem.instrument.items, problem.questions.formats[0]
-    choices = [(shown.labels_of(item), item.options) for item in items]
+    choices = [(shown.labels_of(item), item.options, shown.nonresponse_of(item)) for item in items]
     rows: list[dict[str, Any]] = [
         {
             "id": item.id,

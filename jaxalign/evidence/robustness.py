@@ -54,7 +54,7 @@ def presentations(
       seen: formats that it asked in.
       others: other wordings of the same items.
     """
-    most = max(len(item.options) for item in instrument.items)
+    most = max(len(item.options) - item.fixed for item in instrument.items)
     orders = ["identity", "reversed", *(f"cyclic{first}" for first in range(1, most))]
     labels = ["own", *(kind for kind in ("letters", "words") if kind in instrument.instructions)]
     made = [Presentation(instrument, shown, None, True, shown.name) for shown in seen]

@@ -59,9 +59,12 @@ def ask(
         for item in instrument.items:
             name = item.id if shown == USUAL else f"{item.id}:{shown.name}"
             text = render_chat(tokenizer, question_text(instrument, item, shown))
-            options = option_ids(tokenizer, text, shown.labels_of(item), f"item {name}")
-            tokens = encode(tokenizer, text)
-            questions.append(Question(name, item, shown, text, tuple(tokens), tuple(options)))
+            labels = shown.labels_of(item)
+            others = tuple(label for label, _ in shown.nonresponse_of(item))
+            ids = option_ids(tokenizer, text, labels + others, f"item {name}")
+            options = tuple(ids[: len(labels)])
+            tokens = tuple(encode(tokenizer, text))
+            questions.append(Question(name, item, shown, text, tokens, options))
     return tuple(questions)
 
 

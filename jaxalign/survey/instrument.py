@@ -50,6 +50,11 @@ class Item:
       values: A numbers, what each option counts in a mean; a reversed item's are turned round.
       dimensions: keys of the dimensions that use the item in any coefficient set.
       nominal: whether the options have no order.
+      fixed: how many of the last options stay there in every order.
+      nonresponse: label and text of what else stands behind the options and is no answer, such as
+        "don't know".
+      offers_nonresponse: whether the question offers it; what respondents choose it then counts for
+        no option, and published shares of it are left out either way.
     """
 
     id: str
@@ -61,6 +66,13 @@ class Item:
     values: tuple[float, ...]
     dimensions: tuple[str, ...]
     nominal: bool = False
+    fixed: int = 0
+    nonresponse: tuple[tuple[str, str], ...] = ()
+    offers_nonresponse: bool = False
+
+
+# Added later: digests made before must still hold for surveys that do without.
+_LATER = ("fixed", "nonresponse", "offers_nonresponse")
 
 
 @dataclass(frozen=True)
@@ -143,8 +155,12 @@ def load_instrument(name: str) -> Instrument:
 
 def instrument_digest(instrument: Instrument) -> str:
     """Return SHA-256 of everything that a survey says."""
-    content = json.dumps(asdict(instrument), sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    content = asdict(instrument)
+    for item in content["items"]:
+        for key in _LATER:
+            if item[key] == getattr(Item, key):
+                del item[key]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def parse_instrument(raw: Any, source: str) -> Instrument:
