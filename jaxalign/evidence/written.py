@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxalign.fitness import lay_out
 from jaxalign.model import AUTO, Written, generate, read_stop_ids
 from jaxalign.objective import Layout
 from jaxalign.problem import Problem
 from jaxalign.prompts import end_ids
+from jaxalign.readout import lay_out
 from jaxalign.survey import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 AGREE, DISAGREE = "agree", "disagree"
@@ -65,7 +65,7 @@ def write_answers(
       prompt_LD: soft prompt; L may be 0.
       choices: labels, options and nonresponse of each of the questions to be answered, the task's
         first, in the order of the task's option tokens.
-      probabilities_QA: of the options, as `fitness.read_answers` gives them.
+      probabilities_QA: of the options, as `readout.read_answers` gives them.
       limit: tokens to write at most; fewer if the model has no positions for them.
       attention: implementation, by name.
 

@@ -1,11 +1,20 @@
 """Published answer distributions, with their source and year: one row for each option."""
 
 import math
+from collections.abc import Sequence
 
 from jaxalign.errors import UserError
+from jaxalign.settings import ALL, SurveySettings
 from jaxalign.survey.instrument import DISTRIBUTION, Instrument, Item, share_key
 from jaxalign.survey.shares import PERCENT
-from jaxalign.survey.targets import Target, load_targets, read_rows, targets_path
+from jaxalign.survey.targets import (
+    Target,
+    find_target,
+    load_targets,
+    read_rows,
+    shuffled,
+    targets_path,
+)
 
 _COLUMNS = ("code", "country", "item", "option", "share", "source", "year")
 _ROUNDING = 0.025  # that the shares of an item, published in whole percent, may miss 1 by
@@ -21,6 +30,28 @@ def targets_for(instrument: Instrument, name: str) -> dict[str, Target]:
     if instrument.scoring == DISTRIBUTION:
         return load_share_targets(name, instrument)
     return load_targets(name, tuple(instrument.dimensions))
+
+
+def choose_targets(
+    instrument: Instrument, settings: SurveySettings, countries: Sequence[str]
+) -> tuple[Target, ...]:
+    """Return the targets of countries by code or name, or of all the set has, each once.
+
+    Raises:
+      UserError: the set cannot be read, has no such country, or cannot be shuffled.
+    """
+    known = targets_for(instrument, settings.targets)
+    if [name.casefold() for name in countries] == [ALL]:
+        countries = list(known)
+    found = [find_target(known, name, f"survey.targets={settings.targets}") for name in countries]
+    if settings.shuffle and instrument.scoring == DISTRIBUTION:
+        raise UserError(
+            f"survey.shuffle={settings.shuffle}: {instrument.name} has answer distributions and no "
+            "dimensions to shuffle; give 0"
+        )
+    if settings.shuffle:
+        found = [shuffled(target, settings.shuffle) for target in found]
+    return tuple({target.code: target for target in found}.values())
 
 
 def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
