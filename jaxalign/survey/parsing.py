@@ -1,8 +1,8 @@
 """Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
-import math
 from typing import Any
 
+_LARGEST = 1e30
 ANSWERS, LEFT_OUT, MISSING = "answers", "left_out", "missing"  # what fixed options count as
 _FIXED_AS = (ANSWERS, LEFT_OUT, MISSING)
 _SCALE_KEYS = {"options", "labels", "values", "nominal", "fixed", "fixed_as"}
@@ -14,13 +14,9 @@ def is_text(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether it is a finite number, not a bool."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the largest float
-        return False
+    """Return whether it is a finite number, not a bool, that float32 can add up."""
+    is_bool = isinstance(value, bool)
+    return isinstance(value, int | float) and not is_bool and abs(value) <= _LARGEST
 
 
 def are_numbers(value: Any, count: int) -> bool:
