@@ -17,10 +17,10 @@ from jaxalign.survey.instrument import (
     Instrument,
     Item,
     instrument_digest,
-    load_instrument,
     parse_instrument,
     share_key,
 )
+from jaxalign.survey.loading import load_instrument
 from jaxalign.survey.quiz_scores import (
     SMALLEST_PROBABILITY,
     accuracy,
@@ -42,6 +42,7 @@ from jaxalign.survey.scoring import (
 from jaxalign.survey.share_targets import load_share_targets, targets_for
 from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
+from jaxalign.survey.wordings import load_wordings
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "load_quizzes",
     "load_share_targets",
     "load_targets",
+    "load_wordings",
     "log_likelihood",
     "make_scoring",
     "null_baseline",
