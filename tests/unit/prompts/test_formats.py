@@ -17,7 +17,7 @@ from jaxalign.prompts import (
     question_text,
     render_chat,
 )
-from jaxalign.survey import load_instrument, make_scoring, parse_instrument
+from jaxalign.survey import load_instrument, load_wordings, make_scoring, parse_instrument
 
 NAMES = ("identity", "reversed", "cyclic2", "reversed/letters", "cyclic1/words", "identity/numbers")
 
@@ -127,13 +127,12 @@ def test_a_survey_without_the_instruction_says_which_is_missing(vsm13, trained):
         build_questions(bare, trained, formats=[Format(labels="words")])
 
 
-def test_the_second_wording_is_another_wording_of_the_same_survey():
-    first, second = load_instrument("vsm13"), load_instrument("vsm13-second")
-    assert [item.id for item in first.items] == [item.id for item in second.items]
-    assert first.coefficients == second.coefficients and first.dimensions == second.dimensions
-    for one, other in zip(first.items, second.items, strict=True):
-        assert one.scale == other.scale and one.values == other.values
-        assert one.text != other.text and not set(one.options) & set(other.options)
+@pytest.mark.parametrize("name", load_wordings(load_instrument("vsm13")))
+def test_every_wording_can_be_asked_with_all_labels(trained, name):
+    wording = load_instrument(f"vsm13-{name}")
+    formats = [USUAL, *(Format("reversed", labels) for labels in ("letters", "words"))]
+    questions = build_questions(wording, trained, formats=formats)
+    assert questions.offered_QA.shape == (72, 5) and questions.offered_QA.all()
 
 
 def test_an_unknown_instruction_is_refused():

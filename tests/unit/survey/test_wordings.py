@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from jaxalign.survey import (
     load_instrument,
     load_wordings,
     make_scoring,
+    read_written,
     scores_from_means,
 )
 
@@ -23,14 +25,14 @@ WORDINGS = load_wordings(VSM13)
 SECOND = "122bfe7dca10aadffe752406629c3fea5ff9a5ee7da77fe7878aed224a975207"
 
 
-def texts(instrument: Instrument) -> set[str]:
-    """Every text of a survey that a model can be shown, options with their scale."""
+def texts(instrument: Instrument, scale: bool = True) -> set[str]:
+    """Every text of a survey that a model can be shown, options with their scale's name."""
     items = instrument.items
     return {
         *instrument.instructions.values(),
         *(item.stem for item in items),
         *(item.text for item in items),
-        *(f"{item.scale}: {option}" for item in items for option in item.options),
+        *(f"{item.scale if scale else ''}{option}" for item in items for option in item.options),
     }
 
 
@@ -40,9 +42,9 @@ def scores(instrument: Instrument, answers_QA: np.ndarray) -> np.ndarray:
 
 
 def test_which_there_are():
-    assert len(WORDINGS) == 8
-    assert {wording.language for wording in WORDINGS.values()} == {"en"}
-    assert len({wording.title for wording in WORDINGS.values()} | {VSM13.title}) == 9
+    languages = collections.Counter(wording.language for wording in WORDINGS.values())
+    assert languages == {"en": 8, "ar": 1, "zh": 1, "hi": 1, "es": 1}
+    assert len({wording.title for wording in WORDINGS.values()} | {VSM13.title}) == 13
 
 
 @pytest.mark.parametrize("name", WORDINGS)
@@ -87,6 +89,25 @@ def test_no_text_stands_in_two_wordings():
 def test_the_same_answers_have_the_same_scores(name):
     answers_QA = np.random.default_rng(0).dirichlet(np.ones(5), 24)
     np.testing.assert_array_equal(scores(WORDINGS[name], answers_QA), scores(VSM13, answers_QA))
+
+
+@pytest.mark.parametrize(
+    ("language", "script"), [("ar", "ARABIC"), ("zh", "CJK"), ("hi", "DEVANAGARI")]
+)
+def test_another_script_is_used_throughout(language, script):
+    wording = next(each for each in WORDINGS.values() if each.language == language)
+    for text in texts(wording, scale=False):
+        letters = [unicodedata.name(letter) for letter in text if letter.isalpha()]
+        assert letters and all(letter.startswith(script) for letter in letters), text
+
+
+@pytest.mark.parametrize("name", WORDINGS)
+def test_a_written_label_or_option_is_read_as_the_option(name):
+    scales = {item.scale: item for item in WORDINGS[name].items}
+    for item in scales.values():
+        for place, (label, option) in enumerate(zip(item.labels, item.options, strict=True)):
+            for text in (label, option, f"{option.capitalize()}.", f"{label} = {option}"):
+                assert read_written(text, item.labels, item.options).option == place, text
 
 
 @pytest.mark.parametrize("name", WORDINGS)
