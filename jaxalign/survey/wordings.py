@@ -1,5 +1,7 @@
 """Other wordings of the packaged VSM13: the same items, scales and formulas in other words."""
 
+import functools
+
 from jaxalign.survey.instrument import Instrument, parse_instrument
 from jaxalign.survey.yaml_files import DATA, read_yaml
 
@@ -11,10 +13,14 @@ def load_wordings(instrument: Instrument) -> dict[str, Instrument]:
 
     The survey `vsm13-NAME` has the short name NAME.
     """
-    base = read_yaml(DATA / f"{WORDED}.yaml")
-    if instrument != parse_instrument(base, WORDED):
-        return {}
-    path = DATA / "vsm13_wordings.yaml"
+    base, wordings = _packaged()
+    return dict(wordings) if instrument == base else {}
+
+
+@functools.cache
+def _packaged() -> tuple[Instrument, dict[str, Instrument]]:
+    """Return the packaged survey and its other wordings."""
+    base, path = read_yaml(DATA / f"{WORDED}.yaml"), DATA / "vsm13_wordings.yaml"
     wordings = {}
     for name, words in read_yaml(path).items():
         texts = zip(base["items"], words["items"], strict=True)
@@ -23,4 +29,4 @@ def load_wordings(instrument: Instrument) -> dict[str, Instrument]:
         raw["instruction"] = words["instructions"]["numbers"]
         raw["items"] = [item | {"text": text} for item, text in texts]
         wordings[name] = parse_instrument(raw, f"{path}: {name}")
-    return wordings
+    return parse_instrument(base, WORDED), wordings
