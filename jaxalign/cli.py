@@ -66,6 +66,14 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
+@functools.cache
+def define_show_prompt() -> flags.FlagHolder:
+    """Define --show_prompt, whose work is `run.show_prompt`'s."""
+    return flags.DEFINE_bool(
+        "show_prompt", False, "Print the first question as the model sees it, and end."
+    )
+
+
 def run(main: Callable[[list[str]], None], needs_config: bool = True, positional: str = "") -> None:
     """Parse the flags and run `main` on the arguments as they were typed; ends the process.
 

@@ -130,7 +130,7 @@ class Evolution:
         """
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
         vectors_E = self._confine(space, vectors_E.reshape(-1, *self.strategy.shape))
-        prompts_ELD = self._prompts(space, vectors_E)
+        prompts_ELD = space.prompts(vectors_E.reshape(-1, *space.shape))
         everyone = jnp.int32(vectors_E.shape[0])
         result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=everyone)
         countries, candidates = result.loss_GP.shape
@@ -196,7 +196,7 @@ class Evolution:
 
         # Candidate p of country g has index p × G + g, so that the first ones of all come first.
         vectors_E = jnp.swapaxes(vectors_GP, 0, 1).reshape(-1, *vectors_GP.shape[2:])
-        prompts_ELD = self._prompts(space, vectors_E)
+        prompts_ELD = space.prompts(vectors_E.reshape(-1, *space.shape))
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
             result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=count)
@@ -225,10 +225,6 @@ class Evolution:
         state = self._choose(weights, task, before, state)
         return state, state.metrics
 
-    def _prompts(self, space: Space, vectors_E: jax.Array) -> jax.Array:
-        """Return the soft prompts of vectors in the strategy's shape, float32 [E, L, D]."""
-        return space.prompts(vectors_E.reshape(vectors_E.shape[0], *space.shape))
-
     def _confine(self, space: Space, vectors: jax.Array) -> jax.Array:
         """Apply `Space.confine` to vectors in the strategy's shape."""
         if not space.confines:  # to reshape and back would gather what devices share
@@ -241,9 +237,8 @@ class Evolution:
         if not self.strategy.reads_answers:
             return None, None
         means_EFI, weights_CI, wanted_GC = read_means(task.goal, result.answers_PQA)
-        return ExpectedAnswers(means_EFI[own_GP], weights_CI, wanted_GC), ExpectedAnswers(
-            0, None, 0
-        )
+        answers = ExpectedAnswers(means_EFI[own_GP], weights_CI, wanted_GC)
+        return answers, ExpectedAnswers(0, None, 0)
 
     def _evaluates_members(self, generation: jax.Array) -> jax.Array | None:
         """Whether the members are evaluated again; None where that never happens."""

@@ -49,7 +49,6 @@ from jaxalign.prompts import (
 )
 from jaxalign.search import check_strategy, mean_norm
 from jaxalign.settings import (
-    ALL,
     ObjectiveSettings,
     Settings,
     country_names,
@@ -63,14 +62,12 @@ from jaxalign.survey import (
     Scoring,
     ShareScoring,
     Target,
-    find_target,
+    choose_targets,
     instrument_digest,
     load_instrument,
     load_quiz,
     make_scoring,
     questions_for,
-    shuffled,
-    targets_for,
 )
 
 
@@ -155,7 +152,7 @@ def load_problem(settings: Settings) -> Problem:
     instrument = load_instrument(survey.instrument)
     constant = None if isinstance(survey.constant, str) else survey.constant
     scoring = make_scoring(instrument, constant, survey.coefficients)
-    targets = _find_targets(settings, instrument)
+    targets = choose_targets(instrument, survey, country_names(settings.country))
     levels = read_levels(instrument, language_names(settings.objective.languages))
     sets = find_sets(levels, format_names(settings.objective.formats), settings.seed)
     culturalbench = _load_culturalbench(settings.objective)
@@ -276,23 +273,6 @@ def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
     """
     platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
     check_attention(settings.evaluation.attention, platform, settings.model.dtype, count)
-
-
-def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, ...]:
-    survey = settings.survey
-    known = targets_for(instrument, survey.targets)
-    names = country_names(settings.country)
-    if [name.casefold() for name in names] == [ALL]:
-        names = list(known)
-    found = [find_target(known, name, f"survey.targets={survey.targets}") for name in names]
-    if survey.shuffle and instrument.scoring == DISTRIBUTION:
-        raise UserError(
-            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
-            "dimensions to shuffle; give 0"
-        )
-    if survey.shuffle:
-        found = [shuffled(target, survey.shuffle) for target in found]
-    return tuple({target.code: target for target in found}.values())
 
 
 def _check_linear(settings: Settings, instrument: Instrument) -> None:

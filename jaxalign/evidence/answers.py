@@ -29,7 +29,7 @@ def answer_table(
     """
     way = problem.sets.tune[0]
     items, shown = way.instrument.items, way.shown
-    choices = [(shown.labels_of(item), item.options) for item in items]
+    choices = [(shown.labels_of(item), item.options, shown.nonresponse_of(item)) for item in items]
     rows: list[dict[str, Any]] = [
         {
             "id": item.id,

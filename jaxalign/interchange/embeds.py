@@ -60,9 +60,11 @@ def ask(
         for item, one in zip(way.instrument.items, ask_presentation(way), strict=True):
             name = item.id if way.name == USUAL.name else f"{item.id}:{way.name}"
             text = render_chat(tokenizer, one.user, one.system, one.before)
-            options = option_ids(tokenizer, text, one.labels, f"item {name}")
-            tokens = encode(tokenizer, text)
-            questions.append(Question(name, item, way, text, tuple(tokens), tuple(options)))
+            others = tuple(label for label, _ in way.shown.nonresponse_of(item))
+            ids = option_ids(tokenizer, text, one.labels + others, f"item {name}")
+            options = tuple(ids[: len(one.labels)])
+            tokens = tuple(encode(tokenizer, text))
+            questions.append(Question(name, item, way, text, tokens, options))
     return tuple(questions)
 
 

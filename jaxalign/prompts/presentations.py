@@ -134,7 +134,7 @@ def read_levels(instrument: Instrument, languages: Sequence[str] = ()) -> Levels
       instrument: the survey.
       languages: of its other wordings, beside its own; `all` for every one.
     """
-    most = max(len(item.options) for item in instrument.items)
+    most = max(len(item.options) - item.fixed for item in instrument.items)
     cyclic = tuple(f"cyclic{first}" for first in range(1, most)) if most > 2 else ()
     packaged = resources.files("jaxalign.prompts") / "data" / "presentations.yaml"
     before = yaml.safe_load(packaged.read_text(encoding="utf-8"))

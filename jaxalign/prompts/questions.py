@@ -53,6 +53,7 @@ class Asked(NamedTuple):
       where: names the question in messages; remedy: what the user can do, in messages.
       system: text of a system message before it, or None; before: earlier messages of the user with
         the assistant's answers.
+      others: what else the answer may begin with, which counts for nothing.
     """
 
     user: str
@@ -61,6 +62,7 @@ class Asked(NamedTuple):
     remedy: str = _OTHER_LABELS
     system: str | None = None
     before: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> str:
@@ -133,6 +135,7 @@ def ask_items(
             shown.labels_of(item),
             f"item {item.id}{suffix}",
             system=system,
+            others=tuple(label for label, _ in shown.nonresponse_of(item)),
         )
         for item in instrument.items
     ]
@@ -192,7 +195,8 @@ def encode_asked(tokenizer: Any, asked: Sequence[Asked]) -> Encoded:
     sequences, paths = [], []
     for row, one in enumerate(asked):
         text = render_chat(tokenizer, one.user, one.system, one.before)
-        ways = spell(tokenizer, text, one.labels, one.where, one.remedy)
+        ways = spell(tokenizer, text, one.labels + one.others, one.where, one.remedy)
+        ways = ways[: len(one.labels)]
         answer_ids_QA[row] = ways[0][0][0]
         answer_ids_QA[row, : len(ways)] = [found[0][0] for found in ways]
         offered_QA[row, : len(ways)] = True

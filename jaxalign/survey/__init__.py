@@ -17,9 +17,9 @@ from jaxalign.survey.instrument import (
     Instrument,
     Item,
     instrument_digest,
-    parse_instrument,
     share_key,
 )
+from jaxalign.survey.instrument_file import parse_instrument
 from jaxalign.survey.loading import load_instrument
 from jaxalign.survey.quiz_scores import (
     SMALLEST_PROBABILITY,
@@ -39,7 +39,7 @@ from jaxalign.survey.scoring import (
     score_answers,
     scores_from_means,
 )
-from jaxalign.survey.share_targets import load_share_targets, targets_for
+from jaxalign.survey.share_targets import choose_targets, load_share_targets, targets_for
 from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
 from jaxalign.survey.wordings import load_wordings
@@ -65,6 +65,7 @@ __all__ = [
     "ShareScoring",
     "Target",
     "accuracy",
+    "choose_targets",
     "distance",
     "distance_to_target",
     "easy_correct",

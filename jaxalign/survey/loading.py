@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from jaxalign.errors import UserError
-from jaxalign.survey.instrument import Instrument, parse_instrument
+from jaxalign.survey.instrument import Instrument
+from jaxalign.survey.instrument_file import parse_instrument
 from jaxalign.survey.wordings import WORDED, load_wordings
 from jaxalign.survey.yaml_files import DATA, read_yaml
 

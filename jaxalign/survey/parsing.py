@@ -1,7 +1,11 @@
 """Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
-import math
 from typing import Any
+
+_LARGEST = 1e30
+ANSWERS, LEFT_OUT, MISSING = "answers", "left_out", "missing"  # what fixed options count as
+_FIXED_AS = (ANSWERS, LEFT_OUT, MISSING)
+_SCALE_KEYS = {"options", "labels", "values", "nominal", "fixed", "fixed_as"}
 
 
 def is_text(value: Any) -> bool:
@@ -10,13 +14,9 @@ def is_text(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether it is a finite number, not a bool."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the largest float
-        return False
+    """Return whether it is a finite number, not a bool, that float32 can add up."""
+    is_bool = isinstance(value, bool)
+    return isinstance(value, int | float) and not is_bool and abs(value) <= _LARGEST
 
 
 def are_numbers(value: Any, count: int) -> bool:
@@ -34,7 +34,7 @@ def parse_mapping(raw: dict, key: str, faults: list[str]) -> dict:
 
 
 def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
-    """Return a parsed scale: options, and perhaps `labels`, `values`, `nominal`."""
+    """Return what a scale gives an `Item`: options, labels, values, and how they are treated."""
     entry = {"options": scale} if isinstance(scale, list) else scale
     none = {"options": (), "labels": (), "values": (), "nominal": False}
     if not isinstance(entry, dict) or not isinstance(entry.get("options"), list):
@@ -42,9 +42,11 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         return none
     count = len(entry["options"])
     numbers = list(range(1, count + 1))
-    labels, values = entry.get("labels", numbers), entry.get("values", numbers)
+    fixed, fixed_as = _parse_fixed(where, entry, faults)
+    answers = count if fixed_as == ANSWERS else count - fixed
+    labels, values = entry.get("labels", numbers), entry.get("values", numbers[:answers])
     nominal = entry.get("nominal", False)
-    for key in sorted(set(entry) - {"options", "labels", "values", "nominal"}, key=str):
+    for key in sorted(set(entry) - _SCALE_KEYS, key=str):
         faults.append(f"{where}: unknown key {key!r}")
     if count < 2:
         faults.append(f"{where} needs at least two options")
@@ -54,9 +56,10 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{where}: nominal must be true or false, not {nominal!r}")
     elif nominal and "values" in entry:
         faults.append(f"{where}: nominal options have no order, so leave out values")
-    for key, column in (("labels", labels), ("values", values)):
-        if not isinstance(column, list) or len(column) != count:
-            faults.append(f"{where}: {key} must be a list of {count}, one for each option")
+    for key, column, length in (("labels", labels, count), ("values", values, answers)):
+        if not isinstance(column, list) or len(column) != length:
+            which = "option" if length == count else "option that is an answer"
+            faults.append(f"{where}: {key} must be a list of {length}, one for each {which}")
             return none
     if not all(map(_is_label, labels)):
         faults.append(
@@ -67,13 +70,39 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{where}: labels must differ from one another")
     if not all(map(is_number, values)):
         faults.append(f"{where}: values must be finite numbers")
-        values = numbers
+        values = numbers[:answers]
+    options = tuple(str(option).strip() for option in entry["options"])
     return {
-        "options": tuple(str(option).strip() for option in entry["options"]),
-        "labels": labels,
+        "options": options[:answers],
+        "labels": labels[:answers],
         "values": tuple(map(float, values)),
         "nominal": nominal is True,
+        "fixed": fixed if fixed_as == ANSWERS else 0,
+        "nonresponse": tuple(zip(labels, options, strict=True))[answers:],
+        "offers_nonresponse": fixed_as == MISSING,
     }
+
+
+def _parse_fixed(where: str, entry: dict, faults: list[str]) -> tuple[int, str]:
+    """Return how many options at the end are fixed, and as what."""
+    fixed, fixed_as = entry.get("fixed", []), entry.get("fixed_as", ANSWERS)
+    options = entry["options"]
+    if fixed_as not in _FIXED_AS:
+        faults.append(f"{where}: fixed_as {fixed_as!r} is not one of {', '.join(_FIXED_AS)}")
+        fixed_as = ANSWERS
+    if "fixed" not in entry:
+        if "fixed_as" in entry:
+            faults.append(f"{where}: fixed_as needs fixed, a list of the last options")
+    elif not isinstance(fixed, list) or not fixed or fixed != options[-len(fixed) :]:
+        faults.append(
+            f"{where}: fixed must list the last options as they stand under options, such as "
+            f"[{options[-1] if options else ''}], not {fixed!r}"
+        )
+    elif len(options) - len(fixed) < 2:
+        faults.append(f"{where}: fixed must leave at least two options before those that it lists")
+    else:
+        return len(fixed), fixed_as
+    return 0, ANSWERS
 
 
 def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:

@@ -2,7 +2,8 @@
 
 import functools
 
-from jaxalign.survey.instrument import Instrument, parse_instrument
+from jaxalign.survey.instrument import Instrument
+from jaxalign.survey.instrument_file import parse_instrument
 from jaxalign.survey.yaml_files import DATA, read_yaml
 
 WORDED = "vsm13"  # the survey that has other wordings

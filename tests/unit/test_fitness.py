@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 from tiers import every
 
 from jaxalign.config import freeze
-from jaxalign.fitness import (
-    Evaluator,
-    Execution,
-    answer_logits,
-    choose_chunk,
-    loss_of_prompt,
-    read_answers,
-)
+from jaxalign.fitness import Evaluator, Execution, choose_chunk, loss_of_prompt
 from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
+from jaxalign.readout import answer_logits, read_answers
 
 LENGTH = 3
 

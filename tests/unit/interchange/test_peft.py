@@ -10,10 +10,10 @@ import safetensors
 from flax import nnx
 
 from jaxalign.config import base, freeze
-from jaxalign.fitness import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
 from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
+from jaxalign.readout import answer_logits
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")

@@ -82,6 +82,12 @@ def test_a_users_file_comes_back_whole(tmp_path, allow_unicode):
     assert scoring.weights_CQ.tolist() == [[35, -35, 0], [0, 1.5, -1.5]]
 
 
+@pytest.mark.parametrize("value", [3.5e38, float("nan"), float("inf"), 10**400, True, "1"])
+def test_a_value_is_a_number_that_float32_holds(value):
+    message = fault(changed("scales", "assent", "values", 0, to=value))
+    assert "scales.assent: values must be finite numbers" in message
+
+
 def test_a_home_folder_in_the_path(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(GOOD), encoding="utf-8")
