@@ -32,6 +32,7 @@ class Metrics:
         population.
       prompt_norm_G: mean Euclidean norm of the best prompt's rows.
       terms_GO: the terms of the best prompt, in the order of `Goal.terms`.
+      chosen_loss_G: smallest loss so far in the presentations to choose by; None without such.
     """
 
     generation: Int[Array, ""]
@@ -42,6 +43,22 @@ class Metrics:
     generation_mean_G: Float[Array, " G"]
     accepted_G: Int[Array, " G"]
     prompt_norm_G: Float[Array, " G"]
+    terms_GO: Float[Array, "G O"]
+    chosen_loss_G: Float[Array, " G"] | None = None
+
+
+@struct.dataclass
+class Chosen:
+    """Of the prompts that were best so far, the one that does best in those to choose by.
+
+    Attributes:
+      prompt_GLD: of each country.
+      loss_G, scores_GC, terms_GO: of the same in the presentations of the search.
+    """
+
+    prompt_GLD: Float[Array, "G L D"]
+    loss_G: Float[Array, " G"]
+    scores_GC: Float[Array, "G C"]
     terms_GO: Float[Array, "G O"]
 
 
@@ -56,6 +73,7 @@ class RunState:
       best_prompt_GLD, best_scores_GC: of the smallest loss so far, `metrics.best_loss_G`.
       front: the Pareto front of each country, with a leading axis; None where none is kept.
       metrics: of the generation that made this state.
+      chosen: the prompts to keep, or None if the best ones are.
     """
 
     key: Key[Array, ""]
@@ -65,6 +83,7 @@ class RunState:
     best_scores_GC: Float[Array, "G C"]
     front: ParetoFront | None
     metrics: Metrics
+    chosen: Chosen | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +98,7 @@ class Evolution:
         for a noisy loss; 0 for never.
       front_size: members of the Pareto front; 0 for none.
       objectives: indices into `Goal.terms` of the front's objectives.
+      choose: like `evaluate`, of prompts in the presentations to choose by.
     """
 
     strategy: Strategy
@@ -87,6 +107,7 @@ class Evolution:
     reevaluate: int = 0
     front_size: int = 0
     objectives: tuple[int, ...] = ()
+    choose: Callable[..., Evaluation] | None = None
 
     def start(
         self,
@@ -146,7 +167,12 @@ class Evolution:
                 terms_GO=result.terms_GPO[:, 0],
             ),
         )
+        if task.choosing is not None:
+            best = before.best_prompt_GLD, nothing_G, before.best_scores_GC, before.metrics.terms_GO
+            metrics = dataclasses.replace(before.metrics, chosen_loss_G=nothing_G)
+            before = dataclasses.replace(before, metrics=metrics, chosen=Chosen(*best))
         state = self._record(before, prompts_ELD, result, everyone)
+        state = self._choose(weights, task, before, state)
         return state, state.metrics
 
     def step(
@@ -194,8 +220,9 @@ class Evolution:
         metrics = dataclasses.replace(
             state.metrics, accepted_G=accepted_G, generation_mean_G=_finite_mean(loss_GP)
         )
-        state = dataclasses.replace(state, strategy=updated, metrics=metrics)
-        state = self._record(state, prompts_ELD, result, count, again)
+        before = dataclasses.replace(state, strategy=updated, metrics=metrics)
+        state = self._record(before, prompts_ELD, result, count, again)
+        state = self._choose(weights, task, before, state)
         return state, state.metrics
 
     def _confine(self, space: Space, vectors: jax.Array) -> jax.Array:
@@ -275,6 +302,38 @@ class Evolution:
             front=front,
             metrics=metrics,
         )
+
+    def _choose(self, weights: Any, task: Task, before: RunState, state: RunState) -> RunState:
+        """Return the state with new best prompts kept where they do better elsewhere too."""
+        choose, choosing = self.choose, task.choosing
+        if choose is None or choosing is None or state.chosen is None:
+            return state
+        better_G = state.metrics.best_loss_G != before.metrics.best_loss_G
+        own_G = jnp.arange(better_G.shape[0])
+
+        def score() -> jax.Array:
+            result = choose(weights, choosing, state.best_prompt_GLD, key=state.key)
+            return result.loss_GP[own_G, own_G]
+
+        nothing_G = jnp.full(better_G.shape, jnp.inf)
+        with jax.named_scope("choose"):
+            loss_G = jax.lax.cond(jnp.any(better_G), score, lambda: nothing_G)
+        wins_G = better_G & (loss_G < state.metrics.chosen_loss_G)
+        best = Chosen(
+            state.best_prompt_GLD,
+            state.metrics.best_loss_G,
+            state.best_scores_GC,
+            state.metrics.terms_GO,
+        )
+
+        def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(wins_G.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        metrics = dataclasses.replace(
+            state.metrics, chosen_loss_G=keep(loss_G, state.metrics.chosen_loss_G)
+        )
+        chosen = jax.tree.map(keep, best, state.chosen)
+        return dataclasses.replace(state, metrics=metrics, chosen=chosen)
 
 
 def _keys(key: jax.Array, countries: int) -> jax.Array:

@@ -79,10 +79,16 @@ class Goal:
 
 @struct.dataclass
 class Task:
-    """What is asked and what is wanted: an argument of the jitted step."""
+    """What is asked and what is wanted: an argument of the jitted step.
+
+    Attributes:
+      layout, goal: of the search.
+      choosing: the survey in other presentations, by which prompts are chosen; or None.
+    """
 
     layout: Layout
     goal: Goal
+    choosing: "Task | None" = None
 
     def with_goal(self, **changes: Any) -> "Task":
         """Return the task with some fields of its goal replaced."""

@@ -40,10 +40,12 @@ from jaxalign.objective import (
 )
 from jaxalign.prompts import (
     Questions,
+    Sets,
     build_questions,
+    find_sets,
     load_texts,
     load_tokenizer,
-    parse_format,
+    read_levels,
 )
 from jaxalign.search import check_strategy, mean_norm
 from jaxalign.settings import (
@@ -51,6 +53,7 @@ from jaxalign.settings import (
     Settings,
     country_names,
     format_names,
+    language_names,
 )
 from jaxalign.survey import (
     DISTRIBUTION,
@@ -80,6 +83,7 @@ class Problem:
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and CulturalBench as tokens.
+      sets: presentations of the survey to tune on, to choose by and to test on.
       task: the same with the targets, as arrays on the device.
       objective: how answers are read and compared.
       full_naive_QA: answers without a soft prompt before the weights were quantised; None where
@@ -97,6 +101,7 @@ class Problem:
     model_config: DecoderConfig
     tokenizer: Any
     questions: Questions
+    sets: Sets
     task: Task
     objective: Objective
     full_naive_QA: np.ndarray | None = None
@@ -148,7 +153,8 @@ def load_problem(settings: Settings) -> Problem:
     constant = None if isinstance(survey.constant, str) else survey.constant
     scoring = make_scoring(instrument, constant, survey.coefficients)
     targets = choose_targets(instrument, survey, country_names(settings.country))
-    formats = [parse_format(name) for name in format_names(settings.objective.formats)]
+    levels = read_levels(instrument, language_names(settings.objective.languages))
+    sets = find_sets(levels, format_names(settings.objective.formats), settings.seed)
     culturalbench = _load_culturalbench(settings.objective)
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
@@ -160,21 +166,22 @@ def load_problem(settings: Settings) -> Problem:
     model_config = read_config(folder)
     with on_disk(folder) as here:
         tokenizer = load_tokenizer(here, model.chat_template)
-    questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
-    check_positions(model_config, questions, settings.prompt.length)
+    questions = build_questions(instrument, tokenizer, quiz=asked, presentations=sets.tune)
+    others = build_questions(instrument, tokenizer, presentations=sets.choose)
+    for each in (questions, others):
+        check_positions(model_config, each, settings.prompt.length)
     check_tokens(model_config, tokenizer)
     mesh = mesh_for(settings, model_config, len(targets))
     check_devices(settings, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
     target_GC = [[target.scores[key] for key in instrument.dimensions] for target in targets]
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
-    task = make_task(
-        questions,
-        scoring,
-        np.array(target_GC),
-        asked_GB if culturalbench else None,
-        row_norm_of(weights, model_config),
-    )
+    norm = row_norm_of(weights, model_config)
+    wanted_GC = np.array(target_GC)
+    task = make_task(questions, scoring, wanted_GC, asked_GB if culturalbench else None, norm)
+    if sets.choose:
+        choosing = make_task(others, scoring, wanted_GC, row_norm=norm)
+        task = dataclasses.replace(task, choosing=choosing)
     sources = (instrument, culturalbench) if culturalbench else (instrument,)
     notices = (read_notice(folder), *(source.notice for source in sources))
     problem = Problem(
@@ -188,6 +195,7 @@ def load_problem(settings: Settings) -> Problem:
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
+        sets=sets,
         task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
         objective=make_objective(settings.objective),
         mesh=mesh,

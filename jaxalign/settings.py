@@ -30,9 +30,14 @@ def country_names(value: Any) -> list[str]:
 
 
 def format_names(value: str) -> list[str]:
-    """Return the formats that `objective.formats` asks for, in order and each once."""
+    """Return the presentations that `objective.formats` asks for, in order and each once."""
     names = (name.strip().strip("'\"") for name in value.strip("[]() ").split(","))
     return list(dict.fromkeys(name for name in names if name))
+
+
+def language_names(value: str) -> list[str]:
+    """Return the languages that `objective.languages` asks for."""
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
 def _at_least(low: int) -> Rule:
@@ -65,7 +70,7 @@ _INIT = Rule(
 )
 _FORMATS = Rule(
     lambda value: bool(format_names(value)),
-    "formats with commas between, such as identity,reversed",
+    "formats with commas between, such as identity,reversed, or pool:8",
 )
 
 
@@ -160,9 +165,13 @@ class ObjectiveSettings:
     readout: Literal["expected", "sampled", "greedy"] = "expected"
     respondents: Annotated[int, _at_least(1)] = 50  # of a sampled readout
     norm: Literal["l1", "l2"] = "l1"
-    # How options are presented; the loss is the mean over formats. Each is ORDER or ORDER/LABELS:
-    # identity, reversed or cyclicN; own (the survey file's), numbers, letters or words.
+    # How the survey is put; the loss is the mean. Each is ORDER/LABELS@WORDING+MESSAGE, all but the
+    # order optional: identity, reversed or cyclicN; own (the survey file's), numbers, letters or
+    # words; another wording of the survey; a neutral system message or an earlier exchange. Or
+    # pool:N: N drawn ones, with others to choose among prompts by; see docs/tune.md.
     formats: Annotated[str, _FORMATS] = "identity,reversed"
+    # Of the wordings that a pool or a test draws from, beside the survey's own: es,zh or all.
+    languages: str = ""
     reevaluate: Annotated[int, _at_least(0)] = 5  # generations between, for parents, if sampled
     # CulturalBench-Easy: a CSV or Parquet file, REPO@COMMIT on the hub, or `fixture`, toy questions
     culturalbench: str = ""

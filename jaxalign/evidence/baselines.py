@@ -10,7 +10,7 @@ from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
 from jaxalign.evidence.siblings import Sibling
 from jaxalign.problem import Problem
-from jaxalign.prompts import Asked, Texts, ask_items
+from jaxalign.prompts import Asked, Texts, ask_presentation
 
 DEMONSTRATIONS = (1, 4, 8, 16)
 RANDOM_PROMPTS = 8
@@ -44,7 +44,7 @@ class Method:
 
 
 class Baselines:
-    """Asks a problem's survey in the formats of its objective.
+    """Asks a problem's survey in the presentations of its objective.
 
     Args:
       asker: of the problem's model.
@@ -91,10 +91,8 @@ class Baselines:
         for name, (count, system) in contexts.items():
             asked = [
                 one
-                for shown in problem.questions.formats
-                for one in ask_with_demonstrations(
-                    problem.instrument, shown, answers_I, order, count, system
-                )
+                for way in problem.sets.tune
+                for one in ask_with_demonstrations(way, answers_I, order, count, system)
             ]
             if self._asker.fault(asked) is None:
                 ways[name] = asked
@@ -150,7 +148,7 @@ class Baselines:
         """Return the method that is represented by the variant that `choose` picks."""
         scores_VC, loss_GV = self._asker.measure(shares_VNA, self._norm)
         chosen = int(np.argmin(np.abs(loss_GV[0] - choose(loss_GV[0]))))
-        formats = len(self._problem.questions.formats)
+        formats = len(self._problem.sets.tune)
         shares_FIA = shares_VNA[chosen].reshape(formats, -1, shares_VNA.shape[-1])
         return Method(
             name,
@@ -184,12 +182,8 @@ class Baselines:
         return scores_GC, loss_GG.T, naive_G1[:, 0]
 
     def _ask(self, system: str | None = None) -> list[Asked]:
-        problem = self._problem
-        return [
-            one
-            for shown in problem.questions.formats
-            for one in ask_items(problem.instrument, shown, system)
-        ]
+        ways = self._problem.sets.tune
+        return [one for way in ways for one in ask_presentation(way, system)]
 
     def _loss_of_options(self, options_NI: np.ndarray) -> np.ndarray:
         width = self._problem.scoring.values_QA.shape[1]

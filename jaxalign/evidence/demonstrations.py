@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxalign.prompts import Asked, Format, ask_items
+from jaxalign.prompts import Asked, Presentation, ask_presentation
 from jaxalign.survey import Instrument
 
 _STARTS = 8  # of the descent
@@ -45,8 +45,7 @@ def fitting_answers(instrument: Instrument, loss: Loss, seed: int) -> np.ndarray
 
 
 def ask_with_demonstrations(
-    instrument: Instrument,
-    shown: Format,
+    way: Presentation,
     answers_I: np.ndarray,
     order: np.ndarray,
     count: int,
@@ -58,16 +57,17 @@ def ask_with_demonstrations(
     order stands in for it. So most of the tokens are shared.
 
     Args:
-      instrument: the survey.
-      shown: format of the question and of the demonstrations.
+      way: how the question and the demonstrations are put.
       answers_I: option of each item.
       order: indices of items, in which they become demonstrations.
       count: k, smaller than the number of items.
       system: text of a system message, or None.
     """
-    asked = ask_items(instrument, shown, system)
+    asked = ask_presentation(way, system)
     turns = [(one.user, one.labels[answer]) for one, answer in zip(asked, answers_I, strict=True)]
     return [
-        one._replace(before=tuple(turns[other] for other in order if other != item)[:count])
+        one._replace(
+            before=one.before + tuple(turns[other] for other in order if other != item)[:count]
+        )
         for item, one in enumerate(asked)
     ]

@@ -24,7 +24,6 @@ from jaxalign.survey import Instrument, load_instrument, load_quizzes
 if TYPE_CHECKING:
     from jaxalign.report.evidence.record import Evaluation
 
-_SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
 _FIXTURE = "fixture"
 
 
@@ -36,7 +35,7 @@ class Options:
       culturalbench: source, as the flag takes it; None for the fixture where the model is the
         embedded one, and for nothing otherwise.
       siblings: workdirs of other countries; None for those beside the workdir.
-      wordings: other wordings of the survey, as YAML files; None for those in the package.
+      wordings: of the survey beside the packaged ones, as YAML files.
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 
@@ -165,7 +164,7 @@ def evaluate(
 
 def _load_wordings(settings: Settings, options: Options) -> list[Instrument]:
     own = load_instrument(settings.survey.instrument)
-    names = options.wordings or _SECOND.get(settings.survey.instrument, [])
+    names = options.wordings or []
     others = [load_instrument(name) for name in names]
     for name, other in zip(names, others, strict=True):
         if _form(other) != _form(own):

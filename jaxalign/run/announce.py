@@ -55,7 +55,7 @@ def print_start(
         "mesh": f"candidates over {population} x weights over {model} devices",
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
         "chat": describe_chat(problem.tokenizer, settings.model.chat_template),
-        "formats": ", ".join(shown.name for shown in problem.questions.formats),
+        "formats": _formats(problem),
         "target": _targets(settings, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
         f"{problem.model_config.width}, {search.generations} generations",
@@ -85,6 +85,12 @@ def print_start(
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"
     print_header(rows, problem.notice)
+
+
+def _formats(problem: Problem) -> str:
+    tune, choose, _ = problem.sets
+    more = f"; chosen by {', '.join(way.name for way in choose)}" if choose else ""
+    return ", ".join(way.name for way in tune) + more
 
 
 def _targets(settings: Settings, problem: Problem) -> str:

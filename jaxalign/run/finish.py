@@ -65,6 +65,15 @@ def conclude(
       records: all lines of metrics.jsonl.
       early: the key that ended the search before its last generation.
     """
+    if state.chosen is not None:  # what does best elsewhere is the result
+        state = dataclasses.replace(
+            state,
+            best_prompt_GLD=state.chosen.prompt_GLD,
+            best_scores_GC=state.chosen.scores_GC,
+            metrics=dataclasses.replace(
+                state.metrics, best_loss_G=state.chosen.loss_G, terms_GO=state.chosen.terms_GO
+            ),
+        )
     full = in_full_precision(problem, settings.model.dtype)
     rescored = None
     if problem.objective.is_noisy or full is not problem:

@@ -19,7 +19,8 @@ from jaxalign.survey.instrument import (
     instrument_digest,
     share_key,
 )
-from jaxalign.survey.instrument_file import load_instrument, parse_instrument
+from jaxalign.survey.instrument_file import parse_instrument
+from jaxalign.survey.loading import load_instrument
 from jaxalign.survey.quiz_scores import (
     SMALLEST_PROBABILITY,
     accuracy,
@@ -41,6 +42,7 @@ from jaxalign.survey.scoring import (
 from jaxalign.survey.share_targets import choose_targets, load_share_targets, targets_for
 from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
+from jaxalign.survey.wordings import load_wordings
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "load_quizzes",
     "load_share_targets",
     "load_targets",
+    "load_wordings",
     "log_likelihood",
     "make_scoring",
     "null_baseline",

@@ -1,10 +1,6 @@
-"""A survey's YAML file, read and checked."""
+"""A survey from parsed YAML, checked."""
 
-from importlib import resources
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from jaxalign.errors import UserError
 from jaxalign.survey.instrument import (
@@ -25,12 +21,6 @@ from jaxalign.survey.parsing import (
     parse_scale,
 )
 
-PACKAGED = {
-    "vsm13": "vsm13.yaml",
-    "vsm13-second": "vsm13_second.yaml",
-    "example_values": "example_values.yaml",
-    "example_opinions": "example_opinions.yaml",
-}
 _INSTRUCTED = ("numbers", "letters", "words")  # labels that a format may use
 _SCORINGS = (LINEAR, IPSATISED, DISTRIBUTION)
 _REQUIRED = {"name", "title", "instruction", "scales", "stems", "items"}
@@ -38,45 +28,6 @@ _OF_FORMULAS = {"dimensions", "coefficients"}  # required, but a distribution ha
 _OPTIONAL = {"language", "validated", "notice", "scoring", "instructions"}
 _OPTIONAL_OF_FORMULAS = {"constant", "score_range"}
 _KEYS = _REQUIRED | _OF_FORMULAS | _OPTIONAL | _OPTIONAL_OF_FORMULAS
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping: YAML would silently keep the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        keys = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} appears twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def load_instrument(name: str) -> Instrument:
-    """Read a packaged survey by name (a key of `PACKAGED`) or a survey file by its path.
-
-    Raises:
-      UserError: the file cannot be read, or breaks the form; all faults are in one message.
-    """
-    if name in PACKAGED:
-        path = Path(str(resources.files("jaxalign.survey") / "data" / PACKAGED[name]))
-    else:
-        path = Path(name)
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
-        known = ", ".join(PACKAGED)
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"survey.instrument={name!r}: cannot read it ({reason}); give {known} or a YAML file"
-        ) from error
-    try:
-        raw = yaml.load(text, _Loader)  # a safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    return parse_instrument(raw, str(path))
 
 
 def parse_instrument(raw: Any, source: str) -> Instrument:

@@ -9,7 +9,7 @@ from jaxalign.errors import UserError
 from jaxalign.evidence import asking
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
-from jaxalign.prompts import USUAL, Asked, ask_items, encode, parse_format, render_chat
+from jaxalign.prompts import USUAL, Asked, ask_items, encode, parse_format, present, render_chat
 from jaxalign.survey import load_quiz
 
 
@@ -64,7 +64,7 @@ def test_a_question_that_is_too_long_is_refused(tiny_problem):
 def test_demonstrations_are_answered_turns_and_never_the_item_itself(tiny_problem):
     instrument, tokenizer = tiny_problem.instrument, tiny_problem.tokenizer
     answers, order = np.arange(24) % 5, np.random.default_rng(0).permutation(24)
-    asked = ask_with_demonstrations(instrument, USUAL, answers, order, 4)
+    asked = ask_with_demonstrations(present(instrument, USUAL)[0], answers, order, 4)
     plain = ask_items(instrument)
     for item, one in enumerate(asked):
         assert len(one.before) == 4 and plain[item].user not in [user for user, _ in one.before]
