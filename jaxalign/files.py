@@ -124,6 +124,60 @@ def read_pareto(workdir: Path) -> ParetoTable | None:
     return ParetoTable(tuple(header[1:]), tuple(values))
 
 
+def read_table(path: Path, where: str) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file: each row's number, as a spreadsheet counts, and its cells by column.
+
+    Rows and columns at the end that are empty, as spreadsheets leave them, are left out.
+
+    Args:
+        path: of the file.
+        where: names it in messages.
+
+    Raises:
+        OSError: the file cannot be opened.
+        UserError: it is not UTF-8 or not separated by commas, or a row does not fit the header.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{where}: cannot read line {line}: byte 0x{content[error.start]:02x} is not UTF-8; "
+            "save the file as CSV UTF-8"
+        ) from None
+    top = text.partition("\n")[0]
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if top.count(sign) > top.count(","):
+            raise UserError(
+                f"{where}: its cells are separated by {name}; separate them by commas, and write "
+                "decimals with a point"
+            )
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True) if text else ([],)
+    except csv.Error as error:
+        raise UserError(f"{where}: cannot read it as CSV ({error})") from None
+    names = [cell.strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: row 1 has the column {twice[0]!r} twice")
+    numbered = []
+    for number, cells in enumerate(rows, 2):
+        if not any(map(str.strip, cells)):
+            continue
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) != len(names):
+            mend = "put cells with a comma in quotes, and write decimals with a point"
+            raise UserError(
+                f"{where}: row {number} has {len(cells)} cells where the header has {len(names)}; "
+                + (mend if len(cells) > len(names) else "give each column a cell")
+            )
+        numbered.append((number, dict(zip(names, cells, strict=True))))
+    return numbered
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write under a temporary name beside the path, then rename.
 

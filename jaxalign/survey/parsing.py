@@ -1,5 +1,6 @@
 """Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -17,6 +18,15 @@ def is_number(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number beyond the largest float
         return False
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number that a cell holds; None if it is another text."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number) and "_" not in text:  # Python's own form of 1_000
+            return number
+    return None
 
 
 def are_numbers(value: Any, count: int) -> bool:
