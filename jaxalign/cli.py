@@ -1,6 +1,7 @@
 """What every command shares: finding configs, reading flags, printing mistakes."""
 
 import functools
+import io
 import logging
 import os
 import re
@@ -81,6 +82,9 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         gets them alone.
     """
     typed = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     _log_plainly()
 
     def start(left: list[str]) -> None:
