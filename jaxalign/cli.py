@@ -109,6 +109,8 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         print("\nstopped; the same command goes on from what is saved", file=sys.stderr, flush=True)
         _end_peers(INTERRUPTED)
         os._exit(INTERRUPTED)  # threads that compile would be waited for
+    except Warning as error:
+        _fail(_WARNED.format(error))
     except Exception as error:
         from jaxalign.devices.memory import is_out_of_memory
 
@@ -157,6 +159,12 @@ def _parse(needs_config: bool, positional: str, argv: Sequence[str]) -> list[str
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name in renamed:
             raise UserError(f"--{name} is now --{renamed[name]}")
+    given = [each for each in argv if re.match(r"^--?config(?:=|$)", each)]
+    if len(given) > 1:
+        raise UserError(
+            f"--config is given {len(given)} times: give one, and change its keys with "
+            "--config.KEY=VALUE"
+        )
     for index, argument in enumerate(argv):
         if match := re.match(r"^--?config(?:=(.*))?$", argument):
             if match[1] is not None:
@@ -174,7 +182,7 @@ def _parse(needs_config: bool, positional: str, argv: Sequence[str]) -> list[str
         left = flags.FLAGS(argv)
         if configured and flags.FLAGS.config is not None:  # --help has none
             flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
-    except UserError:
+    except (UserError, Warning):
         raise
     except Exception as error:
         raise UserError(_first_line(error)) from error
@@ -200,6 +208,10 @@ def _first_line(error: Exception) -> str:
     return f"--config: {text}; configs/template.py shows what a config looks like"
 
 
+_WARNED = (
+    "PYTHONWARNINGS or -W makes an error of a library's warning: leave it out, or name what it is "
+    "about, as in PYTHONWARNINGS=error::UserWarning ({})"
+)
 _MEANT = {
     r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
     r"could not convert string to float: .*": "must be a number",

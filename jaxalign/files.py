@@ -212,6 +212,17 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def explain(path: Path | str, reason: str) -> str:
+    """Return why a file cannot be read: that it is a Git LFS pointer, or else the given reason."""
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            return "it is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+    return reason
+
+
+_POINTER = b"version https://git-lfs"
+
+
 @functools.lru_cache(maxsize=1)
 def open_gguf(path: Path) -> Any:
     """Open a GGUF file and read its metadata, which takes seconds; its tensors stay on the disk.
@@ -229,7 +240,7 @@ def open_gguf(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # a damaged file ends in one of numpy's or of Python's own
-        reason = " ".join(str(error).split())[:200]
+        reason = explain(path, " ".join(str(error).split())[:200])
         raise UserError(
             f"{path}: is no GGUF file, damaged or cut short ({reason}, {path.stat().st_size:,} "
             "bytes); copy or download it again"
