@@ -48,3 +48,45 @@ def test_asking_for_help_is_no_mistake(name):
     told = invoke("-m", f"jaxalign.{name}", "--help")
     assert told.returncode == 0, told.stderr
     assert told.stdout.count(b"\n") > 10
+
+
+FULL_OR_CLOSED = """
+from jaxalign import cli
+def main(_):
+    for line in range(100_000):
+        print("a line that somebody reads", line)
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize("output", ["closed", "full"])
+def test_a_pipe_that_is_closed_and_a_disk_that_is_full(output):
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = writing if output == "closed" else os.open("/dev/full", os.O_WRONLY)
+    told = subprocess.run(
+        [sys.executable, "-c", FULL_OR_CLOSED],
+        stdout=out,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    said = b"was closed" if output == "closed" else b"standard output, or a file: No space left"
+    assert told.returncode == 2 and told.stderr.count(b"\n") == 1, told.stderr
+    assert said in told.stderr
+
+
+MASKED = """
+from jaxalign import cli
+from jaxalign.errors import UserError
+def main(_):
+    try:
+        raise UserError("the first cause")
+    finally:
+        raise RuntimeError("a second fault, in cleaning up")
+cli.run(main)
+"""
+
+
+def test_of_several_faults_the_first_that_is_the_users_is_told():
+    told = invoke("-c", MASKED)
+    assert (told.returncode, told.stderr) == (2, b"error: the first cause\n")
