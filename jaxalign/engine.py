@@ -162,13 +162,11 @@ def build_engine(
     )
     # The naive answers are not known yet; zeros of their shape are in the task.
     arguments = (weights, problem.task, space, params, plan.vectors_E, key)
-    shardings = _shardings(mesh, evolution, arguments)
-    lowered = jax.jit(evolution.start, out_shardings=shardings).lower(*arguments)
-    compile_start = functools.cache(lowered.compile)  # which a resumed run does without
-    abstract_state = lowered.out_info[0]
-    step = jax.jit(evolution.step, donate_argnums=3, out_shardings=shardings)
+    start, step = lower_steps(mesh, evolution, arguments)
+    compile_start = functools.cache(start.compile)  # which a resumed run does without
+    abstract_state = start.out_info[0]
     compiled, (task, naive), *_ = in_parallel(
-        step.lower(weights, problem.task, space, abstract_state).compile,
+        step.compile,
         functools.partial(ask_naive, problem, execution.attention, plan.seed),
         *[compile_start] * starts,
     )
@@ -191,6 +189,16 @@ def build_engine(
         naive=naive,
         full_naive=full_naive,
     )
+
+
+def lower_steps(
+    mesh: jax.sharding.Mesh | None, evolution: Evolution, arguments: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Return start and step, to be compiled; `arguments` of the start, or shapes of them."""
+    shardings = _shardings(mesh, evolution, arguments)
+    start = jax.jit(evolution.start, out_shardings=shardings).lower(*arguments)
+    step = jax.jit(evolution.step, donate_argnums=3, out_shardings=shardings)
+    return start, step.lower(*arguments[:3], start.out_info[0])
 
 
 def _shardings(mesh: jax.sharding.Mesh | None, evolution: Evolution, arguments: tuple) -> Any:

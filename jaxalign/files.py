@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,60 @@ def read_pareto(workdir: Path) -> ParetoTable | None:
     return ParetoTable(tuple(header[1:]), tuple(values))
 
 
+def read_table(path: Path, where: str) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file: each row's number, as a spreadsheet counts, and its cells by column.
+
+    Rows and columns at the end that are empty, as spreadsheets leave them, are left out.
+
+    Args:
+        path: of the file.
+        where: names it in messages.
+
+    Raises:
+        OSError: the file cannot be opened.
+        UserError: it is not UTF-8 or not separated by commas, or a row does not fit the header.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{where}: cannot read line {line}: byte 0x{content[error.start]:02x} is not UTF-8; "
+            "save the file as CSV UTF-8"
+        ) from None
+    top = text.partition("\n")[0]
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if top.count(sign) > top.count(","):
+            raise UserError(
+                f"{where}: its cells are separated by {name}; separate them by commas, and write "
+                "decimals with a point"
+            )
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True) if text else ([],)
+    except csv.Error as error:
+        raise UserError(f"{where}: cannot read it as CSV ({error})") from None
+    names = [cell.strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: row 1 has the column {twice[0]!r} twice")
+    numbered = []
+    for number, cells in enumerate(rows, 2):
+        if not any(map(str.strip, cells)):
+            continue
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) != len(names):
+            mend = "put cells with a comma in quotes, and write decimals with a point"
+            raise UserError(
+                f"{where}: row {number} has {len(cells)} cells where the header has {len(names)}; "
+                + (mend if len(cells) > len(names) else "give each column a cell")
+            )
+        numbered.append((number, dict(zip(names, cells, strict=True))))
+    return numbered
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write under a temporary name beside the path, then rename.
 
@@ -131,14 +185,24 @@ def write_file(path: Path, content: bytes) -> None:
         UserError: the folder cannot be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a UserError that names the path of whatever the file system refuses in a block."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -158,6 +222,17 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def explain(path: Path | str, reason: str) -> str:
+    """Return why a file cannot be read: that it is a Git LFS pointer, or else the given reason."""
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            return "it is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+    return reason
+
+
+_POINTER = b"version https://git-lfs"
+
+
 @functools.lru_cache(maxsize=1)
 def open_gguf(path: Path) -> Any:
     """Open a GGUF file and read its metadata, which takes seconds; its tensors stay on the disk.
@@ -175,7 +250,7 @@ def open_gguf(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # a damaged file ends in one of numpy's or of Python's own
-        reason = " ".join(str(error).split())[:200]
+        reason = explain(path, " ".join(str(error).split())[:200])
         raise UserError(
             f"{path}: is no GGUF file, damaged or cut short ({reason}, {path.stat().st_size:,} "
             "bytes); copy or download it again"

@@ -123,15 +123,15 @@ class PromptSettings:
 class SearchSettings:
     """The evolutionary search."""
 
-    strategy: str = "LSHADE"  # a name of docs/strategies.md, or FILE.py:CLASS
+    strategy: str = "GaussNewton"  # a name of docs/strategies.md, or FILE.py:CLASS
     strategy_params: dict[str, Any] = dataclasses.field(default_factory=dict)
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
     # texts: mixtures of the embeddings of `dimension` texts; first_layer: of each row, the
     # `dimension` directions that the model's first layer responds to most.
-    space: Literal["full", "subspace", "texts", "first_layer"] = "full"
-    dimension: Annotated[int, _between(1, 100_000)] = 500
+    space: Literal["full", "subspace", "texts", "first_layer"] = "first_layer"
+    dimension: Annotated[int, _between(1, 100_000)] = 64
     population: Annotated[int, _at_least(1)] = 64  # P, for each country
-    generations: Annotated[int, _at_least(1)] = 200
+    generations: Annotated[int, _at_least(1)] = 100
     # The search ends when every country's best loss is at most this share of the naive loss (never
     # with a sampled readout, whose best is luck), or after so many generations in which none
     # changes; 0 for never.
@@ -228,7 +228,9 @@ EMBEDDED_KEYS = {
     "model.path": EMBEDDED,
     "model.dtype": "float32",
     "prompt.length": 9,
-    "search.generations": 150,
+    "search.space": "full",
+    "search.population": 16,
+    "search.generations": 80,
 }
 
 # What the variant `smollm2` changes: a real model, the smallest that answers, at sizes that suit
@@ -237,9 +239,6 @@ SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_KEYS = {
     "model.path": SMOLLM2,
     "model.dtype": "float32",
-    "search.strategy": "GaussNewton",
-    "search.space": "first_layer",
-    "search.dimension": 64,
     "search.population": 16,
     "search.generations": 40,
 }

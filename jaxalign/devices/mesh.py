@@ -6,7 +6,7 @@ mesh (None), and nothing here changes anything for it.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,15 +22,17 @@ _WEIGHTS_SHARE = 0.75  # of a device, above which `mesh.model=0` splits the weig
 _GIB = 2**30
 
 
-def make_mesh(population: int, model: int) -> jax.sharding.Mesh | None:
-    """Return a grid of the first population × model devices; None for one device."""
+def make_mesh(
+    population: int, model: int, devices: Sequence[Any] | None = None
+) -> jax.sharding.Mesh | None:
+    """Return a grid of the first population × model devices (JAX's if None); None for one."""
     if population * model == 1:
         return None
     return jax.make_mesh(
         (population, model),
         (POPULATION, MODEL),
         axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=jax.devices()[: population * model],
+        devices=(devices or jax.devices())[: population * model],
     )
 
 

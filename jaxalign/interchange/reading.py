@@ -10,6 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxalign.errors import UserError
+from jaxalign.files import explain
 from jaxalign.interchange import adapter
 
 TENSOR = "prompt_embeddings"  # as our runs and PEFT's prompt tuning name it
@@ -127,6 +128,7 @@ def _read_tensors(file: Path, where: str) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(file)
     except (OSError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = explain(file, reason)
         raise UserError(f"{where}: cannot read it ({reason}); {_READ}") from error
 
 
@@ -136,6 +138,7 @@ def _read_array(file: Path, where: str) -> np.ndarray:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = explain(file, reason)
         raise UserError(f"{where}: cannot read it ({reason}); {_READ}") from error
 
 

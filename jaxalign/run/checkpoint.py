@@ -212,6 +212,7 @@ def fingerprint(state: Any) -> jax.Array:
 
 def _ignore_closed_loops() -> None:
     """Silence writes that end after another has failed and Orbax has closed its loop."""
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

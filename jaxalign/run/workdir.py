@@ -1,10 +1,12 @@
 """A run's folder: held by one process, which beats there, and metrics that grow by whole lines."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -13,7 +15,7 @@ import jax
 
 from jaxalign.devices.distributed import is_first
 from jaxalign.errors import UserError
-from jaxalign.files import write_file
+from jaxalign.files import write_file, writing
 from jaxalign.run.heartbeat import Heartbeat, hold
 from jaxalign.run.trackers import TensorBoard, Tracker
 
@@ -55,22 +57,32 @@ class Workdir:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the folder."""
+        """Release the folder; what goes wrong meanwhile is told only where nothing else did."""
+        closing: list[Callable[[], None]] = []
         if self._heartbeat and error:
-            with contextlib.suppress(UserError):  # the disk may be what is at fault
-                self._heartbeat.fail(self._generation)
+            closing.append(functools.partial(self._heartbeat.fail, self._generation))
         if self._metrics:
-            self._metrics.close()
+            closing.append(self._metrics.close)
         for tracker in self._trackers:
-            tracker.close(failed=error is not None)
-        self._held.close()
+            closing.append(functools.partial(tracker.close, failed=error is not None))
+        closing.append(self._held.close)
+        faults: list[Exception] = []
+        for close in closing:
+            try:
+                with writing(self.path):
+                    close()
+            except Exception as fault:
+                faults.append(fault)
+        if faults and error is None:
+            raise faults[0]
 
     def begin(self, generations: int) -> None:
         """Write that a run up to this generation starts."""
         if not is_first():
             return
         for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+            with writing(leftover):
+                leftover.unlink(missing_ok=True)
         self._heartbeat = Heartbeat(self.path, generations)
         self._heartbeat.beat("starting", None)
 
@@ -91,8 +103,9 @@ class Workdir:
         from jaxalign.report.ending import read_ending
 
         ending = read_ending(self.path)
-        for tracker in self._trackers:
-            tracker.show(ending)
+        with writing(self.path / "tensorboard"):
+            for tracker in self._trackers:
+                tracker.show(ending)
 
     def require_space(self, abstract_state: Any) -> None:
         """Raise UserError unless the disk has room for the checkpoints kept at one time."""
@@ -165,11 +178,13 @@ class Workdir:
             return records
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
-        self._metrics = path.open("a", encoding="utf-8")
-        self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
-        for record in records:
-            for tracker in self._trackers:
-                tracker.draw(record)
+        with writing(path):
+            self._metrics = path.open("a", encoding="utf-8")
+        with writing(self.path / "tensorboard"):
+            self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
+            for record in records:
+                for tracker in self._trackers:
+                    tracker.draw(record)
         if records:
             self._generation = records[-1]["generation"]
             self.write_state("running")
@@ -180,16 +195,13 @@ class Workdir:
         if not is_first():
             return
         assert self._metrics is not None
-        try:
+        with writing(self.path / "metrics.jsonl"):
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
+        with writing(self.path / "tensorboard"):
             for tracker in self._trackers:
                 tracker.draw(record)
-        except OSError as error:
-            raise UserError(
-                f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"
-            ) from error
         self._generation = record["generation"]
         if self._heartbeat:
             self._heartbeat.beat("running", self._generation, record["seconds"])

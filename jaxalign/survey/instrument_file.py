@@ -15,6 +15,7 @@ from jaxalign.survey.parsing import (
     are_numbers,
     is_number,
     is_text,
+    no_text,
     parse_coefficients,
     parse_ids,
     parse_mapping,
@@ -51,7 +52,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         faults.append(f"{key}: scoring distribution compares the answers themselves; leave it out")
     for key in ("name", "title", "instruction", "language", "notice"):
         if key in raw and not is_text(raw[key]):
-            faults.append(f"{key} must be a text, not {raw[key]!r}")
+            faults.append(f"{key} must be a text, {no_text(raw[key])}")
     if not isinstance(raw.get("validated", False), bool):
         faults.append(f"validated must be true or false, not {raw['validated']!r}")
 
@@ -62,7 +63,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
     stems = parse_mapping(raw, "stems", faults)
     for key, stem_text in stems.items():
         if not is_text(stem_text):
-            faults.append(f"stems.{key} must be a text, not {stem_text!r}")
+            faults.append(f"stems.{key} must be a text, {no_text(stem_text)}")
     scales = {
         key: parse_scale(f"scales.{key}", scale, faults)
         for key, scale in parse_mapping(raw, "scales", faults).items()
@@ -75,7 +76,7 @@ def parse_instrument(raw: Any, source: str) -> Instrument:
         dimensions = {str(key): name for key, name in names.items()}
         for key, name in dimensions.items():
             if not is_text(name):
-                faults.append(f"dimensions.{key} must be a text, not {name!r}")
+                faults.append(f"dimensions.{key} must be a text, {no_text(name)}")
         coefficients = parse_coefficients(raw, set(ids), set(dimensions), faults)
     constant = _parse_constant(raw, len(dimensions), faults)
     score_range = _parse_range(raw, faults)
@@ -146,7 +147,7 @@ def _check_item(
     if "scale" in entry and name not in list(scales):
         faults.append(f"{where}: scale {name!r} is not one of {', '.join(map(str, scales))}")
     if "text" in entry and not is_text(entry["text"]):
-        faults.append(f"{where}: text must be a text, not {entry['text']!r}")
+        faults.append(f"{where}: text must be a text, {no_text(entry['text'])}")
     reverse = entry.get("reverse", False)
     if not isinstance(reverse, bool):
         faults.append(f"{where}: reverse must be true or false, not {reverse!r}")

@@ -1,5 +1,8 @@
 """Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
+import contextlib
+import datetime
+import math
 from typing import Any
 
 _LARGEST = 1e30
@@ -13,10 +16,29 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def no_text(value: Any) -> str:
+    """Say what stands where a text must, and what YAML has made of a word without quotes."""
+    if isinstance(value, bool):
+        words = "yes, on and true" if value else "no, off and false"
+        return f"not {value}, as YAML reads {words}: put the word in quotes"
+    if isinstance(value, (int, float, datetime.date)):
+        return f"not {str(value)!s}: put it in quotes"
+    return f"not {value!r}"
+
+
 def is_number(value: Any) -> bool:
     """Return whether it is a finite number, not a bool, that float32 can add up."""
     is_bool = isinstance(value, bool)
     return isinstance(value, int | float) and not is_bool and abs(value) <= _LARGEST
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number that a cell holds; None if it is another text."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number) and "_" not in text:  # Python's own form of 1_000
+            return number
+    return None
 
 
 def are_numbers(value: Any, count: int) -> bool:
@@ -50,8 +72,9 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{where}: unknown key {key!r}")
     if count < 2:
         faults.append(f"{where} needs at least two options")
-    if not all(map(is_text, entry["options"])):
-        faults.append(f"{where}: every option must be a text")
+    for option in entry["options"]:
+        if not is_text(option):
+            faults.append(f"{where}: every option must be a text, {no_text(option)}")
     if not isinstance(nominal, bool):
         faults.append(f"{where}: nominal must be true or false, not {nominal!r}")
     elif nominal and "values" in entry:
@@ -112,8 +135,10 @@ def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
         return {}
     ids: dict[str, dict] = {}
     for number, entry in enumerate(raw, 1):
-        if not isinstance(entry, dict) or not is_text(entry.get("id")):
+        if not isinstance(entry, dict) or "id" not in entry:
             faults.append(f"item number {number} must be a mapping with an 'id'")
+        elif not is_text(entry["id"]):
+            faults.append(f"item number {number}: id must be a text, {no_text(entry['id'])}")
         elif entry["id"] in ids:
             faults.append(f"item {entry['id']} appears twice")
         else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from jaxalign.errors import UserError
 from jaxalign.settings import ALL, SurveySettings
 from jaxalign.survey.instrument import DISTRIBUTION, Instrument, Item, share_key
+from jaxalign.survey.parsing import parse_number
 from jaxalign.survey.shares import PERCENT
 from jaxalign.survey.targets import (
     Target,
@@ -70,7 +71,7 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
       UserError: one line with the file's faults, at most 20 of them.
     """
     path, rows = targets_path(name), read_rows(name)
-    missing = [column for column in _COLUMNS if column not in (rows[0] if rows else ())]
+    missing = [column for column in _COLUMNS if column not in (rows[0][1] if rows else ())]
     if missing:
         raise UserError(
             f"survey.targets={name!r}: {path} lacks the columns {', '.join(missing)}, which "
@@ -82,8 +83,8 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
     names: dict[str, str] = {}
     sources: dict[str, dict[str, None]] = {}
     years: dict[str, dict[str, None]] = {}
-    for number, row in enumerate(rows, 2):
-        cells = {column: (row[column] or "").strip() for column in _COLUMNS}
+    for number, row in rows:
+        cells = {column: row[column].strip() for column in _COLUMNS}
         empty = [column for column, cell in cells.items() if not cell]
         if empty:
             faults.append(f"row {number} has no {', '.join(empty)}")
@@ -96,7 +97,7 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
         sources.setdefault(code, {})[cells["source"]] = None
         years.setdefault(code, {})[cells["year"]] = None
         item = items.get(cells["item"])
-        share = _parse_share(cells["share"])
+        share = parse_number(cells["share"])
         if item is None:
             faults.append(f"row {number}: {instrument.name} has no item {cells['item']!r}")
         elif (label := _find_option(item, cells["option"])) is None:
@@ -106,7 +107,7 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
             )
         elif (key := share_key(item.id, label)) in shares.setdefault(code, {}):
             faults.append(f"row {number}: {code} has option {label!r} of {item.id} twice")
-        elif share is None:
+        elif share is None or not 0 <= share <= 1:
             faults.append(f"row {number}: the share {cells['share']!r} is no number from 0 to 1")
         else:
             shares[code][key] = share
@@ -139,14 +140,6 @@ def load_share_targets(name: str, instrument: Instrument) -> dict[str, Target]:
         )
         for code, own in shares.items()
     }
-
-
-def _parse_share(text: str) -> float | None:
-    try:
-        share = float(text)
-    except ValueError:
-        return None
-    return share if 0 <= share <= 1 else None
 
 
 def _find_option(item: Item, text: str) -> str | None:

@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from compiled import collectives_of
 from parity_cases import BASE
 from paths import ROOT
+
+from jaxalign.benchmark.ahead.hlo import collectives_of
 
 pytestmark = pytest.mark.nightly
 

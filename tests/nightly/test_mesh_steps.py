@@ -11,9 +11,10 @@ import sys
 
 import numpy as np
 import pytest
-from compiled import collectives_of
 from paths import ROOT
 from random_models import EIGHT_HEADS, save_random
+
+from jaxalign.benchmark.ahead.hlo import collectives_of
 
 pytestmark = pytest.mark.nightly  # seven meshes are compiled for
 

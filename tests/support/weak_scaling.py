@@ -15,8 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compiled import collectives_of, matrix_flop
-
 LENGTH = 8
 
 
@@ -31,6 +29,7 @@ def count(folder: Path, devices: int, model: int, population: int) -> dict[str, 
     """
     from engines import make_engine
 
+    from jaxalign.benchmark.ahead.hlo import collectives_of, matrix_flop
     from jaxalign.config import base, freeze
     from jaxalign.model.cost import candidate_flop, shared_flop
     from jaxalign.problem import load_problem
