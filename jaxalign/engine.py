@@ -12,11 +12,12 @@ import jax.numpy as jnp
 from jaxalign.devices.distributed import smallest
 from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
-from jaxalign.evolve import Evolution, Metrics, RunState
+from jaxalign.evolve import Evolution
 from jaxalign.fitness import Evaluator, Execution, choose_chunk
 from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.search import Draw, SearchPlan, draw_key
+from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import EvaluationSettings
 
 _FRONT_SIZE = 16  # members of the Pareto front, kept where several terms are weighted

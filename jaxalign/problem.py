@@ -32,9 +32,9 @@ from jaxalign.model import (
     weights_digest,
 )
 from jaxalign.objective import (
-    CULTURALBENCH_TERMS,
     Objective,
     Task,
+    load_culturalbench,
     make_objective,
     make_task,
 )
@@ -49,7 +49,6 @@ from jaxalign.prompts import (
 )
 from jaxalign.search import check_strategy, mean_norm
 from jaxalign.settings import (
-    ObjectiveSettings,
     Settings,
     country_names,
     format_names,
@@ -58,14 +57,12 @@ from jaxalign.settings import (
 from jaxalign.survey import (
     DISTRIBUTION,
     Instrument,
-    Quiz,
     Scoring,
     ShareScoring,
     Target,
     choose_targets,
     instrument_digest,
     load_instrument,
-    load_quiz,
     make_scoring,
     questions_for,
 )
@@ -155,7 +152,7 @@ def load_problem(settings: Settings) -> Problem:
     targets = choose_targets(instrument, survey, country_names(settings.country))
     levels = read_levels(instrument, language_names(settings.objective.languages))
     sets = find_sets(levels, format_names(settings.objective.formats), settings.seed)
-    culturalbench = _load_culturalbench(settings.objective)
+    culturalbench = load_culturalbench(settings.objective)
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
     load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
@@ -290,15 +287,3 @@ def _check_linear(settings: Settings, instrument: Instrument) -> None:
             f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
             f"they add up to; it cannot with {' and '.join(wrong)}; or give search.strategy=LSHADE"
         )
-
-
-def _load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:
-    if objective.culturalbench:
-        return load_quiz(objective.culturalbench)
-    for name in CULTURALBENCH_TERMS:
-        if weight := getattr(objective.terms, name):
-            raise UserError(
-                f"objective.terms.{name}={weight:g}: needs questions; set objective.culturalbench "
-                "to a CSV of CulturalBench-Easy, or to `fixture`"
-            )
-    return None

@@ -160,7 +160,7 @@ class GgufTensors:
             )
             for tensor in open_gguf(Path(path)).tensors
             if tensor.name != _ROPE_FACTORS
-            for name in [ours.get(tensor.name, f"{tensor.name}")]
+            for name in [ours.get(tensor.name, tensor.name)]
         }
 
     def keys(self) -> list[str]:

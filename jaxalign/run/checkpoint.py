@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxalign.errors import UserError
-from jaxalign.evolve import RunState
+from jaxalign.search.state import RunState
 
 _LOG = logging.getLogger(__name__)
 _BEST_LOSS = "best_loss"  # of a checkpoint, in its own metadata

@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxalign.devices.mesh import copy_everywhere
 from jaxalign.engine import Engine
-from jaxalign.evolve import RunState
 from jaxalign.files import write_file, write_json
 from jaxalign.fitness import Execution
 from jaxalign.model import to_safetensors
@@ -20,6 +19,7 @@ from jaxalign.run.initialization import POPULATION
 from jaxalign.run.metrics import as_number
 from jaxalign.run.refine import polish, rescore
 from jaxalign.run.summary import Outcome, join_summaries, record_of_country, summarize
+from jaxalign.search.state import RunState
 from jaxalign.settings import Settings
 
 FILES = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.evolve import Metrics
+from jaxalign.search.state import Metrics
 
 
 def as_number(value: Any) -> float | None:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from jaxalign.engine import Engine
-from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
 from jaxalign.run.metrics import as_number
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.refine import Rescored
 from jaxalign.search.gradient import Descent
+from jaxalign.search.state import RunState
 from jaxalign.settings import Settings
 from jaxalign.survey import (
     ShareScoring,

@@ -18,7 +18,6 @@ from jaxalign.devices.mesh import shape_of
 from jaxalign.devices.profiling import Profile
 from jaxalign.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.errors import UserError
-from jaxalign.evolve import Metrics, RunState
 from jaxalign.files import write_json
 from jaxalign.problem import load_problem
 from jaxalign.report import Progress
@@ -35,6 +34,7 @@ from jaxalign.run.startup import StartUp
 from jaxalign.run.stopping import StopRequest
 from jaxalign.run.trackers import Tracker
 from jaxalign.run.workdir import Workdir
+from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import Settings
 
 MakeTracker = Callable[[Path, Mapping[str, Any]], Tracker]  # of the workdir and the plain settings

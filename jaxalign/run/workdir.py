@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import jax
@@ -51,12 +50,7 @@ class Workdir:
         """Enter the context."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         """Release the folder; what goes wrong meanwhile is told only where nothing else did."""
         closing: list[Callable[[], None]] = []
         if self._heartbeat and error:
