@@ -70,6 +70,10 @@ def _tokenizer_of_gguf(path: Path) -> Any:
         for name in ("bos_token", "eos_token", "unk_token", "pad_token")
         if f"{name}_id" in described
     }
+    adds_bos = fields.get("tokenizer.ggml.add_bos_token")
+    # llama.cpp puts BOS before a sentencepiece vocabulary that does not say otherwise.
+    if adds_bos.contents() if adds_bos else described["tokenizer_type"] == "llama":
+        special["add_bos_token"] = True
     template = fields.get("tokenizer.chat_template")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

@@ -29,7 +29,15 @@ def quantized(draw, shape, kind):
 
 
 def write(
-    path, kind="F32", tied=True, metadata=None, tensors=None, *, arch="llama", block_count=None
+    path,
+    kind="F32",
+    tied=True,
+    metadata=None,
+    tensors=None,
+    *,
+    arch="llama",
+    block_count=None,
+    add_bos=None,
 ):
     """Write a small llama with a byte-level tokenizer; all its matrices are of one type."""
     draw = np.random.default_rng(0)
@@ -63,6 +71,8 @@ def write(
     writer.add_token_merges(["Ġ t", "h e", "i n", "Ġt he"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(0)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
     writer.add_chat_template("{{ messages[0]['content'] }}<|end|>")
     assert len(tokens) == VOCAB
 
@@ -137,15 +147,18 @@ def test_what_a_gemma3_file_says_of_its_layers(tmp_path):
     assert jm.read_config(path).query_scale == pytest.approx((256 / 168) ** 0.5)
 
 
-def test_tokenizer_and_template_are_those_of_transformers(tmp_path):
+@pytest.mark.parametrize("add_bos", [None, False, True])
+def test_tokenizer_and_template_are_those_of_transformers(add_bos, tmp_path):
     pytest.importorskip("torch")
     from transformers import AutoTokenizer
 
-    path = write(tmp_path / "small.gguf")
+    path = write(tmp_path / "small.gguf", add_bos=add_bos)
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file=path.name)
     mine = load_tokenizer(path)
     text = "<|start|>In the theatre, 10 or 3?<|end|>"
     assert mine(text, add_special_tokens=False) == theirs(text, add_special_tokens=False)
+    assert mine("the") == theirs("the")
+    assert (mine("the")["input_ids"][0] == mine.bos_token_id) == bool(add_bos)
     assert mine.convert_ids_to_tokens(mine(text)["input_ids"])[0] == "<|start|>"
     assert (mine.eos_token, mine.bos_token) == ("<|end|>", "<|start|>")
     assert mine.chat_template == theirs.chat_template
