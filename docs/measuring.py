@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "605a42f"  # the revision before the package was laid out in rooms
 COUNTRIES = {"sa": "Saudi Arabia", "cn": "China", "in": "India", "us": "United States"}
-METHODS = ("L-SHADE (default)", "DE as evosax ships it", "scipy DE", "cma in the subspace",
+METHODS = ("Gauss-Newton (default)", "L-SHADE", "DE as evosax ships it", "scipy DE", "cma in the subspace",
            "random search", "gradient (Adam)")  # fmt: skip
 
 Entries = dict[str, dict[str, Any]]
@@ -75,9 +75,9 @@ def measure_defaults(folder: Path, quick: bool) -> Entries:
             "in-context, best of 8": min(v for k, v in losses.items() if k.startswith("in-cont")),
             "persona, median": losses["persona (median)"],
             "tuned": summary["loss"]["best"],
-            "naive, held out": held_out["naive"],
-            "persona, held out": held_out["persona"],
-            "tuned, held out": held_out["tuned"],
+            "naive, test": held_out["naive"],
+            "persona, test": held_out["persona"],
+            "tuned, test": held_out["tuned"],
         }
         rows.append([name, *map(loss, cells.values()), f"{summary['seconds']:.0f}"])
     if not quick:

@@ -14,6 +14,7 @@ from jaxalign.prompts import Asked, Texts, ask_presentation
 
 DEMONSTRATIONS = (1, 4, 8, 16)
 RANDOM_PROMPTS = 8
+WAYS = 2
 TUNED, NAIVE = "tuned", "naive"
 PERSONA, BEST_PERSONA = "persona (median)", "persona (best)"
 
@@ -44,7 +45,9 @@ class Method:
 
 
 class Baselines:
-    """Asks a problem's survey in the presentations of its objective.
+    """Asks a problem's survey in the first `WAYS` presentations that the prompt was tuned on.
+
+    More would make an evaluation long, since there are dozens of texts to ask them with.
 
     Args:
       asker: of the problem's model.
@@ -55,7 +58,7 @@ class Baselines:
 
     def __init__(self, asker: Asker, problem: Problem, prompt_LD: np.ndarray, norm: str):
         self._asker, self._problem, self._norm = asker, problem, norm
-        self._prompt_LD = prompt_LD
+        self._prompt_LD, self._ways = prompt_LD, problem.sets.tune[:WAYS]
 
     @functools.cached_property
     def naive(self) -> Method:
@@ -91,7 +94,7 @@ class Baselines:
         for name, (count, system) in contexts.items():
             asked = [
                 one
-                for way in problem.sets.tune
+                for way in self._ways
                 for one in ask_with_demonstrations(way, answers_I, order, count, system)
             ]
             if self._asker.fault(asked) is None:
@@ -148,8 +151,7 @@ class Baselines:
         """Return the method that is represented by the variant that `choose` picks."""
         scores_VC, loss_GV = self._asker.measure(shares_VNA, self._norm)
         chosen = int(np.argmin(np.abs(loss_GV[0] - choose(loss_GV[0]))))
-        formats = len(self._problem.sets.tune)
-        shares_FIA = shares_VNA[chosen].reshape(formats, -1, shares_VNA.shape[-1])
+        shares_FIA = shares_VNA[chosen].reshape(len(self._ways), -1, shares_VNA.shape[-1])
         return Method(
             name,
             group,
@@ -182,8 +184,7 @@ class Baselines:
         return scores_GC, loss_GG.T, naive_G1[:, 0]
 
     def _ask(self, system: str | None = None) -> list[Asked]:
-        ways = self._problem.sets.tune
-        return [one for way in ways for one in ask_presentation(way, system)]
+        return [one for way in self._ways for one in ask_presentation(way, system)]
 
     def _loss_of_options(self, options_NI: np.ndarray) -> np.ndarray:
         width = self._problem.scoring.values_QA.shape[1]

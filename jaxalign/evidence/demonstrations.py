@@ -53,8 +53,8 @@ def ask_with_demonstrations(
 ) -> list[Asked]:
     """Return each item after `count` others with their answers, as earlier turns of the chat.
 
-    All items have the same demonstrations, but that an item never has itself: the next one of the
-    order stands in for it. So most of the tokens are shared.
+    The order is cut into blocks of as many items as the demonstrations leave. All items of a block
+    have the same ones, those that follow the block, so few chains of turns serve all items.
 
     Args:
       way: how the question and the demonstrations are put.
@@ -65,9 +65,10 @@ def ask_with_demonstrations(
     """
     asked = ask_presentation(way, system)
     turns = [(one.user, one.labels[answer]) for one, answer in zip(asked, answers_I, strict=True)]
-    return [
-        one._replace(
-            before=one.before + tuple(turns[other] for other in order if other != item)[:count]
-        )
-        for item, one in enumerate(asked)
-    ]
+    size = len(order) - count
+    for first in range(0, len(order), size):
+        block, after = order[first : first + size], np.roll(order, -first - size)[:count]
+        before = tuple(turns[other] for other in after)
+        for item in block:
+            asked[item] = asked[item]._replace(before=asked[item].before + before)
+    return asked

@@ -275,11 +275,11 @@ def test_packaged_methods_by_label():
 
 def test_a_method_by_the_beginning_of_its_label():
     for typed, label in (
-        ("L-SHADE", "L-SHADE (default)"),  # without the remark in brackets
+        ("Gauss-Newton", "Gauss-Newton (default)"),  # without the remark in brackets
         ("gradient", "gradient (Adam)"),
         ("rand", "random search"),
         ("sep-cma", "Sep-CMA-ES"),
-        ("Gauss-Newton", "Gauss-Newton"),  # whole, though another begins with it
+        ("L-SHADE", "L-SHADE"),  # whole, though others begin with it
     ):
         assert list(load_methods(typed)) == [label]
     with pytest.raises(UserError, match=r"'jDE' may be any of: jDE rand/1, jDE best/1$"):
