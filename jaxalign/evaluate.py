@@ -13,7 +13,7 @@ import shlex
 from absl import flags
 
 from jaxalign import cli
-from jaxalign.config import freeze, from_plain, with_new_names
+from jaxalign.config import freeze, recorded
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
 from jaxalign.files import local_path, read_json
@@ -60,8 +60,8 @@ def main(typed: list[str]) -> None:
     if _SHOW_PROMPT.value:
         if _CONFIG.value is not None:
             return print_first_question(freeze(_CONFIG.value))
-        of_run = read_json(workdir / "config.json")["config"]
-        return print_first_question(from_plain(with_new_names(of_run)))
+        record = workdir / "config.json"
+        return print_first_question(recorded(read_json(record), record))
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")

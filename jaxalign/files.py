@@ -17,6 +17,8 @@ import msgspec
 
 from jaxalign.errors import UserError
 
+FORMAT = 1  # of all files of a workdir; a change that older versions would misread raises it
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
@@ -206,8 +208,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    """Write a JSON file whole or not at all, with the version of its format."""
+    text = json.dumps({"format": FORMAT} | value, indent=2, allow_nan=False)
+    write_file(path, f"{text}\n".encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -270,9 +273,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UserError: the file is missing, cannot be read or holds something else.
+        UserError: the file is missing, cannot be read, holds something else, or is of a format that
+            is newer than this version.
     """
-    return _parse(_read_text(path), str(path))
+    value = _parse(_read_text(path), str(path))
+    found = value.get("format", FORMAT)  # the first version named none
+    if not isinstance(found, int) or found > FORMAT:
+        raise UserError(
+            f"{path}: is of format {found!r} and this version reads {FORMAT}: install the one that "
+            "wrote it"
+        )
+    return value
 
 
 def _read_text(path: Path) -> str:

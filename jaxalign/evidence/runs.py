@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from jaxalign.config import from_plain, to_plain, with_keys, with_new_names
+from jaxalign.config import recorded, to_plain, with_keys
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
 from jaxalign.files import read_run
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
+from jaxalign.model import read_stop_ids, resolve
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
+from jaxalign.run.heartbeat import require_writable
 from jaxalign.run.provenance import make_run_record
 from jaxalign.settings import EMBEDDED, Settings, TermSettings
 from jaxalign.survey import Instrument, load_instrument, load_quizzes
@@ -52,7 +54,7 @@ def evaluate_run(workdir: Path, options: Options, again: str = "") -> "Evaluatio
       UserError: the run is not finished, or its model or survey has changed since.
     """
     run = read_run(workdir)
-    settings = from_plain(with_new_names(run.config["config"]))
+    settings = recorded(run.config, workdir / "config.json")
     settings = with_keys(settings, {"country": run.summary["country"]})
     prompt_LD = read_soft_prompt(workdir / RESULT)
     return evaluate(settings, prompt_LD, workdir, options, again, run.config["digests"])
@@ -81,6 +83,7 @@ def evaluate(
     Raises:
       UserError: from any part.
     """
+    require_writable(workdir, "--workdir")
     wordings = _load_wordings(settings, options)
     source = options.culturalbench or (_FIXTURE if settings.model.path == EMBEDDED else "none")
     easy, hard = (None, None) if source == "none" else load_quizzes(source, "--culturalbench")
@@ -93,6 +96,7 @@ def evaluate(
             "prompt.length": prompt_LD.shape[0],
         },
     )
+    read_stop_ids(resolve(settings.model.path, settings.model.revision))  # what answers end with
     problem = load_problem(settings)
     now = problem.digests()
     for name in ("weights", "architecture", "survey"):

@@ -14,8 +14,8 @@ import jax
 
 from jaxalign.devices.distributed import is_first
 from jaxalign.errors import UserError
-from jaxalign.files import write_file, writing
-from jaxalign.run.heartbeat import Heartbeat, hold
+from jaxalign.files import read_json, write_file, writing
+from jaxalign.run.heartbeat import Heartbeat, hold, require_free
 from jaxalign.run.trackers import TensorBoard, Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -30,24 +30,24 @@ class Workdir:
     The others read, and write nothing.
 
     Args:
-      path: made if it is missing.
+      path: made if it is missing, when the context is entered.
 
     Raises:
-      UserError: the folder cannot be made or written, or another process holds it.
+      UserError: on entering: the folder cannot be made or written, or another process holds it.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._held = contextlib.ExitStack()
-        if is_first():
-            self._held.enter_context(hold(path, "--workdir"))
         self._metrics: TextIO | None = None
         self._trackers: list[Tracker] = []
         self._heartbeat: Heartbeat | None = None
         self._generation: int | None = None
 
     def __enter__(self) -> "Workdir":
-        """Enter the context."""
+        """Make and hold the folder."""
+        if is_first():
+            self._held.enter_context(hold(self.path, "--workdir"))
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
@@ -69,6 +69,11 @@ class Workdir:
                 faults.append(fault)
         if faults and error is None:
             raise faults[0]
+
+    def require_free(self) -> None:
+        """Raise UserError if the folder could not be held; makes nothing."""
+        if is_first():
+            require_free(self.path, "--workdir")
 
     def begin(self, generations: int) -> None:
         """Write that a run up to this generation starts."""
@@ -117,7 +122,12 @@ class Workdir:
         metrics = self.path / "metrics.jsonl"
         if metrics.exists() and metrics.stat().st_size:
             return True
-        return any(folder.name.isdigit() for folder in self.path.glob("checkpoints/*"))
+        return self.newest_checkpoint() is not None
+
+    def newest_checkpoint(self) -> int | None:
+        """Return the highest generation that has a checkpoint, readable or not."""
+        names = (folder.name for folder in self.path.glob("checkpoints/*"))
+        return max((int(name) for name in names if name.isdecimal()), default=None)
 
     def require_no_metrics(self) -> None:
         """Raise UserError if metrics.jsonl has lines that a new start would overwrite."""
@@ -137,10 +147,11 @@ class Workdir:
         path = self.path / "config.json"
         if not path.exists():
             return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); give another --workdir") from error
+        record = read_json(path)
+        for key in ("config", "resolved", "digests", "versions"):
+            if not isinstance(record.get(key), dict):
+                raise UserError(f"{path}: {key!r} is missing; give another --workdir")
+        return record
 
     def rewind_metrics(
         self,
