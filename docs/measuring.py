@@ -19,8 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "605a42f"  # the revision before the package was laid out in rooms
 COUNTRIES = {"sa": "Saudi Arabia", "cn": "China", "in": "India", "us": "United States"}
-METHODS = ("Gauss-Newton (default)", "L-SHADE", "DE as evosax ships it", "scipy DE", "cma in the subspace",
-           "random search", "gradient (Adam)")  # fmt: skip
+METHODS = ("Gauss-Newton (default)", "L-SHADE", "DE as evosax ships it", "scipy DE",
+           "cma in the subspace", "random search", "gradient (Adam)")  # fmt: skip
 
 Entries = dict[str, dict[str, Any]]
 

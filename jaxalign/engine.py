@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxalign.devices.distributed import smallest
+from jaxalign.devices.distributed import slowest, smallest
 from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
 from jaxalign.evolve import Evolution
@@ -109,7 +111,7 @@ def choose_execution(
 
 
 def find_chunk(problem: Problem, execution: Execution, prompts_ELD: jax.Array, budget: int) -> int:
-    """Return the largest chunk that fits, by the analysis of what is compiled and then by trying.
+    """Return the chunk that is fastest by trying, of those that compile and run in the budget.
 
     Args:
       problem: what is asked of which model.
@@ -121,28 +123,24 @@ def find_chunk(problem: Problem, execution: Execution, prompts_ELD: jax.Array, b
     key = jax.random.key(0)
     devices, _ = shape_of(execution.mesh)
 
-    @functools.cache  # the choice may ask twice
-    def compiled(chunk: int) -> Any:
-        evaluator = problem.evaluator(dataclasses.replace(execution, chunk=chunk))
-        return jax.jit(evaluator).lower(*arguments, key=key, count=jnp.int32(chunk)).compile()
-
-    def bytes_of(chunk: int) -> int:
-        return compiled(chunk).memory_analysis().temp_size_in_bytes
-
-    def runs(chunk: int) -> bool:
+    def seconds_of(chunk: int) -> float:
+        evaluate = jax.jit(problem.evaluator(dataclasses.replace(execution, chunk=chunk)))
+        count = jnp.int32(chunk * devices)
         try:
-            count = jnp.int32(chunk * devices)
-            jax.block_until_ready(compiled(chunk)(*arguments, key=key, count=count))
-        except jax.errors.JaxRuntimeError as error:
+            compiled = evaluate.lower(*arguments, key=key, count=count).compile()
+            if compiled.memory_analysis().temp_size_in_bytes > budget:
+                return math.inf
+            for _ in range(2):  # of which the first warms up
+                begun = time.perf_counter()
+                jax.block_until_ready(compiled(*arguments, key=key, count=count))
+        except jax.errors.JaxRuntimeError as error:  # a TPU's compiler raises it too
             if is_out_of_memory(error):
-                return False
+                return math.inf
             raise
-        return True
+        return time.perf_counter() - begun
 
     candidates = -(-prompts_ELD.shape[0] // devices)
-    first = {1, min(2, candidates)}  # that the choice asks for
-    in_parallel(*(functools.partial(compiled, chunk) for chunk in first))
-    return choose_chunk(bytes_of, runs, candidates, budget)
+    return choose_chunk(lambda chunk: slowest(seconds_of(chunk)), candidates)
 
 
 def build_engine(

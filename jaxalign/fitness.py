@@ -182,28 +182,34 @@ def loss_of_prompt(
     return measured.loss_GP[:, 0]
 
 
-def choose_chunk(
-    bytes_of: Callable[[int], int], runs: Callable[[int], bool], population: int, budget: int
-) -> int:
-    """Return the largest chunk whose evaluation fits.
+def choose_chunk(seconds_of: Callable[[int], float], population: int) -> int:
+    """Return the chunk whose candidates take the least time, of 2, 8, 32 and so on.
+
+    More is not always better: on a TPU small chunks stay in the chip's fast memory, and on a GPU
+    they leave it idle. Larger ones are tried as long as they help, halved ones where one does not
+    fit; chunks are as even as their number allows.
 
     Args:
-      bytes_of: temporary bytes of an evaluation compiled for a chunk.
-      runs: whether a chunk finds the memory that it needs, when tried.
+      seconds_of: what a chunk takes; +inf where it does not fit.
       population: P, the largest chunk that makes sense.
-      budget: bytes available.
 
     Returns:
-      The smallest chunk that needs no more rounds than the largest that fits by analysis, halved
-      until it runs; at least 1 even if that does not fit.
+      At least 1, even if that does not fit.
     """
-    one, two = bytes_of(1), bytes_of(min(2, population))
-    each = max(two - one, 1)
-    chunk = max(1, min(population, 1 + max(0, budget - one) // each))
-    while chunk > 1 and bytes_of(chunk) > budget:
-        chunk //= 2
-    rounds = -(-population // chunk)
-    chunk = -(-population // rounds)
-    while chunk > 1 and not runs(chunk):
-        chunk //= 2
-    return chunk
+
+    def even(chunk: int) -> int:
+        return -(-population // -(-population // chunk))
+
+    best, least, most = 1, math.inf, population
+    chunk = even(min(2, most))
+    while best < chunk:
+        seconds = seconds_of(chunk)
+        if seconds == math.inf:
+            most = chunk // 2
+            chunk = even(most) if most else 0
+        elif seconds / chunk < least:
+            best, least = chunk, seconds / chunk
+            chunk = even(min(4 * chunk, most))
+        else:
+            break
+    return best

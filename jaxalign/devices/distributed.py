@@ -115,6 +115,13 @@ def smallest(number: int | None) -> int | None:
     return int(multihost_utils.process_allgather(np.int32(number >> 20)).min()) << 20
 
 
+def slowest(seconds: float) -> float:
+    """Return the most seconds that any of the processes took, so that all decide alike."""
+    if not is_multiprocess():
+        return seconds
+    return float(multihost_utils.process_allgather(np.float32(seconds)).max())
+
+
 def all_stop_at(generation: int) -> bool:
     """Return whether all processes are to stop at this generation, since one was sent SIGTERM.
 

@@ -159,7 +159,7 @@ def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     rows: list[int] = []
     seen: dict[Any, Any] = {}
     size = 0
-    for row in sorted(range(len(sequences)), key=sequences.__getitem__):
+    for row in sorted(range(len(sequences)), key=lambda row: list(sequences[row])):
         sequence = sequences[row]
         new = _insert(seen, sequence)
         if rows and size + new > _TOKENS:

@@ -80,17 +80,34 @@ def multiply(inputs: jax.Array, weight: jax.Array | Quantized, precision: Any) -
     """
     if not isinstance(weight, Quantized):
         return jnp.einsum("ri,oi->ro", inputs, weight, precision=precision)
-    product = partial(jax.lax.dot_general, dimension_numbers=(((1,), (1,)), ((), ())))
     if not weight.rows:
         values = weight.values.astype(inputs.dtype)
-        outputs = product(inputs, values, precision=precision).astype(jnp.float32)
+        outputs = _product(inputs, values, precision=precision).astype(jnp.float32)
     else:
-        dtype = weight.values.dtype
-        small, scale_R = _shrink(inputs, dtype)
-        total = jnp.int32 if dtype == jnp.int8 else jnp.float32
-        outputs = product(small, weight.values, preferred_element_type=total)
+        small, scale_R = _shrink(inputs, weight.values.dtype)
+        outputs = _product_of_small(small, weight.values, inputs.dtype)
         outputs = outputs.astype(jnp.float32) * scale_R[:, None]
     return (outputs * weight.scales[None, :]).astype(inputs.dtype)
+
+
+_product = partial(jax.lax.dot_general, dimension_numbers=(((1,), (1,)), ((), ())))
+
+
+def _product_of_small(small: jax.Array, values: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Multiply 8-bit rows by 8-bit weights, for a result that will be rounded to `dtype`.
+
+    A GPU writes sums of fp8 in bfloat16 where the result is to be that: float32 ones are twice as
+    much memory to write and read, which costs more than the product saves.
+    """
+    total = jnp.int32 if values.dtype == jnp.int8 else jnp.float32
+    exact = partial(_product, preferred_element_type=total)
+    if total == jnp.int32 or dtype == jnp.float32:
+        return exact(small, values)
+
+    def rounded(small: jax.Array, values: jax.Array) -> jax.Array:
+        return _product(small, values, preferred_element_type=dtype).astype(jnp.float32)
+
+    return jax.lax.platform_dependent(small, values, cuda=rounded, default=exact)
 
 
 def _shrink(matrix: jax.Array, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:

@@ -12,7 +12,7 @@ import pytest
 from parity_cases import BASE
 from paths import ROOT
 
-from jaxalign.benchmark.ahead.hlo import collectives_of
+from jaxalign.benchmark.ahead.collectives import collectives_of
 
 pytestmark = pytest.mark.nightly
 

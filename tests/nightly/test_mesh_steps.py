@@ -14,7 +14,7 @@ import pytest
 from paths import ROOT
 from random_models import EIGHT_HEADS, save_random
 
-from jaxalign.benchmark.ahead.hlo import collectives_of
+from jaxalign.benchmark.ahead.collectives import collectives_of
 
 pytestmark = pytest.mark.nightly  # seven meshes are compiled for
 

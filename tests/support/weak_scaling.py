@@ -29,7 +29,8 @@ def count(folder: Path, devices: int, model: int, population: int) -> dict[str, 
     """
     from engines import make_engine
 
-    from jaxalign.benchmark.ahead.hlo import collectives_of, matrix_flop
+    from jaxalign.benchmark.ahead.collectives import collectives_of
+    from jaxalign.benchmark.ahead.hlo import matrix_flop
     from jaxalign.config import base, freeze
     from jaxalign.model.cost import candidate_flop, shared_flop
     from jaxalign.problem import load_problem

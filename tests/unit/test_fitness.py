@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tiers import every
 
 from jaxalign.config import freeze
+from jaxalign.engine import find_chunk
 from jaxalign.fitness import Evaluator, Execution, choose_chunk, loss_of_prompt
 from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
@@ -246,35 +248,77 @@ def test_never_materialises_logits_over_the_vocabulary(tiny_problem, population_
 @settings(max_examples=200, deadline=None)
 @given(
     population=st.integers(1, 300),
-    fixed=st.integers(0, 10_000),
-    each=st.integers(1, 10_000),
-    budget=st.integers(0, 2_000_000),
+    fits=st.integers(0, 400),
+    start=st.floats(0, 10),
+    fast=st.integers(1, 300),
 )
-def test_chosen_chunk_fits_and_is_the_largest(population, fixed, each, budget):
-    asked = []
+def test_the_chosen_chunk_fits_and_is_the_fastest_tried(population, fits, start, fast):
+    """Each chunk takes a fixed time and one for each candidate, twice that beyond `fast`."""
+    tried = {}
 
-    def bytes_of(chunk):
-        asked.append(chunk)
-        return fixed + each * chunk
+    def seconds_of(chunk):
+        assert chunk not in tried and 1 <= chunk <= population
+        slow = chunk + max(0, chunk - fast)
+        tried[chunk] = start + slow if chunk <= fits else math.inf
+        return tried[chunk]
 
-    chunk = choose_chunk(bytes_of, lambda chunk: True, population, budget)
-    assert 1 <= chunk <= population
-    assert chunk == 1 or bytes_of(chunk) <= budget
-    largest = min(population, max(1, (budget - fixed) // each))
-    assert -(-population // chunk) == -(-population // largest)  # as few rounds as the largest
-    assert len(asked) < 16
+    chunk = choose_chunk(seconds_of, population)
+    assert 1 <= chunk <= population and len(tried) < 16
+    fitting = {each: seconds / each for each, seconds in tried.items() if seconds < math.inf}
+    if fitting:
+        assert fitting[chunk] == min(fitting.values())
+        rounds = -(-population // chunk)
+        assert -(-population // rounds) == chunk  # no smaller one needs as few rounds
+    else:
+        assert chunk == 1
+        assert population == 1 or fits < 2 or tried == {}
 
 
-def test_a_chunk_that_does_not_run_is_halved():
+@pytest.mark.parametrize(
+    ("fits", "seconds_each", "chosen", "order"),
+    [
+        (64, lambda chunk: 1 / chunk, 64, [2, 8, 32, 64]),  # larger is faster
+        (64, lambda chunk: chunk, 2, [2, 8]),  # and slower
+        (20, lambda chunk: 1 / chunk, 16, [2, 8, 32, 16]),  # none above half of what fits not
+        (9, lambda chunk: 1 / chunk, 8, [2, 8, 32, 16]),
+        (1, lambda chunk: 1, 1, [2]),
+    ],
+)
+def test_few_chunks_are_tried(fits, seconds_each, chosen, order):
     tried = []
 
-    def runs(chunk):
+    def seconds_of(chunk):
         tried.append(chunk)
-        return chunk <= 9
+        return chunk * seconds_each(chunk) if chunk <= fits else math.inf
 
-    assert choose_chunk(lambda chunk: chunk, runs, 64, 50) == 8
-    assert tried == [32, 16, 8]
-    assert choose_chunk(lambda chunk: chunk, lambda chunk: False, 64, 50) == 1
+    assert choose_chunk(seconds_of, 64) == chosen
+    assert tried == order
+
+
+def test_a_tpu_alone_finishes_the_inner_activations(tiny_problem):
+    evaluator = tiny_problem.evaluator(Execution(2))
+    weights, task = tiny_problem.weights, tiny_problem.task
+    prompts_PLD = jax.ShapeDtypeStruct((2, LENGTH, tiny_problem.model_config.width), jnp.float32)
+    prompt_LD = prompts_PLD.update(shape=prompts_PLD.shape[1:])
+    key = jax.eval_shape(jax.random.key, 0)
+
+    def loss(prompt_LD):
+        return loss_of_prompt(evaluator, weights, task, prompt_LD)[0]
+
+    def barriers(function, platform, *given, **named):
+        lowered = jax.jit(function).trace(*given, **named).lower(lowering_platforms=(platform,))
+        return lowered.as_text().count("stablehlo.optimization_barrier")
+
+    for platform in ("tpu", "cpu", "cuda"):
+        found = barriers(evaluator, platform, weights, task, prompts_PLD, key=key)
+        assert (found > 0) == (platform == "tpu")
+        assert barriers(jax.grad(loss), platform, prompt_LD) == 0
+
+
+@pytest.mark.parametrize(("budget", "some"), [(0, False), (2**40, True)])
+def test_a_chunk_is_found_by_trying(tiny_problem, population_PLD, budget, some):
+    chunk = find_chunk(tiny_problem, Execution(), population_PLD, budget)
+    assert (chunk in (2, 5)) if some else (chunk == 1)
 
 
 def test_tasks_are_arrays_and_objectives_hashable(tiny_problem):

@@ -12,17 +12,18 @@ import jax.numpy as jnp
 
 from jaxalign.benchmark.ahead.abstract import abstract_plan, abstract_problem, lay
 from jaxalign.benchmark.ahead.chips import Target
-from jaxalign.benchmark.ahead.hlo import Kernel, Program, collectives_of
+from jaxalign.benchmark.ahead.collectives import collectives_of
+from jaxalign.benchmark.ahead.hlo import Kernel, Program
 from jaxalign.benchmark.sweep import Point
-from jaxalign.devices.memory import CPU_CHUNK, is_out_of_memory
+from jaxalign.devices.memory import is_out_of_memory
 from jaxalign.devices.mesh import shape_of
 from jaxalign.engine import lower_steps, make_evolution
-from jaxalign.fitness import Execution
+from jaxalign.fitness import Execution, choose_chunk
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.problem import Problem
 from jaxalign.run.refine import PromptLoss
-from jaxalign.search import SearchPlan
+from jaxalign.search import SearchPlan, full_space
 from jaxalign.settings import Settings
 
 _COPIES = ("copy", "copy-done", "slice-done", "transpose", "dynamic-slice", "slice", "fusion")
@@ -78,25 +79,49 @@ def _formula(settings: Settings, problem: Problem, plan: SearchPlan) -> float:
 def compile_programs(
     settings: Settings, problem: Problem, plan: SearchPlan, target: Target, everything: bool
 ) -> dict[str, Any]:
-    """Return the figures of the evaluation, and of start, step and gradient if wanted."""
-    execution = Execution(
-        settings.evaluation.chunk or CPU_CHUNK, settings.evaluation.attention, problem.mesh
-    )
-    make = functools.partial(_figures, settings, problem, execution.chunk, plan, target)
-    programs = {"evaluate": make(_evaluation(settings, problem, plan, target, execution))}
+    """Return the figures of the evaluation, and of start, step and gradient if wanted.
+
+    Where the chunk is left open, several are compiled as a run would try them, and estimates take
+    the place of seconds; the figures of the others stand beside those of the chosen one.
+    """
+    attention = settings.evaluation.attention
+    population, _ = shape_of(problem.mesh)
+    hand = math.ceil(plan.candidates / population)
+
+    def figures(chunk: int, lowered: Any) -> dict[str, Any]:
+        return _figures(problem, math.ceil(hand / chunk), target, lowered) | {"chunk": chunk}
+
+    tried: dict[int, dict[str, Any]] = {}
+
+    def seconds_of(chunk: int) -> float:
+        execution = Execution(chunk, attention, problem.mesh)
+        tried[chunk] = figures(chunk, _evaluation(settings, problem, plan, target, execution))
+        if "error" in tried[chunk] or tried[chunk]["memory"]["total"] > target.memory:
+            return math.inf
+        return tried[chunk]["seconds"]["estimate"] * chunk
+
+    chosen = settings.evaluation.chunk
+    if chosen:
+        chosen = min(chosen, hand)
+        seconds_of(chosen)
+    else:
+        chosen = choose_chunk(seconds_of, hand)
+    programs = {f"evaluate, chunk {chunk}": told for chunk, told in tried.items()}
     if everything:
+        execution = Execution(chosen, attention, problem.mesh)
         copied = functools.partial(lay, target=target, mesh=problem.mesh)
         key = copied(jax.eval_shape(jax.random.key, 0))
         evolution = make_evolution(problem, plan, execution)
         arguments = (problem.weights, problem.task, plan.space, copied(plan.strategy.params))
         start, step = lower_steps(problem.mesh, evolution, (*arguments, plan.vectors_E, key))
-        programs |= {"start": make(start), "step": make(step)}
-        prompt_LD = copied(jax.ShapeDtypeStruct(plan.space.shape, jnp.float32))
-        loss = PromptLoss(problem.evaluator(Execution(1, settings.evaluation.attention)))
+        programs |= {"start": figures(chosen, start), "step": figures(chosen, step)}
+        shape = settings.prompt.length, problem.model_config.width
+        prompt_LD = copied(jax.ShapeDtypeStruct(shape, jnp.float32))
+        loss = PromptLoss(problem.evaluator(Execution(1, attention)))
         gradient = jax.jit(jax.value_and_grad(loss, argnums=1)).lower(
-            (problem.weights, problem.task, jnp.int32(0), plan.space), prompt_LD
+            (problem.weights, problem.task, jnp.int32(0), full_space(*shape)), prompt_LD
         )
-        programs["gradient"] = make(gradient)
+        programs["gradient"] = figures(1, gradient)
     return programs
 
 
@@ -112,15 +137,15 @@ def _evaluation(
     return evaluate.lower(problem.weights, problem.task, prompts_ELD, key=key)
 
 
-def _figures(
-    settings: Settings,
-    problem: Problem,
-    chunk: int,
-    plan: SearchPlan,
-    target: Target,
-    lowered: Any,
-) -> dict[str, Any]:
-    """Return what a compiled program says of itself; `error` where it does not fit the chip."""
+def _figures(problem: Problem, rounds: int, target: Target, lowered: Any) -> dict[str, Any]:
+    """Return what a compiled program says of itself; `error` where it does not fit the chip.
+
+    Args:
+      problem: of the program.
+      rounds: turns of its loop over chunks.
+      target: the chip.
+      lowered: the program.
+    """
     begun = time.perf_counter()
     try:
         compiled = lowered.compile(compiler_options=_OPTIONS.get(target.platform))
@@ -129,8 +154,6 @@ def _figures(
             raise
         return {"error": str(error).partition("\n")[0]}
     seconds = time.perf_counter() - begun
-    population, _ = shape_of(problem.mesh)
-    rounds = math.ceil(math.ceil(plan.candidates / population) / chunk)
     program = Program(compiled.as_text(), unknown=rounds)
     memory = compiled.memory_analysis()
     total = (
@@ -140,7 +163,6 @@ def _figures(
         - memory.alias_size_in_bytes
     )
     return {
-        "chunk": chunk,
         "compile_seconds": seconds,
         "memory": {
             "arguments": memory.argument_size_in_bytes,

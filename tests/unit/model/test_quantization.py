@@ -52,6 +52,27 @@ def test_products_are_near_the_exact_ones(tiny_problem, mode, bound):
     assert 0 < off < bound
 
 
+@pytest.mark.parametrize(
+    ("mode", "dtype", "platform", "total"),
+    [
+        ("fp8", "bfloat16", "cuda", "bf16"),
+        ("fp8", "bfloat16", "tpu", "f32"),
+        ("fp8", "bfloat16", "cpu", "f32"),
+        ("fp8", "float32", "cuda", "f32"),
+        ("int8", "bfloat16", "cuda", "i32"),
+    ],
+)
+def test_a_gpu_alone_sums_fp8_into_the_type_of_the_result(mode, dtype, platform, total):
+    values, scales = shrink(WEIGHT, mode)
+    weight = Quantized(jnp.asarray(values), jnp.asarray(scales), True)
+    traced = jax.jit(lambda inputs: multiply(inputs, weight, None)).trace(
+        jax.ShapeDtypeStruct(INPUTS.shape, dtype)
+    )
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    (product,) = (line for line in text.splitlines() if "stablehlo.dot_general" in line)
+    assert product.endswith(f"-> tensor<7x5x{total}>")
+
+
 def test_a_row_of_zeros_stays_zero():
     zeros = jnp.zeros((3, 48))
     for mode in QUANTIZED:
