@@ -137,6 +137,39 @@ def measure_real(folder: Path, quick: bool) -> Entries:
     }  # fmt: skip
 
 
+def measure_presentations(folder: Path, quick: bool) -> Entries:
+    """Descend on one, two and eight presentations of the small real model, and test each prompt."""
+    steps = 1 if quick else 40
+    flags = ("--config=us.py:smollm2", "--config.search.strategy=LSHADE",
+             "--config.search.space=full", "--config.search.population=4",
+             "--config.search.generations=1", f"--config.search.polish={steps}")  # fmt: skip
+    rows = []
+    for formats in ("identity", "identity,reversed", "pool:8"):
+        workdir = folder / formats.replace(":", "-").replace(",", "-")
+        asked = f"--config.objective.formats={formats}"
+        if not (workdir / "summary.json").exists():
+            jaxalign("train", *flags, asked, f"--workdir={workdir}")
+        tested, prompt = workdir / "tested", workdir / "soft_prompt_polished.safetensors"
+        if not (tested / "evaluation.json").exists():
+            jaxalign("evaluate", *flags, asked, f"--prompt={prompt}", f"--workdir={tested}")
+        found = json.loads((tested / "evaluation.json").read_text())["robustness"]["summary"]
+        low, high = found["tuned"]["interval"]
+        cells = [found["naive"]["seen"], found["tuned"]["seen"], found["naive"]["held_out"],
+                 found["persona"]["held_out"], found["tuned"]["held_out"]]  # fmt: skip
+        rows.append([f"`{formats}`", *map(loss, cells)])
+        rows[-1][-1] += f" ({loss(low)} to {loss(high)})"
+    command = f"python -m jaxalign.train {shlex.join(flags)} --config.objective.formats=FORMATS"
+    return {
+        "presentations": {
+            "command": f"{command}, then python -m jaxalign.evaluate --prompt=WORKDIR/soft_prompt_"
+            "polished.safetensors with the same keys",
+            "columns": ["L1 loss, United States, gradient", "naive, tuned on", "tuned, tuned on",
+                        "naive, test", "persona, test", "tuned, test"],
+            "rows": rows,
+        }
+    }  # fmt: skip
+
+
 def measure_speed(folder: Path, quick: bool) -> Entries:
     """Measure the throughput beside transformers on torch, at two sizes."""
     rows, shares = [], []
