@@ -32,7 +32,6 @@ class Questions:
       longer: options that one token does not tell apart; None where it always does.
       presentations: the F ways in which the survey is put.
       right_B: int32, index of the right option of each quiz question.
-      countries_B: name of the country that each quiz question is on.
     """
 
     trie: TokenTrie
@@ -41,7 +40,6 @@ class Questions:
     longer: Longer | None
     presentations: tuple[Presentation, ...]
     right_B: np.ndarray
-    countries_B: tuple[str, ...]
 
 
 class Asked(NamedTuple):
@@ -120,7 +118,6 @@ def build_questions(
         longer=longer,
         presentations=ways,
         right_B=np.array([question.right for question in quiz], np.int32),
-        countries_B=tuple(question.country for question in quiz),
     )
 
 
