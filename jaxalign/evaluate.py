@@ -71,7 +71,8 @@ def main(typed: list[str]) -> None:
                 "another folder to write to"
             )
         settings = freeze(_CONFIG.value)
-        evaluate(settings, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)
+        prompt_LD = read_soft_prompt(_PROMPT.value, "--prompt", model=settings.model.path)
+        evaluate(settings, prompt_LD, workdir, options, again)
         return
     folders = sorted(workdir.glob("countries/*/summary.json"))
     if not folders:

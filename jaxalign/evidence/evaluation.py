@@ -81,7 +81,7 @@ def evaluate_prompt(
     baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
     parts = Parts(folder, inputs, tell)
     first = parts.get("baselines", lambda: _baselines(evidence, baselines))
-    ways, skipped = [], []
+    ways, skipped = [], list(first.get("skipped", ()))
     for way in ways_to_ask(problem, evidence.wordings):
         fault = evidence.asker.fault(ask_presentation(way.presentation))
         if fault is None:
@@ -89,16 +89,16 @@ def evaluate_prompt(
         else:
             skipped.append({"name": way.presentation.name, "reason": fault})
     robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
-    answers = parts.get("answers", lambda: _answers(evidence, baselines))
+    answers = parts.get_if_asked("answers", lambda: _answers(evidence, baselines))
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
     countries = parts.get("countries", lambda: _countries(evidence, baselines))
-    quiz = parts.get("culturalbench", lambda: _culturalbench(evidence))
+    quiz = parts.get_if_asked("culturalbench", lambda: _culturalbench(evidence))
     trie = problem.questions.trie
     result = {
         "formats": {
             "seen": [way.presentation.name for way in ways if way.part == TUNE],
             "held_out": [way.presentation.name for way in ways if way.part == TEST],
-            "skipped": skipped,
+            "skipped": [*skipped, *parts.skipped, *(quiz or {}).pop("left_out", ())],
         },
         "methods": first["methods"],
         "personas": first["personas"],
@@ -121,7 +121,7 @@ def evaluate_prompt(
 def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     problem, seed = evidence.problem, evidence.seed
     texts = load_texts(evidence.settings.prompt.texts)
-    spoken, personas = baselines.texts(texts, seed)
+    spoken, personas, skipped = baselines.texts(texts, seed)
     controls = baselines.controls(list(evidence.siblings), seed)
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
@@ -141,8 +141,8 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     )
     statistic = scores_and_loss(evidence.asker, norm)
     add_intervals(rows, methods, statistic, seed)
-    persona = next(method.text for method in methods if method.name == PERSONA)
-    return {"methods": rows, "personas": personas, "persona": persona}
+    persona = next((method.text for method in methods if method.name == PERSONA), None)
+    return {"methods": rows, "personas": personas, "persona": persona, "skipped": skipped}
 
 
 def _method_row(method: Method, keys: Sequence[str]) -> dict[str, Any]:

@@ -187,6 +187,7 @@ def _digest(prompt_LD: np.ndarray) -> str:
     return hashlib.sha256(prompt_LD.tobytes()).hexdigest()
 
 
-def _print_part(part: str, seconds: float | None) -> None:
-    took = "kept from before" if seconds is None else f"{seconds:.1f} s"
+def _print_part(part: str, told: float | str | None) -> None:
+    took = "kept from before" if told is None else told
+    took = f"{took:.1f} s" if isinstance(took, float) else took
     print(f"  {part:<14} {took}", flush=True)
