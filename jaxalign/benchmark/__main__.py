@@ -1,7 +1,7 @@
 """Time the generations of a search, part by part.
 
     python -m jaxalign.benchmark --config=NAME[:VARIANT] [--model=SHAPE] [--repeats=N]
-        [--peer=transformers] [--sweep=KEY=VALUE,VALUE … …] [--trace] [--output=DIR]
+        [--peer=transformers[-prefix]] [--sweep=KEY=VALUE,VALUE … …] [--trace] [--output=DIR]
         [--compile_for=CHIP[:GRID]]
         [--config.KEY=VALUE …]
 
@@ -12,7 +12,8 @@ questions of the embedded model.
         --config.model.dtype=bfloat16 --config.search.population=64
 
 --peer=transformers also times transformers' torch model on the same weights and population, and
-checks that both give the same losses. --sweep=population=16,64,256 measures one setting after the
+checks that both give the same losses; --peer=transformers-prefix computes what all questions share
+only once for each candidate. --sweep=population=16,64,256 measures one setting after the
 other; several sweeps make a grid.
 
 --compile_for=v5e:2x2 (v5p, v6e, h100 or h200, and a grid of them) runs nothing: it compiles what
@@ -40,7 +41,7 @@ from absl import flags
 from jaxalign import cli
 from jaxalign.benchmark import Point, make_points, measure_points
 from jaxalign.benchmark.ahead import compile_points, find_target
-from jaxalign.benchmark.peer import NAME
+from jaxalign.benchmark.peer import PEERS
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.files import local_path, write_file
@@ -65,7 +66,7 @@ _MODEL = flags.DEFINE_enum(
     "The embedded model, or random weights of a shape; the config's own model if left out.",
 )
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Generations to time.", lower_bound=1)
-_PEER = flags.DEFINE_enum("peer", None, [NAME], "What to time beside it; needs torch.")
+_PEER = flags.DEFINE_enum("peer", None, list(PEERS), "What to time beside it; needs torch.")
 _SWEEP = flags.DEFINE_multi_string("sweep", [], "KEY=VALUE,VALUE; several make a grid.")
 _TRACE = flags.DEFINE_bool("trace", False, "Write a profile to OUTPUT/trace.")
 _COMPILE_FOR = flags.DEFINE_string("compile_for", None, "Chips to compile for, such as v5e:2x2.")
@@ -117,7 +118,7 @@ def _measure(points: list[Point], typed: str, folder: Path | None) -> list[dict[
                 _REPEATS.value,
                 Path(scratch),
                 shape=shape,
-                with_peer=_PEER.value is not None,
+                peer_name=_PEER.value,
                 trace=folder / "trace" if folder and _TRACE.value else None,
             )
         for figures in found:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxalign.benchmark.clock import timed
 from jaxalign.benchmark.parts import Parts
-from jaxalign.benchmark.peer import NAME, Known, Peer, numpy_losses
+from jaxalign.benchmark.peer import Known, Peer, numpy_losses
 from jaxalign.errors import UserError
 from jaxalign.problem import Problem
 from jaxalign.settings import Settings
@@ -73,7 +73,7 @@ def duel(
     largest = float(difference.max())
     judged = settings.model.dtype == "float32"
     return {
-        "name": NAME,
+        "name": peer.name,
         "device": peer.device,
         "threads": peer.threads if peer.device == "cpu" else None,
         "batch": known.batch,
@@ -109,7 +109,7 @@ def _fastest_batch(peer: Peer, prompts_PLD: np.ndarray) -> tuple[int, dict[int, 
         batch *= 2
     if not tried:
         raise UserError(
-            f"--peer={NAME}: the memory that is left does not hold one candidate's questions; "
+            f"--peer={peer.name}: the memory that is left does not hold one candidate's questions; "
             "give a smaller --model, or leave --peer out"
         )
     return max(tried, key=lambda size: tried[size]), tried

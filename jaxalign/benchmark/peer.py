@@ -1,8 +1,8 @@
-"""The peer: what one would write with transformers and torch, on the very same weights.
+"""The peers: what one would write with transformers and torch, on the very same weights.
 
 All Q questions of one or several candidates are one right-padded batch of `LlamaForCausalLM` over
-input embeddings. The head is applied to each row's last token alone, and questions are embedded
-once for all; scores and losses are numpy's.
+input embeddings: whole, or what follows the part that all of them share. The head is applied to
+each row's last token alone, and questions are embedded once for all; scores and losses are numpy's.
 """
 
 import dataclasses
@@ -52,6 +52,7 @@ class Peer:
       problem: whose weights it takes without a copy, and whose questions it asks.
 
     Attributes:
+      name: for --peer.
       device: torch's name of it; threads: that torch uses on a processor.
       known: by the SHA-256 of a population's bytes.
 
@@ -59,6 +60,8 @@ class Peer:
       UserError: torch is missing, or does not see the device that JAX uses; the model is no llama,
         or an option has several tokens.
     """
+
+    name = NAME
 
     def __init__(self, problem: Problem):
         family = problem.model_config.family
@@ -84,6 +87,8 @@ class Peer:
         self._torch = torch
         self._model = model.eval()
         ids_QS, lengths_Q = right_padded(problem.questions.trie)
+        is_shared_S = (ids_QS == ids_QS[0]).all(0)
+        self._shared = int(np.append(is_shared_S, False).argmin().clip(max=lengths_Q.min() - 1))
         self._lengths_Q = torch.tensor(lengths_Q, device=self.device)
         with torch.inference_mode():
             ids = torch.tensor(ids_QS, device=self.device, dtype=torch.long)
@@ -130,12 +135,47 @@ class Peer:
         hidden = self._model.model(
             inputs_embeds=inputs, attention_mask=mask, use_cache=False
         ).last_hidden_state
-        last = (length + self._lengths_Q - 1).repeat(candidates)
-        rows = torch.arange(len(last), device=self.device)
-        logits = self._model.lm_head(hidden[rows, last]).float()
+        return self._read(hidden, length + self._lengths_Q - 1)
+
+    def _read(self, hidden: Any, last_Q: Any) -> Any:
+        """Return the options' logits `[B, Q, A]` at each question's last row of `[B Q, S, D]`."""
+        torch = self._torch
+        candidates = len(hidden) // len(last_Q)
+        rows = torch.arange(len(hidden), device=self.device)
+        logits = self._model.lm_head(hidden[rows, last_Q.repeat(candidates)]).float()
         return logits.gather(1, self._options_QA.repeat(candidates, 1)).unflatten(
-            0, (candidates, questions)
+            0, (candidates, len(last_Q))
         )
+
+
+class PrefixPeer(Peer):
+    """The same, with soft prompt and all that questions share in a cache of keys and values.
+
+    They are computed once for each candidate; the questions' rests are a batch on copies of it.
+    """
+
+    name = f"{NAME}-prefix"
+
+    def _batch(self, prompts_BLD: np.ndarray) -> Any:
+        torch, shared = self._torch, self._shared
+        embedded_QSD = self._embedded_QSD
+        questions, (candidates, length, _) = len(embedded_QSD), prompts_BLD.shape
+        prompts = torch.from_numpy(prompts_BLD).to(self.device, embedded_QSD.dtype)
+        prefix = torch.cat([prompts, embedded_QSD[:1, :shared].expand(candidates, -1, -1)], dim=1)
+        cache = self._model.model(inputs_embeds=prefix, use_cache=True).cache
+        cache.batch_repeat_interleave(questions)
+        before = torch.ones(questions, length + shared, dtype=torch.bool, device=self.device)
+        mask = torch.cat([before, self._there_QS[:, shared:]], dim=1).repeat(candidates, 1)
+        hidden = self._model.model(
+            inputs_embeds=embedded_QSD[:, shared:].repeat(candidates, 1, 1),
+            attention_mask=mask,
+            cache=cache,
+            use_cache=True,
+        ).last_hidden_state
+        return self._read(hidden, self._lengths_Q - shared - 1)
+
+
+PEERS = {each.name: each for each in (Peer, PrefixPeer)}
 
 
 def find_device() -> str:

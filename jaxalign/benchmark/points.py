@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.benchmark.measure import measure
-from jaxalign.benchmark.peer import PACKAGES, Peer, check_objective, find_device
+from jaxalign.benchmark.peer import PACKAGES, PEERS, Peer, check_objective, find_device
 from jaxalign.benchmark.sweep import Point
 from jaxalign.config import flatten, to_plain
 from jaxalign.errors import UserError
@@ -29,7 +29,7 @@ def measure_points(
     repeats: int,
     folder: Path,
     shape: str | None = None,
-    with_peer: bool = False,
+    peer_name: str | None = None,
     trace: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Return each setting's figures as soon as they are there.
@@ -42,7 +42,7 @@ def measure_points(
       repeats: rounds of each.
       folder: for what has to be written while measuring.
       shape: a key of `SHAPES` for random weights; None for the config's own model.
-      with_peer: whether transformers is timed too, beside settings that are not quantised.
+      peer_name: a key of `PEERS` that is timed too, beside settings that are not quantised.
       trace: folder for profiles, one below it for each of several settings; None for none.
 
     Yields:
@@ -51,7 +51,7 @@ def measure_points(
     Raises:
       UserError: from any part, for a single setting.
     """
-    if with_peer:
+    if peer_name:
         find_device()
         for point in [point for point in points if not _is_quantized(point)] or points:
             check_objective(point.settings)
@@ -74,12 +74,14 @@ def measure_points(
                 problem = load_problem(point.settings)
                 if shape:
                     problem = with_random_weights(point.settings, problem, shape)
-                if with_peer and problem.mesh is not None:
+                if peer_name and problem.mesh is not None:
                     raise UserError(
-                        "--peer=transformers runs on one device: give "
+                        f"--peer={peer_name} runs on one device: give "
                         "--config.mesh.population=1 --config.mesh.model=1"
                     )
-                peer = Peer(problem) if with_peer and not _is_quantized(point) else None
+                peer = None
+                if peer_name and not _is_quantized(point):
+                    peer = PEERS[peer_name](problem)
                 loaded = wanted
             check_devices(point.settings, problem.mesh)
             length = point.settings.prompt.length

@@ -90,7 +90,7 @@ def choose_shape(
         raise UserError(f"{keys}: {sizes}; mesh.model can be {_either(possible)}")
     able = [asked[1]] if asked[1] else possible
     if memory is not None:
-        roomy = [m for m in able if weight_bytes / m <= _WEIGHTS_SHARE * memory]
+        roomy = [m for m in able if fits_whole(weight_bytes / m, memory)]
         able = roomy or [m for m in able if weight_bytes / m < memory][-1:]
         if not able:
             most = asked[1] or possible[-1]
@@ -113,6 +113,11 @@ def choose_shape(
             "generation; give at most as many"
         )
     return population, model
+
+
+def fits_whole(weight_bytes: float, memory: int) -> bool:
+    """Return whether weights leave a device enough memory to work with them."""
+    return weight_bytes <= _WEIGHTS_SHARE * memory
 
 
 def _either(numbers: list[int]) -> str:

@@ -1,12 +1,16 @@
 """What is printed before a search: its settings, sizes and naive loss."""
 
+import functools
 from pathlib import Path
 
+import jax
 import numpy as np
 
-from jaxalign.devices.mesh import shape_of
+from jaxalign.devices.distributed import smallest
+from jaxalign.devices.memory import device_bytes
+from jaxalign.devices.mesh import fits_whole, shape_of
 from jaxalign.engine import Engine
-from jaxalign.model import parameter_bytes, parameter_count
+from jaxalign.model import parameter_bytes, parameter_count, quantize
 from jaxalign.problem import Problem
 from jaxalign.prompts import describe_chat
 from jaxalign.report import print_header
@@ -45,14 +49,13 @@ def print_start(
     wording = "validated" if problem.instrument.validated else "wording not validated"
     naive = [format_loss(loss) for loss in engine.naive.loss_GP[:, 0]]
     each = f" for each of {len(naive)} countries" if len(naive) > 1 else ""
-    population, model = shape_of(problem.mesh)
     tokens = engine.plan.candidates * engine.tokens_each
     options, is_little = describe_mass(problem, mass)
     rows = {
         "model": f"{settings.model.path}, {parameter_count(problem.weights):,} parameters, "
         f"{settings.model.dtype}",
         "device": describe_device(),
-        "mesh": f"candidates over {population} x weights over {model} devices",
+        "mesh": describe_mesh(problem, smallest(device_bytes(jax.local_devices()[0]))),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
         "chat": describe_chat(problem.tokenizer, settings.model.chat_template),
         "formats": _formats(problem),
@@ -91,6 +94,26 @@ def _formats(problem: Problem) -> str:
     tune, choose, _ = problem.sets
     more = f"; chosen by {', '.join(way.name for way in choose)}" if choose else ""
     return ", ".join(way.name for way in tune) + more
+
+
+def describe_mesh(problem: Problem, memory: int | None) -> str:
+    """Say how devices share the work, and if 8-bit weights would spare them to split the model.
+
+    Args:
+      problem: whose weights lie on the mesh.
+      memory: bytes of a device; None if unknown.
+    """
+    population, model = shape_of(problem.mesh)
+    words = f"candidates over {population} x weights over {model} devices"
+    if model == 1 or memory is None or problem.full_naive_QA is not None:
+        return words
+    small = jax.eval_shape(functools.partial(quantize, mode="int8", keep=True), problem.weights)
+    if not fits_whole(parameter_bytes(small), memory):
+        return words
+    return (
+        f"{words}; 8-bit weights fit one device: model.quantization=int8 with mesh.model=1 needs "
+        "no sums over devices and should be faster"
+    )
 
 
 def _targets(settings: Settings, problem: Problem) -> str:

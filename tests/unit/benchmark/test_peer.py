@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxalign.benchmark.duel import duel
-from jaxalign.benchmark.peer import Peer, check_objective, numpy_losses, right_padded
+from jaxalign.benchmark.peer import Peer, PrefixPeer, check_objective, numpy_losses, right_padded
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.fitness import Execution
@@ -54,19 +54,34 @@ def test_the_padded_rows_are_the_questions(tiny_problem):
         assert not row[length:].any()
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2"])
-def test_the_peer_gives_our_losses(torch, tiny_config, norm):
+@pytest.mark.parametrize(("norm", "make"), [("l1", Peer), ("l2", Peer), ("l1", PrefixPeer)])
+def test_the_peer_gives_our_losses(torch, tiny_config, norm, make):
     tiny_config.country = "SA,US"
     tiny_config.objective.norm = norm
     problem = load_problem(freeze(tiny_config))
-    peer, ours = Peer(problem), our_side(tiny_config, problem)
+    peer, ours = make(problem), our_side(tiny_config, problem)
     prompts_PLD = np.array(ours.prompts_ELD)
     logits_PQA = peer.logits(prompts_PLD, batch=5)  # the last batch is not full
     assert logits_PQA.shape == (12, *problem.questions.answer_ids_QA.shape)
     np.testing.assert_allclose(logits_PQA, peer.logits(prompts_PLD, batch=1), rtol=1e-4, atol=1e-5)
     theirs_GP = numpy_losses(freeze(tiny_config), problem, logits_PQA)
     assert theirs_GP.shape == (2, 12) and np.ptp(theirs_GP) > 1
-    np.testing.assert_allclose(theirs_GP, ours.evaluate().loss_GP, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(theirs_GP, ours.evaluate().loss_GP, rtol=1e-5, atol=1e-5)
+
+
+def test_a_prefix_is_all_that_the_questions_share_and_computed_once(torch, tiny_problem):
+    peer = PrefixPeer(tiny_problem)
+    ids_QS, lengths_Q = right_padded(tiny_problem.questions.trie)
+    shared = peer._shared
+    assert 0 < shared < lengths_Q.min()
+    assert (ids_QS[:, :shared] == ids_QS[0, :shared]).all()
+    assert len(set(ids_QS[:, shared])) > 1
+    seen = []
+    peer._model.model.register_forward_pre_hook(
+        lambda _, __, named: seen.append(tuple(named["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    peer.logits(np.zeros((4, 3, tiny_problem.model_config.width), np.float32), batch=2)
+    assert seen == [(2, 3 + shared), (2 * 24, lengths_Q.max() - shared)] * 2
 
 
 def test_the_weights_are_not_copied(torch, tiny_problem):
