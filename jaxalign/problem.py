@@ -115,7 +115,7 @@ class Problem:
 
     def digests(self) -> dict[str, str]:
         """Return SHA-256 of what decides the result besides the settings, by name."""
-        trie = self.questions.trie
+        trie, choosing = self.questions.trie, self.task.choosing
         parts = {
             "architecture": self.model_config.identity().encode(),
             "target": json.dumps(
@@ -131,6 +131,7 @@ class Problem:
                     self.questions.right_B,
                     np.asarray(self.task.goal.asked_GB),
                     *(self.questions.longer or ()),
+                    *([np.asarray(choosing.layout.tokens_T)] if choosing else ()),
                 )
             ),
         }
