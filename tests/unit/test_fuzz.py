@@ -104,9 +104,16 @@ MEMBERS = safetensors.numpy.save({"population": np.ones((3, 2, 4), np.float32)})
 ADAPTER = b'{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2, "token_dim": 4}'
 
 
-@pytest.fixture(scope="module")
-def goods(tmp_path_factory, tiny_folder) -> dict[str, tuple[bytes, str, Callable[[Path], Any]]]:
+class Goods(dict[str, tuple[bytes, str, Callable[[Path], Any]]]):
     """For each reader a good file, its name, and the call that reads one by its path."""
+
+    def __repr__(self) -> str:
+        return "goods"  # Hypothesis shows it with what it has found
+
+
+@pytest.fixture(scope="module")
+def goods(tmp_path_factory, tiny_folder) -> Goods:
+    """One for every reader."""
     folder = tmp_path_factory.mktemp("good")
     zipfile.ZipFile(DATA / "workdir-0.1.0.zip").extractall(folder)
     run = folder / "run"
@@ -142,7 +149,7 @@ def goods(tmp_path_factory, tiny_folder) -> dict[str, tuple[bytes, str, Callable
         return read_run(folder), describe(folder, 0.0)
 
     weights = (tiny / "model.safetensors").read_bytes()
-    return {
+    return Goods({
         "settings": (json.dumps(to_plain(from_plain({"country": "SA"}))).encode(), "c.json",
                      lambda path: from_plain(read_json(path))),
         "record": ((run / "config.json").read_bytes(), "config.json",
@@ -184,7 +191,7 @@ def goods(tmp_path_factory, tiny_folder) -> dict[str, tuple[bytes, str, Callable
         "histories": (histories.encode(), "histories.csv", read_runs),
         "evaluation": ((folder / "evaluation.json").read_bytes(), "evaluation.json",
                        lambda path: read_evaluation(path.parent)),
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 READERS = (
