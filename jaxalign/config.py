@@ -114,6 +114,11 @@ def recorded(record: Mapping[str, Any], file: Path) -> Settings:
 _VALUES_OF_THEN = {"search.stop_loss": 0.0}
 
 
+def values_of_then() -> dict[str, Any]:
+    """Return what each dotted key meant in a record that lacks it."""
+    return flatten(to_plain(Settings())) | _VALUES_OF_THEN
+
+
 def with_new_names(plain: Mapping[str, Any], room: str = "") -> dict[str, Any]:
     """Return a recorded config with keys that were renamed since under their new names."""
     renamed = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxalign.compare.methods import with_method
 from jaxalign.compare.trials import Trials
-from jaxalign.config import flatten, to_plain
+from jaxalign.config import flatten, to_plain, values_of_then, with_new_names
 from jaxalign.engine import ask_naive, choose_execution
 from jaxalign.errors import UserError
 from jaxalign.files import write_file, write_json
@@ -229,7 +229,8 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return the differences that make two contents of comparison.json two comparisons."""
     evaluations = old["evaluations"]
     changes = [f"--evaluations was {evaluations}"] if evaluations != new["evaluations"] else []
-    then, now = flatten(old["config"]), flatten(new["config"])
+    then = values_of_then() | flatten(with_new_names(old["config"]))
+    now = flatten(new["config"])
     changes += [f"{key} was {then.get(key)!r}" for key in now if then.get(key) != now[key]]
     before = old.get("digests", {})
     changes += [

@@ -143,7 +143,7 @@ def _read_array(file: Path, where: str) -> np.ndarray:
     try:
         with file.open("rb") as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header ends in numpy's, tokenize's or memory's
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         reason = explain(file, reason)
         raise UserError(f"{where}: cannot read it ({reason}); {_READ}") from error

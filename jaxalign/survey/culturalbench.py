@@ -18,6 +18,7 @@ _HARD = ("data_idx", "question_idx", "prompt_question", "prompt_option", "answer
 _ROWS_A_QUESTION = 4
 # As Python and pandas write them, and as spreadsheets do.
 _TRUTH = {"True": True, "TRUE": True, "False": False, "FALSE": False}
+_MISSING = ("nan", "NaN", "<NA>")
 _FIXTURE_NOTICE = (
     "fixture: 20 questions of our own in CulturalBench's format; scores on them say nothing about "
     "CulturalBench"
@@ -231,4 +232,10 @@ def _cells(
     empty = [column for column in columns if column not in may_be_empty and not cells[column]]
     if empty:
         raise UserError(f"{where} has no {', '.join(empty)}")
+    for column, cell in cells.items():
+        if cell in _MISSING:
+            raise UserError(
+                f"{where}: {column} is {cell!r}, as pandas writes a text that is missing; leave "
+                "the cell empty, or write more than this word"
+            )
     return cells

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from tiers import first
 
-from jaxalign.compare.comparison import compare
+from jaxalign.compare.comparison import _changes, compare
 from jaxalign.compare.methods import load_methods, with_method
-from jaxalign.config import base, freeze
+from jaxalign.config import base, freeze, from_plain, to_plain
 from jaxalign.errors import UserError
 from jaxalign.report.comparison import read_runs
 from jaxalign.run.heartbeat import hold
@@ -271,6 +271,17 @@ def test_packaged_methods_by_label():
         with pytest.raises(UserError) as fault:
             load_methods(given)
         assert_refused(fault, f"--methods={given}", "some of:", "L-SHADE")
+
+
+def test_a_comparison_of_before_a_key_was_added_goes_on():
+    config = to_plain(from_plain({"country": "SA", "search": {"stop_loss": 0.0}}))
+    new = {"evaluations": 8, "config": config, "digests": {}, "targets": {}, "methods": {}}
+    new["files"] = {}
+    old = json.loads(json.dumps(new))
+    del old["config"]["search"]["stop_loss"], old["config"]["model"]["chat_template"]
+    assert _changes(old, new) == []
+    old["config"]["objective"]["norm"] = "l2"
+    assert _changes(old, new) == ["objective.norm was 'l2'"]
 
 
 def test_a_method_by_the_beginning_of_its_label():

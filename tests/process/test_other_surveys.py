@@ -15,6 +15,7 @@ from tiers import first
 from jaxalign.benchmark.peer import check_objective
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
+from jaxalign.files import FORMAT
 from jaxalign.fitness import loss_of_prompt
 from jaxalign.problem import load_problem
 from jaxalign.run.tune import tune
@@ -40,7 +41,8 @@ def example(request, tiny_config):
 
 def test_three_generations_for_one_country(example, tmp_path, capsys):
     summary = tune(freeze(example), tmp_path / "run")
-    assert read(tmp_path / "run" / "summary.json") == json.loads(json.dumps(summary))
+    written = read(tmp_path / "run" / "summary.json")
+    assert written == {"format": FORMAT} | json.loads(json.dumps(summary))
     told = capsys.readouterr().out
     assert "invented targets" in summary["notice"] and "invented targets" in told
     assert summary["baseline"] == "uniform answers" and "uniform answers" in told

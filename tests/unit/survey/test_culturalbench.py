@@ -310,3 +310,10 @@ def test_the_packaged_file_has_the_published_columns():
     with path.open(newline="", encoding="utf-8") as file:
         assert next(csv.reader(file)) == HEADER.split(",")
     assert load_quiz(str(path)).questions == load_quiz("fixture").questions
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "<NA>"])
+def test_what_pandas_writes_for_a_missing_text_is_no_option(tmp_path, cell):
+    message = fault(write(tmp_path, HEADER, ROW.replace("tea", cell)))
+    assert f"is '{cell}', as pandas writes a text that is missing" in message
+    assert load_quiz(write(tmp_path, HEADER, ROW.replace("tea", "None")))  # may well be an answer
