@@ -26,10 +26,8 @@ def get_config(variant: str = ""):
     # config.model.path = "meta-llama/Llama-3.2-1B-Instruct"
 
     # How long and how wide to search; the cost is population × generations.
-    config.search.population = 64
-    config.search.generations = 150
-    config.search.strategy = (
-        "LSHADE"  # or "SHADE", "DifferentialEvolution", "SNES", … (docs/strategies.md)
-    )
+    config.search.population = 16
+    config.search.generations = 80
+    config.search.strategy = "GaussNewton"  # or "LSHADE", "SNES", … (docs/strategies.md)
     config.search.strategy_params = {}  # such as {"best_share": 0.2}; a wrong one lists them
     return config

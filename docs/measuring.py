@@ -19,8 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "605a42f"  # the revision before the package was laid out in rooms
 COUNTRIES = {"sa": "Saudi Arabia", "cn": "China", "in": "India", "us": "United States"}
-METHODS = ("L-SHADE (default)", "DE as evosax ships it", "scipy DE", "cma in the subspace",
-           "random search", "gradient (Adam)")  # fmt: skip
+METHODS = ("Gauss-Newton (default)", "L-SHADE", "DE as evosax ships it", "scipy DE",
+           "cma in the subspace", "random search", "gradient (Adam)")  # fmt: skip
 
 Entries = dict[str, dict[str, Any]]
 
@@ -75,9 +75,9 @@ def measure_defaults(folder: Path, quick: bool) -> Entries:
             "in-context, best of 8": min(v for k, v in losses.items() if k.startswith("in-cont")),
             "persona, median": losses["persona (median)"],
             "tuned": summary["loss"]["best"],
-            "naive, held out": held_out["naive"],
-            "persona, held out": held_out["persona"],
-            "tuned, held out": held_out["tuned"],
+            "naive, test": held_out["naive"],
+            "persona, test": held_out["persona"],
+            "tuned, test": held_out["tuned"],
         }
         rows.append([name, *map(loss, cells.values()), f"{summary['seconds']:.0f}"])
     if not quick:
@@ -132,6 +132,39 @@ def measure_real(folder: Path, quick: bool) -> Entries:
             "command": f"python -m jaxalign.train --config=NAME.py:smollm2 {shlex.join(flags)}",
             "columns": ["L1 loss on SmolLM2-135M", "naive", "after 160 evaluations", "after 304",
                         "share of naive", "evaluations to half of naive"],
+            "rows": rows,
+        }
+    }  # fmt: skip
+
+
+def measure_presentations(folder: Path, quick: bool) -> Entries:
+    """Descend on one, two and eight presentations of the small real model, and test each prompt."""
+    steps = 1 if quick else 40
+    flags = ("--config=us.py:smollm2", "--config.search.strategy=LSHADE",
+             "--config.search.space=full", "--config.search.population=4",
+             "--config.search.generations=1", f"--config.search.polish={steps}")  # fmt: skip
+    rows = []
+    for formats in ("identity", "identity,reversed", "pool:8"):
+        workdir = folder / formats.replace(":", "-").replace(",", "-")
+        asked = f"--config.objective.formats={formats}"
+        if not (workdir / "summary.json").exists():
+            jaxalign("train", *flags, asked, f"--workdir={workdir}")
+        tested, prompt = workdir / "tested", workdir / "soft_prompt_polished.safetensors"
+        if not (tested / "evaluation.json").exists():
+            jaxalign("evaluate", *flags, asked, f"--prompt={prompt}", f"--workdir={tested}")
+        found = json.loads((tested / "evaluation.json").read_text())["robustness"]["summary"]
+        low, high = found["tuned"]["interval"]
+        cells = [found["naive"]["seen"], found["tuned"]["seen"], found["naive"]["held_out"],
+                 found["persona"]["held_out"], found["tuned"]["held_out"]]  # fmt: skip
+        rows.append([f"`{formats}`", *map(loss, cells)])
+        rows[-1][-1] += f" ({loss(low)} to {loss(high)})"
+    command = f"python -m jaxalign.train {shlex.join(flags)} --config.objective.formats=FORMATS"
+    return {
+        "presentations": {
+            "command": f"{command}, then python -m jaxalign.evaluate --prompt=WORKDIR/soft_prompt_"
+            "polished.safetensors with the same keys",
+            "columns": ["L1 loss, United States, gradient", "naive, tuned on", "tuned, tuned on",
+                        "naive, test", "persona, test", "tuned, test"],
             "rows": rows,
         }
     }  # fmt: skip

@@ -205,11 +205,11 @@ def ask(
     import jax
     from flax import nnx
 
-    from jaxalign.fitness import answer_logits
     from jaxalign.model import load_model, on_disk, read_config, resolve, sharding_over
     from jaxalign.objective import by_format, make_task
     from jaxalign.problem import check_positions, check_tokens
-    from jaxalign.prompts import build_questions, load_tokenizer, parse_format
+    from jaxalign.prompts import build_questions, load_tokenizer, read_levels
+    from jaxalign.readout import answer_logits
     from jaxalign.settings import format_names
     from jaxalign.survey import ShareScoring, load_instrument, make_scoring, score_answers
 
@@ -219,8 +219,9 @@ def ask(
     config = read_config(folder)
     with on_disk(folder) as here:
         tokenizer = load_tokenizer(here, chat_template)
-    shown = [parse_format(name) for name in format_names(formats)]
-    questions = build_questions(instrument, tokenizer, formats=shown)
+    levels = read_levels(instrument, ["all"])
+    shown = [levels.parse(name) for name in format_names(formats)]
+    questions = build_questions(instrument, tokenizer, presentations=shown)
     prompt_LD = np.zeros((0, config.width), np.float32) if prompt is None else np.asarray(prompt)
     if prompt_LD.ndim != 2 or prompt_LD.shape[1] != config.width:
         raise UserError(f"prompt has shape {prompt_LD.shape}; {model} takes [L, {config.width}]")

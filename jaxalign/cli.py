@@ -1,6 +1,9 @@
 """What every command shares: finding configs, reading flags, printing mistakes."""
 
+import contextlib
+import errno
 import functools
+import io
 import logging
 import os
 import re
@@ -15,10 +18,11 @@ from ml_collections import config_flags
 
 import jaxalign
 from jaxalign.config import RENAMED
-from jaxalign.errors import UserError
+from jaxalign.errors import INTERRUPTS, UserError
 
 USER_ERROR = 2
-INTERRUPTED = 130  # as a shell has it of SIGINT
+# What a disk or a closed pipe refuses is the user's to mend.
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EPIPE)
 _HELP = ("help", "helpshort", "helpfull")
 _COMPILE_CACHE = flags.DEFINE_string(
     "compile_cache",
@@ -66,6 +70,14 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, "NAME[:VARIANT] of a config file.")
 
 
+@functools.cache
+def define_show_prompt() -> flags.FlagHolder:
+    """Define --show_prompt, whose work is `run.show_prompt`'s."""
+    return flags.DEFINE_bool(
+        "show_prompt", False, "Print the first question as the model sees it, and end."
+    )
+
+
 def run(main: Callable[[list[str]], None], needs_config: bool = True, positional: str = "") -> None:
     """Parse the flags and run `main` on the arguments as they were typed; ends the process.
 
@@ -81,6 +93,9 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         gets them alone.
     """
     typed = sys.argv[1:]
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     _log_plainly()
 
     def start(left: list[str]) -> None:
@@ -93,6 +108,7 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
         platform.check_platform()
         return main(typed)
 
+    INTERRUPTS.cleans_up = True
     try:
         app.run(start, flags_parser=functools.partial(_parse, needs_config, positional))
     except SystemExit as end:
@@ -102,12 +118,16 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from what is saved", file=sys.stderr, flush=True)
-        _end_peers(INTERRUPTED)
-        os._exit(INTERRUPTED)  # threads that compile would be waited for
+        INTERRUPTS.end()
+    except Warning as error:
+        _fail(_WARNED.format(error))
     except Exception as error:
         from jaxalign.devices.memory import is_out_of_memory
 
+        if told := _told_before(error):
+            _fail(told)
+        if isinstance(error, OSError) and error.errno in _OF_A_DISK:
+            _fail(_describe(error))
         if not is_out_of_memory(error):
             _end_peers(1)
             raise  # a fault of ours, shown in full
@@ -128,9 +148,30 @@ def _log_plainly() -> None:
     absl.logging.set_verbosity(absl.logging.WARNING)
 
 
+def _told_before(error: BaseException) -> str:
+    """Return the mistake that was being told when cleaning up failed too, or an empty text."""
+    before = error.__context__
+    while before is not None and not isinstance(before, UserError):
+        before = before.__context__
+    return "" if before is None else str(before)
+
+
+def _describe(error: OSError) -> str:
+    """Say which file, or else which output, could not be used."""
+    if error.errno == errno.EPIPE:
+        return "standard output was closed; the same command goes on from what is saved"
+    return f"{error.filename or 'standard output, or a file'}: {os.strerror(error.errno or 0)}"
+
+
 def _fail(mistake: str) -> NoReturn:
     """End the process with one line."""
-    print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        print(f"error: {' '.join(mistake.split())}", file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # or Python would tell of it at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     _end_peers(USER_ERROR)
     sys.exit(USER_ERROR)
 
@@ -153,6 +194,12 @@ def _parse(needs_config: bool, positional: str, argv: Sequence[str]) -> list[str
         name = argument.lstrip("-").partition("=")[0]
         if argument.startswith("-") and name in renamed:
             raise UserError(f"--{name} is now --{renamed[name]}")
+    given = [each for each in argv if re.match(r"^--?config(?:=|$)", each)]
+    if len(given) > 1:
+        raise UserError(
+            f"--config is given {len(given)} times: give one, and change its keys with "
+            "--config.KEY=VALUE"
+        )
     for index, argument in enumerate(argv):
         if match := re.match(r"^--?config(?:=(.*))?$", argument):
             if match[1] is not None:
@@ -170,7 +217,7 @@ def _parse(needs_config: bool, positional: str, argv: Sequence[str]) -> list[str
         left = flags.FLAGS(argv)
         if configured and flags.FLAGS.config is not None:  # --help has none
             flags.FLAGS.config.to_json()  # a config that could not be read says so at first use
-    except UserError:
+    except (UserError, Warning):
         raise
     except Exception as error:
         raise UserError(_first_line(error)) from error
@@ -196,6 +243,10 @@ def _first_line(error: Exception) -> str:
     return f"--config: {text}; configs/template.py shows what a config looks like"
 
 
+_WARNED = (
+    "PYTHONWARNINGS or -W makes an error of a library's warning: leave it out, or name what it is "
+    "about, as in PYTHONWARNINGS=error::UserWarning ({})"
+)
 _MEANT = {
     r"invalid literal for int\(\) with base 10: .*": "must be a whole number",
     r"could not convert string to float: .*": "must be a number",

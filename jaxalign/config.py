@@ -84,6 +84,36 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def recorded(record: Mapping[str, Any], file: Path) -> Settings:
+    """Return the settings in the record of a run; a key that is younger has its value of then.
+
+    Args:
+      record: the content of config.json, of this version or an earlier one.
+      file: names it in messages.
+
+    Raises:
+      UserError: the file is no record of a run, or has a key or value that is not known here.
+    """
+    plain = record.get("config")
+    if not isinstance(plain, Mapping):
+        raise UserError(f"{file}: is no record of a run, which has its settings under 'config'")
+    plain = with_new_names(plain)
+    for key, value in _VALUES_OF_THEN.items():
+        room, _, name = key.partition(".")
+        if isinstance(plain.get(room), dict):
+            plain[room].setdefault(name, value)
+    try:
+        return from_plain(plain)
+    except UserError as error:
+        raise UserError(
+            f"{file}: {error}; it is of another version, or was changed by hand"
+        ) from error
+
+
+# Keys that recorded runs may lack, where their default is not what was done before they were added.
+_VALUES_OF_THEN = {"search.stop_loss": 0.0}
+
+
 def with_new_names(plain: Mapping[str, Any], room: str = "") -> dict[str, Any]:
     """Return a recorded config with keys that were renamed since under their new names."""
     renamed = {}

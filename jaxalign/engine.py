@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jaxalign.devices.distributed import slowest, smallest
 from jaxalign.devices.memory import CPU_CHUNK, chunk_budget, is_out_of_memory
 from jaxalign.devices.mesh import along_coordinates, copy_everywhere, everywhere, shape_of
-from jaxalign.evolve import Evolution, Metrics, RunState
+from jaxalign.evolve import Evolution
 from jaxalign.fitness import Evaluator, Execution, choose_chunk
-from jaxalign.objective import Evaluation, Task, measure_answers
+from jaxalign.objective import Evaluation, Objective, Task, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.search import Draw, SearchPlan, draw_key
+from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import EvaluationSettings
 
 _FRONT_SIZE = 16  # members of the Pareto front, kept where several terms are weighted
@@ -223,7 +224,17 @@ def make_evolution(problem: Problem, plan: SearchPlan, execution: Execution) -> 
         if len(weighted) > 1 and not objective.is_noisy
         else 0,  # luck would fill it
         objectives=weighted,
+        choose=chooser(problem, execution) if problem.sets.choose else None,
     )
+
+
+def chooser(problem: Problem, execution: Execution) -> Evaluator:
+    """Return what scores prompts in the presentations to choose by, by the survey alone."""
+    readout = "greedy" if problem.objective.readout == "greedy" else "expected"
+    objective = Objective(readout, norm=problem.objective.norm)
+    devices, _ = shape_of(problem.mesh)
+    chunk = min(execution.chunk, -(-len(problem.targets) // devices))
+    return Evaluator(problem.graphdef, objective, dataclasses.replace(execution, chunk=chunk))
 
 
 def in_parallel(*functions: Callable[[], Any]) -> list[Any]:

@@ -4,7 +4,8 @@
     python -m jaxalign.evaluate --config=NAME[:VARIANT] --prompt=PATH --workdir=DIR
     python -m jaxalign.evaluate --compare=DIR,DIR,… --output=DIR
 
-An interrupted evaluation resumes with the next part.
+An interrupted evaluation resumes with the next part. --show_prompt prints the first question as the
+model sees it, and ends.
 """
 
 import shlex
@@ -12,13 +13,15 @@ import shlex
 from absl import flags
 
 from jaxalign import cli
-from jaxalign.config import freeze
+from jaxalign.config import freeze, recorded
 from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
-from jaxalign.files import local_path
+from jaxalign.files import local_path, read_json
 from jaxalign.interchange import read_soft_prompt
+from jaxalign.run.show_prompt import print_first_question
 
 _CONFIG = cli.define_config()
+_SHOW_PROMPT = cli.define_show_prompt()
 flags.adopt_module_key_flags(cli)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.")
 _PROMPT = flags.DEFINE_string(
@@ -54,6 +57,11 @@ def main(typed: list[str]) -> None:
     again = f"python -m jaxalign.evaluate {shlex.join(typed)}"
     options = Options(_CULTURALBENCH.value, _SIBLINGS.value, _WORDINGS.value, _SEED.value)
     workdir = local_path(_WORKDIR.value, "--workdir")
+    if _SHOW_PROMPT.value:
+        if _CONFIG.value is not None:
+            return print_first_question(freeze(_CONFIG.value))
+        record = workdir / "config.json"
+        return print_first_question(recorded(read_json(record), record))
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")
@@ -63,7 +71,8 @@ def main(typed: list[str]) -> None:
                 "another folder to write to"
             )
         settings = freeze(_CONFIG.value)
-        evaluate(settings, read_soft_prompt(_PROMPT.value, "--prompt"), workdir, options, again)
+        prompt_LD = read_soft_prompt(_PROMPT.value, "--prompt", model=settings.model.path)
+        evaluate(settings, prompt_LD, workdir, options, again)
         return
     folders = sorted(workdir.glob("countries/*/summary.json"))
     if not folders:

@@ -1,4 +1,4 @@
-"""One generation of the search, and the state it carries.
+"""One generation of the search.
 
 A generation evaluates E = G × P candidates: P for each of G countries that are searched for at
 once. What a candidate answers does not depend on the country, so every candidate counts for all.
@@ -10,61 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import struct
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
 from jaxalign.objective import Evaluation, Task, read_means
 from jaxalign.search import ExpectedAnswers, Space, Strategy
-from jaxalign.search.pareto import ParetoFront, empty_pareto_front, merge
-
-
-@struct.dataclass
-class Metrics:
-    """What one generation did; watched, never fed back.
-
-    Attributes:
-      generation, evaluations: counted from the start; generation 0 is the initial population.
-      failed: candidates whose loss was not finite, for any country.
-      best_loss_G: smallest loss so far.
-      generation_best_G: smallest finite loss of all candidates of this generation, or +inf.
-      generation_mean_G: mean of the finite losses of the country's own candidates, or +inf.
-      accepted_G: members replaced by the country's own candidates; -1 for a strategy that keeps no
-        population.
-      prompt_norm_G: mean Euclidean norm of the best prompt's rows.
-      terms_GO: the terms of the best prompt, in the order of `Goal.terms`.
-    """
-
-    generation: Int[Array, ""]
-    evaluations: Int[Array, ""]
-    failed: Int[Array, ""]
-    best_loss_G: Float[Array, " G"]
-    generation_best_G: Float[Array, " G"]
-    generation_mean_G: Float[Array, " G"]
-    accepted_G: Int[Array, " G"]
-    prompt_norm_G: Float[Array, " G"]
-    terms_GO: Float[Array, "G O"]
-
-
-@struct.dataclass
-class RunState:
-    """All that the search carries from generation to generation; saved and restored whole.
-
-    Attributes:
-      key: the run's root key; generation g derives its own by `fold_in` and consumes none.
-      strategy: the strategy's state, with a leading axis of countries.
-      params: the strategy's parameters.
-      best_prompt_GLD, best_scores_GC: of the smallest loss so far, `metrics.best_loss_G`.
-      front: the Pareto front of each country, with a leading axis; None where none is kept.
-      metrics: of the generation that made this state.
-    """
-
-    key: Key[Array, ""]
-    strategy: Any
-    params: Any
-    best_prompt_GLD: Float[Array, "G L D"]
-    best_scores_GC: Float[Array, "G C"]
-    front: ParetoFront | None
-    metrics: Metrics
+from jaxalign.search.pareto import empty_pareto_front, merge
+from jaxalign.search.state import Chosen, Metrics, RunState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +30,7 @@ class Evolution:
         for a noisy loss; 0 for never.
       front_size: members of the Pareto front; 0 for none.
       objectives: indices into `Goal.terms` of the front's objectives.
+      choose: like `evaluate`, of prompts in the presentations to choose by.
     """
 
     strategy: Strategy
@@ -87,6 +39,7 @@ class Evolution:
     reevaluate: int = 0
     front_size: int = 0
     objectives: tuple[int, ...] = ()
+    choose: Callable[..., Evaluation] | None = None
 
     def start(
         self,
@@ -109,7 +62,7 @@ class Evolution:
         """
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
         vectors_E = self._confine(space, vectors_E.reshape(-1, *self.strategy.shape))
-        prompts_ELD = self._prompts(space, vectors_E)
+        prompts_ELD = space.prompts(vectors_E.reshape(-1, *space.shape))
         everyone = jnp.int32(vectors_E.shape[0])
         result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=everyone)
         countries, candidates = result.loss_GP.shape
@@ -146,7 +99,12 @@ class Evolution:
                 terms_GO=result.terms_GPO[:, 0],
             ),
         )
+        if task.choosing is not None:
+            best = before.best_prompt_GLD, nothing_G, before.best_scores_GC, before.metrics.terms_GO
+            metrics = dataclasses.replace(before.metrics, chosen_loss_G=nothing_G)
+            before = dataclasses.replace(before, metrics=metrics, chosen=Chosen(*best))
         state = self._record(before, prompts_ELD, result, everyone)
+        state = self._choose(weights, task, before, state)
         return state, state.metrics
 
     def step(
@@ -170,7 +128,7 @@ class Evolution:
 
         # Candidate p of country g has index p × G + g, so that the first ones of all come first.
         vectors_E = jnp.swapaxes(vectors_GP, 0, 1).reshape(-1, *vectors_GP.shape[2:])
-        prompts_ELD = self._prompts(space, vectors_E)
+        prompts_ELD = space.prompts(vectors_E.reshape(-1, *space.shape))
         count = countries * jnp.max(jax.vmap(self.strategy.active)(asked))
         with jax.named_scope("evaluate"):
             result = self.evaluate(weights, task, prompts_ELD, key=evaluate_key, count=count)
@@ -194,13 +152,10 @@ class Evolution:
         metrics = dataclasses.replace(
             state.metrics, accepted_G=accepted_G, generation_mean_G=_finite_mean(loss_GP)
         )
-        state = dataclasses.replace(state, strategy=updated, metrics=metrics)
-        state = self._record(state, prompts_ELD, result, count, again)
+        before = dataclasses.replace(state, strategy=updated, metrics=metrics)
+        state = self._record(before, prompts_ELD, result, count, again)
+        state = self._choose(weights, task, before, state)
         return state, state.metrics
-
-    def _prompts(self, space: Space, vectors_E: jax.Array) -> jax.Array:
-        """Return the soft prompts of vectors in the strategy's shape, float32 [E, L, D]."""
-        return space.prompts(vectors_E.reshape(vectors_E.shape[0], *space.shape))
 
     def _confine(self, space: Space, vectors: jax.Array) -> jax.Array:
         """Apply `Space.confine` to vectors in the strategy's shape."""
@@ -214,9 +169,8 @@ class Evolution:
         if not self.strategy.reads_answers:
             return None, None
         means_EFI, weights_CI, wanted_GC = read_means(task.goal, result.answers_PQA)
-        return ExpectedAnswers(means_EFI[own_GP], weights_CI, wanted_GC), ExpectedAnswers(
-            0, None, 0
-        )
+        answers = ExpectedAnswers(means_EFI[own_GP], weights_CI, wanted_GC)
+        return answers, ExpectedAnswers(0, None, 0)
 
     def _evaluates_members(self, generation: jax.Array) -> jax.Array | None:
         """Whether the members are evaluated again; None where that never happens."""
@@ -280,6 +234,38 @@ class Evolution:
             front=front,
             metrics=metrics,
         )
+
+    def _choose(self, weights: Any, task: Task, before: RunState, state: RunState) -> RunState:
+        """Return the state with new best prompts kept where they do better elsewhere too."""
+        choose, choosing = self.choose, task.choosing
+        if choose is None or choosing is None or state.chosen is None:
+            return state
+        better_G = state.metrics.best_loss_G != before.metrics.best_loss_G
+        own_G = jnp.arange(better_G.shape[0])
+
+        def score() -> jax.Array:
+            result = choose(weights, choosing, state.best_prompt_GLD, key=state.key)
+            return result.loss_GP[own_G, own_G]
+
+        nothing_G = jnp.full(better_G.shape, jnp.inf)
+        with jax.named_scope("choose"):
+            loss_G = jax.lax.cond(jnp.any(better_G), score, lambda: nothing_G)
+        wins_G = better_G & (loss_G < state.metrics.chosen_loss_G)
+        best = Chosen(
+            state.best_prompt_GLD,
+            state.metrics.best_loss_G,
+            state.best_scores_GC,
+            state.metrics.terms_GO,
+        )
+
+        def keep(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(wins_G.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        metrics = dataclasses.replace(
+            state.metrics, chosen_loss_G=keep(loss_G, state.metrics.chosen_loss_G)
+        )
+        chosen = jax.tree.map(keep, best, state.chosen)
+        return dataclasses.replace(state, metrics=metrics, chosen=chosen)
 
 
 def _keys(key: jax.Array, countries: int) -> jax.Array:

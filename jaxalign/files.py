@@ -9,13 +9,15 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from jaxalign.errors import UserError
+
+FORMAT = 1  # of all files of a workdir; a change that older versions would misread raises it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,60 @@ def read_pareto(workdir: Path) -> ParetoTable | None:
     return ParetoTable(tuple(header[1:]), tuple(values))
 
 
+def read_table(path: Path, where: str) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file: each row's number, as a spreadsheet counts, and its cells by column.
+
+    Rows and columns at the end that are empty, as spreadsheets leave them, are left out.
+
+    Args:
+        path: of the file.
+        where: names it in messages.
+
+    Raises:
+        OSError: the file cannot be opened.
+        UserError: it is not UTF-8 or not separated by commas, or a row does not fit the header.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{where}: cannot read line {line}: byte 0x{content[error.start]:02x} is not UTF-8; "
+            "save the file as CSV UTF-8"
+        ) from None
+    top = text.partition("\n")[0]
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if top.count(sign) > top.count(","):
+            raise UserError(
+                f"{where}: its cells are separated by {name}; separate them by commas, and write "
+                "decimals with a point"
+            )
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True) if text else ([],)
+    except csv.Error as error:
+        raise UserError(f"{where}: cannot read it as CSV ({error})") from None
+    names = [cell.strip() for cell in header]
+    while names and not names[-1]:
+        names.pop()
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: row 1 has the column {twice[0]!r} twice")
+    numbered = []
+    for number, cells in enumerate(rows, 2):
+        if not any(map(str.strip, cells)):
+            continue
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) != len(names):
+            mend = "put cells with a comma in quotes, and write decimals with a point"
+            raise UserError(
+                f"{where}: row {number} has {len(cells)} cells where the header has {len(names)}; "
+                + (mend if len(cells) > len(names) else "give each column a cell")
+            )
+        numbered.append((number, dict(zip(names, cells, strict=True))))
+    return numbered
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write under a temporary name beside the path, then rename.
 
@@ -131,19 +187,30 @@ def write_file(path: Path, content: bytes) -> None:
         UserError: the folder cannot be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a UserError that names the path of whatever the file system refuses in a block."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    """Write a JSON file whole or not at all, with the version of its format."""
+    text = json.dumps({"format": FORMAT} | value, indent=2, allow_nan=False)
+    write_file(path, f"{text}\n".encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -156,6 +223,17 @@ def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def explain(path: Path | str, reason: str) -> str:
+    """Return why a file cannot be read: that it is a Git LFS pointer, or else the given reason."""
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            return "it is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder"
+    return reason
+
+
+_POINTER = b"version https://git-lfs"
 
 
 @functools.lru_cache(maxsize=1)
@@ -175,7 +253,7 @@ def open_gguf(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # a damaged file ends in one of numpy's or of Python's own
-        reason = " ".join(str(error).split())[:200]
+        reason = explain(path, " ".join(str(error).split())[:200])
         raise UserError(
             f"{path}: is no GGUF file, damaged or cut short ({reason}, {path.stat().st_size:,} "
             "bytes); copy or download it again"
@@ -195,9 +273,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        UserError: the file is missing, cannot be read or holds something else.
+        UserError: the file is missing, cannot be read, holds something else, or is of a format that
+            is newer than this version.
     """
-    return _parse(_read_text(path), str(path))
+    value = _parse(_read_text(path), str(path))
+    found = value.get("format", FORMAT)  # the first version named none
+    if not isinstance(found, int) or found > FORMAT:
+        raise UserError(
+            f"{path}: is of format {found!r} and this version reads {FORMAT}: install the one that "
+            "wrote it"
+        )
+    return value
 
 
 def _read_text(path: Path) -> str:

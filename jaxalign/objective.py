@@ -9,15 +9,18 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxalign.errors import UserError
 from jaxalign.model import Tree, cut_tree
 from jaxalign.prompts import Longer, Questions
 from jaxalign.settings import ObjectiveSettings
 from jaxalign.survey import (
+    Quiz,
     Scoring,
     ShareScoring,
     accuracy,
     distance_to_target,
     item_means,
+    load_quiz,
     log_likelihood,
     score_answers,
 )
@@ -79,10 +82,16 @@ class Goal:
 
 @struct.dataclass
 class Task:
-    """What is asked and what is wanted: an argument of the jitted step."""
+    """What is asked and what is wanted: an argument of the jitted step.
+
+    Attributes:
+      layout, goal: of the search.
+      choosing: the survey in other presentations, by which prompts are chosen; or None.
+    """
 
     layout: Layout
     goal: Goal
+    choosing: "Task | None" = None
 
     def with_goal(self, **changes: Any) -> "Task":
         """Return the task with some fields of its goal replaced."""
@@ -142,6 +151,23 @@ def make_objective(settings: ObjectiveSettings) -> Objective:
         norm=settings.norm,
         weights=tuple((name, weights[name]) for name in sorted(weights) if weights[name]),
     )
+
+
+def load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:
+    """Return the questions that the objective asks for, or None.
+
+    Raises:
+      UserError: they cannot be read, or a term needs questions and there are none.
+    """
+    if objective.culturalbench:
+        return load_quiz(objective.culturalbench)
+    for name in CULTURALBENCH_TERMS:
+        if weight := getattr(objective.terms, name):
+            raise UserError(
+                f"objective.terms.{name}={weight:g}: needs questions; set objective.culturalbench "
+                "to a CSV of CulturalBench-Easy, or to `fixture`"
+            )
+    return None
 
 
 def make_task(

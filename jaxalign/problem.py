@@ -32,42 +32,39 @@ from jaxalign.model import (
     weights_digest,
 )
 from jaxalign.objective import (
-    CULTURALBENCH_TERMS,
     Objective,
     Task,
+    load_culturalbench,
     make_objective,
     make_task,
 )
 from jaxalign.prompts import (
     Questions,
+    Sets,
     build_questions,
+    find_sets,
     load_texts,
     load_tokenizer,
-    parse_format,
+    read_levels,
 )
 from jaxalign.search import check_strategy, mean_norm
 from jaxalign.settings import (
-    ALL,
-    ObjectiveSettings,
     Settings,
     country_names,
     format_names,
+    language_names,
 )
 from jaxalign.survey import (
     DISTRIBUTION,
     Instrument,
-    Quiz,
     Scoring,
     ShareScoring,
     Target,
-    find_target,
+    choose_targets,
     instrument_digest,
     load_instrument,
-    load_quiz,
     make_scoring,
     questions_for,
-    shuffled,
-    targets_for,
 )
 
 
@@ -83,6 +80,7 @@ class Problem:
       graphdef, weights, model_config: the model.
       tokenizer: the model's own.
       questions: survey and CulturalBench as tokens.
+      sets: presentations of the survey to tune on, to choose by and to test on.
       task: the same with the targets, as arrays on the device.
       objective: how answers are read and compared.
       full_naive_QA: answers without a soft prompt before the weights were quantised; None where
@@ -100,6 +98,7 @@ class Problem:
     model_config: DecoderConfig
     tokenizer: Any
     questions: Questions
+    sets: Sets
     task: Task
     objective: Objective
     full_naive_QA: np.ndarray | None = None
@@ -116,7 +115,7 @@ class Problem:
 
     def digests(self) -> dict[str, str]:
         """Return SHA-256 of what decides the result besides the settings, by name."""
-        trie = self.questions.trie
+        trie, choosing = self.questions.trie, self.task.choosing
         parts = {
             "architecture": self.model_config.identity().encode(),
             "target": json.dumps(
@@ -132,6 +131,7 @@ class Problem:
                     self.questions.right_B,
                     np.asarray(self.task.goal.asked_GB),
                     *(self.questions.longer or ()),
+                    *([np.asarray(choosing.layout.tokens_T)] if choosing else ()),
                 )
             ),
         }
@@ -150,9 +150,10 @@ def load_problem(settings: Settings) -> Problem:
     instrument = load_instrument(survey.instrument)
     constant = None if isinstance(survey.constant, str) else survey.constant
     scoring = make_scoring(instrument, constant, survey.coefficients)
-    targets = _find_targets(settings, instrument)
-    formats = [parse_format(name) for name in format_names(settings.objective.formats)]
-    culturalbench = _load_culturalbench(settings.objective)
+    targets = choose_targets(instrument, survey, country_names(settings.country))
+    levels = read_levels(instrument, language_names(settings.objective.languages))
+    sets = find_sets(levels, format_names(settings.objective.formats), settings.seed)
+    culturalbench = load_culturalbench(settings.objective)
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
     load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
@@ -163,21 +164,22 @@ def load_problem(settings: Settings) -> Problem:
     model_config = read_config(folder)
     with on_disk(folder) as here:
         tokenizer = load_tokenizer(here, model.chat_template)
-    questions = build_questions(instrument, tokenizer, quiz=asked, formats=formats)
-    check_positions(model_config, questions, settings.prompt.length)
+    questions = build_questions(instrument, tokenizer, quiz=asked, presentations=sets.tune)
+    others = build_questions(instrument, tokenizer, presentations=sets.choose)
+    for each in (questions, others):
+        check_positions(model_config, each, settings.prompt.length)
     check_tokens(model_config, tokenizer)
     mesh = mesh_for(settings, model_config, len(targets))
     check_devices(settings, mesh)
     graphdef, weights, _ = load_model(folder, model.dtype, sharding_over(mesh))
     target_GC = [[target.scores[key] for key in instrument.dimensions] for target in targets]
     asked_GB = np.array([[question in each for question in asked] for each in own], np.float32)
-    task = make_task(
-        questions,
-        scoring,
-        np.array(target_GC),
-        asked_GB if culturalbench else None,
-        row_norm_of(weights, model_config),
-    )
+    norm = row_norm_of(weights, model_config)
+    wanted_GC = np.array(target_GC)
+    task = make_task(questions, scoring, wanted_GC, asked_GB if culturalbench else None, norm)
+    if sets.choose:
+        choosing = make_task(others, scoring, wanted_GC, row_norm=norm)
+        task = dataclasses.replace(task, choosing=choosing)
     sources = (instrument, culturalbench) if culturalbench else (instrument,)
     notices = (read_notice(folder), *(source.notice for source in sources))
     problem = Problem(
@@ -191,6 +193,7 @@ def load_problem(settings: Settings) -> Problem:
         model_config=model_config,
         tokenizer=tokenizer,
         questions=questions,
+        sets=sets,
         task=copy_everywhere(mesh, task) if mesh else jax.device_put(task),
         objective=make_objective(settings.objective),
         mesh=mesh,
@@ -270,23 +273,6 @@ def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
     check_attention(settings.evaluation.attention, platform, settings.model.dtype, count)
 
 
-def _find_targets(settings: Settings, instrument: Instrument) -> tuple[Target, ...]:
-    survey = settings.survey
-    known = targets_for(instrument, survey.targets)
-    names = country_names(settings.country)
-    if [name.casefold() for name in names] == [ALL]:
-        names = list(known)
-    found = [find_target(known, name, f"survey.targets={survey.targets}") for name in names]
-    if survey.shuffle and instrument.scoring == DISTRIBUTION:
-        raise UserError(
-            f"survey.shuffle={survey.shuffle}: {instrument.name} has answer distributions and no "
-            "dimensions to shuffle; give 0"
-        )
-    if survey.shuffle:
-        found = [shuffled(target, survey.shuffle) for target in found]
-    return tuple({target.code: target for target in found}.values())
-
-
 def _check_linear(settings: Settings, instrument: Instrument) -> None:
     """Check that a strategy that reads answers finds scores that are linear in them."""
     objective = settings.objective
@@ -300,17 +286,5 @@ def _check_linear(settings: Settings, instrument: Instrument) -> None:
     if wrong:
         raise UserError(
             f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
-            f"they add up to; it cannot with {' and '.join(wrong)}"
+            f"they add up to; it cannot with {' and '.join(wrong)}; or give search.strategy=LSHADE"
         )
-
-
-def _load_culturalbench(objective: ObjectiveSettings) -> Quiz | None:
-    if objective.culturalbench:
-        return load_quiz(objective.culturalbench)
-    for name in CULTURALBENCH_TERMS:
-        if weight := getattr(objective.terms, name):
-            raise UserError(
-                f"objective.terms.{name}={weight:g}: needs questions; set objective.culturalbench "
-                "to a CSV of CulturalBench-Easy, or to `fixture`"
-            )
-    return None

@@ -30,9 +30,14 @@ def country_names(value: Any) -> list[str]:
 
 
 def format_names(value: str) -> list[str]:
-    """Return the formats that `objective.formats` asks for, in order and each once."""
+    """Return the presentations that `objective.formats` asks for, in order and each once."""
     names = (name.strip().strip("'\"") for name in value.strip("[]() ").split(","))
     return list(dict.fromkeys(name for name in names if name))
+
+
+def language_names(value: str) -> list[str]:
+    """Return the languages that `objective.languages` asks for."""
+    return [name.strip() for name in value.split(",") if name.strip()]
 
 
 def _at_least(low: int) -> Rule:
@@ -65,7 +70,7 @@ _INIT = Rule(
 )
 _FORMATS = Rule(
     lambda value: bool(format_names(value)),
-    "formats with commas between, such as identity,reversed",
+    "formats with commas between, such as identity,reversed, or pool:8",
 )
 
 
@@ -118,15 +123,15 @@ class PromptSettings:
 class SearchSettings:
     """The evolutionary search."""
 
-    strategy: str = "LSHADE"  # a name of docs/strategies.md, or FILE.py:CLASS
+    strategy: str = "GaussNewton"  # a name of docs/strategies.md, or FILE.py:CLASS
     strategy_params: dict[str, Any] = dataclasses.field(default_factory=dict)
     # full: every coordinate of the prompt; subspace: a random projection of `dimension` of them;
     # texts: mixtures of the embeddings of `dimension` texts; first_layer: of each row, the
     # `dimension` directions that the model's first layer responds to most.
-    space: Literal["full", "subspace", "texts", "first_layer"] = "full"
-    dimension: Annotated[int, _between(1, 100_000)] = 500
+    space: Literal["full", "subspace", "texts", "first_layer"] = "first_layer"
+    dimension: Annotated[int, _between(1, 100_000)] = 64
     population: Annotated[int, _at_least(1)] = 64  # P, for each country
-    generations: Annotated[int, _at_least(1)] = 200
+    generations: Annotated[int, _at_least(1)] = 100
     # The search ends when every country's best loss is at most this share of the naive loss (never
     # with a sampled readout, whose best is luck), or after so many generations in which none
     # changes; 0 for never.
@@ -160,9 +165,13 @@ class ObjectiveSettings:
     readout: Literal["expected", "sampled", "greedy"] = "expected"
     respondents: Annotated[int, _at_least(1)] = 50  # of a sampled readout
     norm: Literal["l1", "l2"] = "l1"
-    # How options are presented; the loss is the mean over formats. Each is ORDER or ORDER/LABELS:
-    # identity, reversed or cyclicN; own (the survey file's), numbers, letters or words.
+    # How the survey is put; the loss is the mean. Each is ORDER/LABELS@WORDING+MESSAGE, all but the
+    # order optional: identity, reversed or cyclicN; own (the survey file's), numbers, letters or
+    # words; another wording of the survey; a neutral system message or an earlier exchange. Or
+    # pool:N: N drawn ones, with others to choose among prompts by; see docs/tune.md.
     formats: Annotated[str, _FORMATS] = "identity,reversed"
+    # Of the wordings that a pool or a test draws from, beside the survey's own: es,zh or all.
+    languages: str = ""
     reevaluate: Annotated[int, _at_least(0)] = 5  # generations between, for parents, if sampled
     # CulturalBench-Easy: a CSV or Parquet file, REPO@COMMIT on the hub, or `fixture`, toy questions
     culturalbench: str = ""
@@ -219,7 +228,9 @@ EMBEDDED_KEYS = {
     "model.path": EMBEDDED,
     "model.dtype": "float32",
     "prompt.length": 9,
-    "search.generations": 150,
+    "search.space": "full",
+    "search.population": 16,
+    "search.generations": 80,
 }
 
 # What the variant `smollm2` changes: a real model, the smallest that answers, at sizes that suit
@@ -228,9 +239,6 @@ SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_KEYS = {
     "model.path": SMOLLM2,
     "model.dtype": "float32",
-    "search.strategy": "GaussNewton",
-    "search.space": "first_layer",
-    "search.dimension": 64,
     "search.population": 16,
     "search.generations": 40,
 }

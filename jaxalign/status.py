@@ -40,30 +40,40 @@ def show(folders: Iterable[Path], as_json: bool = False) -> None:
     """Print the runs in folders, as a table or as a list of JSON objects.
 
     Raises:
-      UserError: a folder is none, or holds no run.
+      UserError: a folder is none, or holds no run; the runs in the others are printed before.
     """
-    runs = [describe(workdir, time.time()) for workdir in find_workdirs(folders)]
-    if as_json:
+    found, faults = find_workdirs(folders)
+    runs = [describe(workdir, time.time()) for workdir in found]
+    if as_json and (runs or not faults):
         print(json.dumps(runs, indent=2))
-    else:
+    elif runs:
         print_runs(runs)
+    if faults:
+        raise UserError("; ".join(faults))
 
 
-def find_workdirs(folders: Iterable[Path]) -> list[Path]:
-    """Return the workdirs among these folders and right within them, each once.
+def find_workdirs(folders: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Return the workdirs among these folders and right within them, each once, and what is none.
 
-    Raises:
-      UserError: a folder is none, or holds no run.
+    Returns:
+      The workdirs, and a text for each folder that is none or holds no run.
     """
     found: dict[Path, None] = {}
+    faults = []
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give the workdir of a run, or a folder")
-        inside = [folder] if _is_workdir(folder) else sorted(filter(_is_workdir, folder.iterdir()))
-        if not inside:
-            raise UserError(f"{folder}: neither the workdir of a run nor a folder that holds one")
-        found |= dict.fromkeys(inside)
-    return list(found)
+        try:
+            inside = [folder] if _is_workdir(folder) else sorted(folder.iterdir())
+        except OSError as error:
+            faults.append(
+                f"{folder}: cannot be listed ({error.strerror}); give the workdir of a run, or a "
+                "folder of such"
+            )
+            continue
+        workdirs = list(filter(_is_workdir, inside))
+        if not workdirs:
+            faults.append(f"{folder}: neither the workdir of a run nor a folder that holds one")
+        found |= dict.fromkeys(workdirs)
+    return list(found), faults
 
 
 def describe(workdir: Path, now: float) -> dict[str, Any]:
@@ -114,7 +124,7 @@ def describe(workdir: Path, now: float) -> dict[str, Any]:
 
 
 def _is_workdir(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (NAME, "metrics.jsonl"))
+    return any(os.path.isfile(folder / name) for name in (NAME, "metrics.jsonl"))
 
 
 def _state(workdir: Path, beat: dict[str, Any], age: float | None, done: bool) -> str:

@@ -1,10 +1,11 @@
 """Tune a soft prompt.
 
     python -m jaxalign.train --config=NAME[:VARIANT] [--workdir=DIR] [--config.KEY=VALUE …]
-        [--profile=START:STOP] [--wandb=PROJECT]
+        [--profile=START:STOP] [--wandb=PROJECT] [--show_prompt]
 
 The same command on the same workdir resumes where the last one stopped. With --distributed this is
-one of several processes that run together, which all get the same command.
+one of several processes that run together, which all get the same command. --show_prompt prints the
+first question as the model sees it, and ends.
 """
 
 import functools
@@ -25,12 +26,14 @@ from jaxalign.config import freeze
 from jaxalign.devices.profiling import Profile, parse_bounds
 from jaxalign.files import local_path
 from jaxalign.report import Progress
+from jaxalign.run.show_prompt import print_first_question
 from jaxalign.run.startup import StartUp
 from jaxalign.run.trackers import WandB, import_wandb
 from jaxalign.run.tune import tune
 from jaxalign.settings import country_names
 
 _CONFIG = cli.define_config()
+_SHOW_PROMPT = cli.define_show_prompt()
 flags.adopt_module_key_flags(cli)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; overrides config.workdir.")
 _PROFILE = flags.DEFINE_string(
@@ -49,6 +52,8 @@ def main(typed: list[str]) -> None:
     """Run the command; `typed` are its arguments."""
     startup = StartUp(of_command=True)
     settings = freeze(_CONFIG.value)
+    if _SHOW_PROMPT.value:
+        return print_first_question(settings)
     model = Path(settings.model.path).name.lower().removesuffix(".gguf")
     default = f"runs/{'-'.join(country_names(settings.country)).lower()}-{model}"
     path = local_path(_WORKDIR.value or settings.workdir or default, "--workdir")

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from rich.console import Console
 
 from jaxalign.engine import Engine
-from jaxalign.evolve import Evolution, Metrics, RunState
+from jaxalign.evolve import Evolution
 from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
 from jaxalign.report import Progress
 from jaxalign.run.checkpoint import Checkpoints
 from jaxalign.run.metrics import make_record
 from jaxalign.run.workdir import Workdir
+from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import Settings
 
 Around = Callable[[str], contextlib.AbstractContextManager[Any]]

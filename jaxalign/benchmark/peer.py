@@ -233,7 +233,7 @@ def numpy_losses(settings: Settings, problem: Problem, logits_PQA: np.ndarray) -
     shares_PQA = np.exp(logits_PQA - logits_PQA.max(-1, keepdims=True))
     shares_PQA /= shares_PQA.sum(-1, keepdims=True)
     items, options = scoring.values_QA.shape
-    formats = len(problem.questions.formats)
+    formats = len(problem.questions.presentations)
     asked_PFQA = shares_PQA[:, : formats * items, :options].reshape(-1, formats, items, options)
     means_PFQ = (asked_PFQA * scoring.values_QA).sum(-1)
     scores_PFC = means_PFQ @ np.asarray(scoring.weights_CQ).T + scoring.constant_C

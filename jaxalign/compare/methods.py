@@ -34,13 +34,28 @@ def load_methods(given: str) -> dict[str, dict[str, Any]]:
     if given == _PACKAGED:
         return methods
     labels = [label.strip() for label in given.split(",") if label.strip()]
-    unknown = [label for label in labels if label not in methods]
-    if unknown or not labels:
-        raise UserError(
-            f"--methods={given}: no method {unknown[0] if unknown else ''!r}; give {_PACKAGED}, a "
-            f".yaml file, or some of: {', '.join(methods)}"
-        )
-    return {label: methods[label] for label in labels}
+    found = [_find(label, list(methods), given) for label in labels or [""]]
+    return {label: methods[label] for label in found}
+
+
+def _find(typed: str, labels: list[str], given: str) -> str:
+    """Return the label that was typed whole, without its remark in brackets, or by its beginning.
+
+    Raises:
+      UserError: none or several are meant; the message says which there are.
+    """
+    for names in (labels, [label.partition(" (")[0] for label in labels]):
+        if names.count(typed) == 1:
+            return labels[names.index(typed)]
+    begun = [label for label in labels if typed and label.casefold().startswith(typed.casefold())]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        raise UserError(f"--methods={given}: {typed!r} may be any of: {', '.join(begun)}")
+    raise UserError(
+        f"--methods={given}: no method {typed!r}; give {_PACKAGED}, a .yaml file, or some of: "
+        f"{', '.join(labels)}"
+    )
 
 
 def with_method(settings: Settings, label: str, keys: dict[str, Any]) -> Settings:

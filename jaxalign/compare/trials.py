@@ -10,7 +10,6 @@ from jaxalign.compare.references import History, cma_subspace, random_projection
 from jaxalign.config import with_keys
 from jaxalign.engine import make_evolution
 from jaxalign.errors import UserError
-from jaxalign.evolve import Metrics
 from jaxalign.fitness import Execution
 from jaxalign.problem import Problem
 from jaxalign.report import Steps
@@ -18,6 +17,7 @@ from jaxalign.report.numbers import format_loss
 from jaxalign.run.initialization import initialize
 from jaxalign.run.refine import gradient_cost, polish
 from jaxalign.search import embedding_std, generations_for, vocabulary_bounds
+from jaxalign.search.state import Metrics
 from jaxalign.settings import Settings
 
 SUBSPACE = 500  # dimensions, as in Black-Box Tuning

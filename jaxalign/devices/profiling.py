@@ -4,7 +4,6 @@ import contextlib
 import logging
 import re
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
@@ -44,12 +43,7 @@ class Profile:
         """Enter the context."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Write the trace of a search that ends before STOP, or at it."""
         self._step.close()
         self._trace.close()

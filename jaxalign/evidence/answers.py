@@ -19,7 +19,7 @@ def answer_table(
 ) -> dict[str, Any]:
     """Return shares, entropy, off-scale mass and written answers of each method.
 
-    All of the first of the objective's formats.
+    All of the first of the objective's presentations.
 
     Args:
       problem: what is asked of which model.
@@ -27,8 +27,9 @@ def answer_table(
       shares: answers of each method, [I, A].
       attention: implementation, by name.
     """
-    items, shown = problem.instrument.items, problem.questions.formats[0]
-    choices = [(shown.labels_of(item), item.options) for item in items]
+    way = problem.sets.tune[0]
+    items, shown = way.instrument.items, way.shown
+    choices = [(shown.labels_of(item), item.options, shown.nonresponse_of(item)) for item in items]
     rows: list[dict[str, Any]] = [
         {
             "id": item.id,

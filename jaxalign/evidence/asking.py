@@ -11,11 +11,11 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.fitness import answer_logits
 from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.objective import Goal, Layout, Objective, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.prompts import ROOT, Asked, Longer, Path, TokenTrie, encode_asked, lay_out_paths
+from jaxalign.readout import answer_logits
 from jaxalign.report import Steps
 
 _TOKENS = 2048  # of one trie, unless a single question is longer
@@ -38,7 +38,7 @@ class Asker:
     def ask(self, asked: Sequence[Asked], prompts_MLD: np.ndarray | None = None) -> np.ndarray:
         """Probability of each option, float32 [M, N, A]; 0 where a question has fewer options.
 
-        Questions that begin alike should stand side by side: what they share is computed once.
+        What questions that begin alike share is computed once for those of one trie.
 
         Args:
           asked: N questions.
@@ -155,11 +155,12 @@ def _of_one_shape(all_longer: Sequence[Longer | None], slots: int) -> list[Longe
 
 
 def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield the rows of sequences that go into one trie, in order."""
+    """Yield the rows of sequences that go into one trie, those that begin alike side by side."""
     rows: list[int] = []
     seen: dict[Any, Any] = {}
     size = 0
-    for row, sequence in enumerate(sequences):
+    for row in sorted(range(len(sequences)), key=lambda row: list(sequences[row])):
+        sequence = sequences[row]
         new = _insert(seen, sequence)
         if rows and size + new > _TOKENS:
             yield rows

@@ -1,19 +1,22 @@
 """What else gives which loss: the survey asked of the model in every way that needs no tuning."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from jaxalign.errors import UserError
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.demonstrations import ask_with_demonstrations, fitting_answers
 from jaxalign.evidence.siblings import Sibling
 from jaxalign.problem import Problem
-from jaxalign.prompts import Asked, Texts, ask_items
+from jaxalign.prompts import Asked, Texts, ask_presentation
 
 DEMONSTRATIONS = (1, 4, 8, 16)
 RANDOM_PROMPTS = 8
+WAYS = 2
 TUNED, NAIVE = "tuned", "naive"
 PERSONA, BEST_PERSONA = "persona (median)", "persona (best)"
 
@@ -44,7 +47,9 @@ class Method:
 
 
 class Baselines:
-    """Asks a problem's survey in the formats of its objective.
+    """Asks a problem's survey in the first `WAYS` presentations that the prompt was tuned on.
+
+    More would make an evaluation long, since there are dozens of texts to ask them with.
 
     Args:
       asker: of the problem's model.
@@ -55,7 +60,7 @@ class Baselines:
 
     def __init__(self, asker: Asker, problem: Problem, prompt_LD: np.ndarray, norm: str):
         self._asker, self._problem, self._norm = asker, problem, norm
-        self._prompt_LD = prompt_LD
+        self._prompt_LD, self._ways = prompt_LD, problem.sets.tune[:WAYS]
 
     @functools.cached_property
     def naive(self) -> Method:
@@ -67,16 +72,37 @@ class Baselines:
         """The model behind the tuned prompt."""
         return self.method(TUNED, "tuned", self._asker.ask(self._ask(), self._prompt_LD[None]))
 
-    def texts(self, texts: Texts, seed: int) -> tuple[list[Method], list[dict[str, Any]]]:
-        """Persona and in-context methods; and each persona with its loss.
+    def texts(
+        self, texts: Texts, seed: int
+    ) -> tuple[list[Method], list[dict[str, Any]], list[dict[str, str]]]:
+        """Persona and in-context methods; each persona with its loss; what was left out, and why.
 
-        Demonstrations that are too many for the model's positions are left out.
+        Left out is what the template refuses or is too long for the model's positions.
         """
         problem, target = self._problem, self._problem.targets[0]
         country = texts.countries.get(target.code, target.country)
-        wordings = [*texts.personas, *texts.held_out]
-        personas = [wording.format(country=country) for wording in wordings]
-        ways = {persona: self._ask(persona) for persona in personas}
+        spoken_as = {
+            wording.format(country=country): wording
+            for wording in (*texts.personas, *texts.held_out)
+        }
+        ways: dict[str, list[Asked]] = {}
+        skipped: list[dict[str, str]] = []
+
+        def add(name: str, ask: Callable[[], list[Asked]], is_persona: bool = False) -> None:
+            try:
+                asked = ask()
+                fault = self._asker.fault(asked)
+            except UserError as error:
+                fault = str(error)
+            if fault is None:
+                ways[name] = asked
+            else:
+                told = f"persona “{name}”" if is_persona else name
+                skipped.append({"name": told, "reason": fault})
+
+        for persona in spoken_as:
+            add(persona, functools.partial(self._ask, persona), is_persona=True)
+        personas = list(ways)
         answers_I = fitting_answers(problem.instrument, self._loss_of_options, seed)
         order = np.random.default_rng(seed).permutation(len(answers_I))
         counts = [count for count in DEMONSTRATIONS if count < len(answers_I)]
@@ -85,35 +111,37 @@ class Baselines:
                 count,
                 personas[0] if named else None,
             )
-            for named in (False, True)
+            for named in (False, True)[: 1 + bool(personas)]
             for count in counts
         }
-        for name, (count, system) in contexts.items():
-            asked = [
+
+        def demonstrate(count: int, system: str | None) -> list[Asked]:
+            return [
                 one
-                for shown in problem.questions.formats
-                for one in ask_with_demonstrations(
-                    problem.instrument, shown, answers_I, order, count, system
-                )
+                for way in self._ways
+                for one in ask_with_demonstrations(way, answers_I, order, count, system)
             ]
-            if self._asker.fault(asked) is None:
-                ways[name] = asked
+
+        for name, (count, system) in contexts.items():
+            add(name, functools.partial(demonstrate, count, system))
+        if not ways:
+            return [], [], skipped
         asked = [one for way in ways.values() for one in way]
         shares = self._asker.ask(asked)[0].reshape(len(ways), len(asked) // len(ways), -1)
         rows = dict(zip(ways, shares, strict=True))
-        spoken = np.stack([rows[persona] for persona in personas])
-        best = self.method(BEST_PERSONA, "text", spoken, np.min, texts=personas)
-        note = f"{len(personas)} wordings"
-        methods = [
-            self.method(PERSONA, "text", spoken, _median, note, personas),
-            best,
-            *(self.method(name, "text", rows[name][None]) for name in contexts if name in ways),
+        methods, table = [], []
+        if personas:
+            spoken, note = np.stack([rows[one] for one in personas]), f"{len(personas)} wordings"
+            best = self.method(BEST_PERSONA, "text", spoken, np.min, texts=personas)
+            methods = [self.method(PERSONA, "text", spoken, _median, note, personas), best]
+            table = [
+                {"text": text, "loss": float(loss), "held_out": spoken_as[text] in texts.held_out}
+                for text, loss in zip(personas, best.losses_V, strict=True)
+            ]
+        methods += [
+            self.method(name, "text", rows[name][None]) for name in contexts if name in ways
         ]
-        table = [
-            {"text": text, "loss": float(loss), "held_out": wording in texts.held_out}
-            for text, wording, loss in zip(personas, wordings, best.losses_V, strict=True)
-        ]
-        return methods, table
+        return methods, table, skipped
 
     def controls(self, siblings: list[Sibling], seed: int) -> list[Method]:
         """Return soft prompts that serve as controls."""
@@ -150,8 +178,7 @@ class Baselines:
         """Return the method that is represented by the variant that `choose` picks."""
         scores_VC, loss_GV = self._asker.measure(shares_VNA, self._norm)
         chosen = int(np.argmin(np.abs(loss_GV[0] - choose(loss_GV[0]))))
-        formats = len(self._problem.questions.formats)
-        shares_FIA = shares_VNA[chosen].reshape(formats, -1, shares_VNA.shape[-1])
+        shares_FIA = shares_VNA[chosen].reshape(len(self._ways), -1, shares_VNA.shape[-1])
         return Method(
             name,
             group,
@@ -184,12 +211,7 @@ class Baselines:
         return scores_GC, loss_GG.T, naive_G1[:, 0]
 
     def _ask(self, system: str | None = None) -> list[Asked]:
-        problem = self._problem
-        return [
-            one
-            for shown in problem.questions.formats
-            for one in ask_items(problem.instrument, shown, system)
-        ]
+        return [one for way in self._ways for one in ask_presentation(way, system)]
 
     def _loss_of_options(self, options_NI: np.ndarray) -> np.ndarray:
         width = self._problem.scoring.values_QA.shape[1]

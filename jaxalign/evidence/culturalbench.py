@@ -4,11 +4,12 @@ A country has few questions (in the first version China 59, India 46, United Sta
 Arabia 17), so a share never stands without its interval, nor a difference without its test.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxalign.errors import UserError
 from jaxalign.evidence.asking import Asker
 from jaxalign.evidence.statistics import bootstrap_mean, holm, mcnemar, wilson
 from jaxalign.prompts import Asked, ask_quiz, hard_text
@@ -39,6 +40,8 @@ def ask_culturalbench(
 ) -> dict[str, Any]:
     """Return scores on both forms, overall and by country, as in evaluation.json.
 
+    A form that cannot be asked is named under `left_out`, with the reason.
+
     Args:
       asker: of the model.
       easy: the questions, or None.
@@ -46,20 +49,39 @@ def ask_culturalbench(
       prompt_LD: the tuned prompt.
       country: name of the country that it was tuned for.
       seed: of the resamples.
+
+    Raises:
+      UserError: none of the forms can be asked.
     """
     source = easy or hard
     assert source is not None
     result: dict[str, Any] = {"source": source.source, "fixture": source.fixture}
+    forms: dict[str, Callable[[], list[dict[str, Any]]]] = {}
     if easy is not None:
-        answers = _both(asker, ask_quiz(easy.questions), prompt_LD)
-        result["easy"] = {"rows": easy_rows(easy.questions, answers, country, seed)}
+        forms["easy"] = lambda: easy_rows(
+            easy.questions, _both(asker, ask_quiz(easy.questions), prompt_LD), country, seed
+        )
     if hard is not None:
         asked = [
             Asked(hard_text(row), HARD_LABELS, f"CulturalBench-Hard row {row.id}")
             for row in hard.questions
         ]
-        p_true = {name: each[:, 0] for name, each in _both(asker, asked, prompt_LD).items()}
-        result["hard"] = {"rows": hard_rows(hard.questions, p_true, country, seed)}
+        forms["hard"] = lambda: hard_rows(
+            hard.questions,
+            {name: each[:, 0] for name, each in _both(asker, asked, prompt_LD).items()},
+            country,
+            seed,
+        )
+    faults: list[UserError] = []
+    for form, ask in forms.items():
+        try:
+            result[form] = {"rows": ask()}
+        except UserError as fault:
+            faults.append(fault)
+            left_out = {"name": f"CulturalBench-{form.capitalize()}", "reason": str(fault)}
+            result.setdefault("left_out", []).append(left_out)
+    if len(faults) == len(forms):
+        raise faults[0]
     return result
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxalign.prompts import Asked, Format, ask_items
+from jaxalign.prompts import Asked, Presentation, ask_presentation
 from jaxalign.survey import Instrument
 
 _STARTS = 8  # of the descent
@@ -45,8 +45,7 @@ def fitting_answers(instrument: Instrument, loss: Loss, seed: int) -> np.ndarray
 
 
 def ask_with_demonstrations(
-    instrument: Instrument,
-    shown: Format,
+    way: Presentation,
     answers_I: np.ndarray,
     order: np.ndarray,
     count: int,
@@ -54,20 +53,22 @@ def ask_with_demonstrations(
 ) -> list[Asked]:
     """Return each item after `count` others with their answers, as earlier turns of the chat.
 
-    All items have the same demonstrations, but that an item never has itself: the next one of the
-    order stands in for it. So most of the tokens are shared.
+    The order is cut into blocks of as many items as the demonstrations leave. All items of a block
+    have the same ones, those that follow the block, so few chains of turns serve all items.
 
     Args:
-      instrument: the survey.
-      shown: format of the question and of the demonstrations.
+      way: how the question and the demonstrations are put.
       answers_I: option of each item.
       order: indices of items, in which they become demonstrations.
       count: k, smaller than the number of items.
       system: text of a system message, or None.
     """
-    asked = ask_items(instrument, shown, system)
+    asked = ask_presentation(way, system)
     turns = [(one.user, one.labels[answer]) for one, answer in zip(asked, answers_I, strict=True)]
-    return [
-        one._replace(before=tuple(turns[other] for other in order if other != item)[:count])
-        for item, one in enumerate(asked)
-    ]
+    size = len(order) - count
+    for first in range(0, len(order), size):
+        block, after = order[first : first + size], np.roll(order, -first - size)[:count]
+        before = tuple(turns[other] for other in after)
+        for item in block:
+            asked[item] = asked[item]._replace(before=asked[item].before + before)
+    return asked

@@ -16,11 +16,20 @@ from jaxalign.evidence.baselines import NAIVE, PERSONA, TUNED, Baselines, Method
 from jaxalign.evidence.culturalbench import ask_culturalbench
 from jaxalign.evidence.parts import Parts
 from jaxalign.evidence.respondents import add_intervals, sampling_errors, scores_and_loss
-from jaxalign.evidence.robustness import Presentation, ask_everywhere, presentations
+from jaxalign.evidence.robustness import (
+    ALONE,
+    TEST,
+    TUNE,
+    Way,
+    ask_everywhere,
+    explained_by,
+    mean_losses,
+    ways_to_ask,
+)
 from jaxalign.evidence.siblings import Sibling
 from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
-from jaxalign.prompts import load_texts
+from jaxalign.prompts import ask_presentation, load_texts
 from jaxalign.settings import Settings
 from jaxalign.survey import Instrument, Quiz, distance_to_target, null_baseline, targets_for
 
@@ -72,24 +81,24 @@ def evaluate_prompt(
     baselines = Baselines(evidence.asker, problem, evidence.prompt_LD, norm)
     parts = Parts(folder, inputs, tell)
     first = parts.get("baselines", lambda: _baselines(evidence, baselines))
-    ways, skipped = [], []
-    for way in presentations(problem.instrument, problem.questions.formats, evidence.wordings):
-        fault = evidence.asker.fault(way.ask())
+    ways, skipped = [], list(first.get("skipped", ()))
+    for way in ways_to_ask(problem, evidence.wordings):
+        fault = evidence.asker.fault(ask_presentation(way.presentation))
         if fault is None:
             ways.append(way)
         else:
-            skipped.append({"name": way.name, "reason": fault})
+            skipped.append({"name": way.presentation.name, "reason": fault})
     robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
-    answers = parts.get("answers", lambda: _answers(evidence, baselines))
+    answers = parts.get_if_asked("answers", lambda: _answers(evidence, baselines))
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
     countries = parts.get("countries", lambda: _countries(evidence, baselines))
-    quiz = parts.get("culturalbench", lambda: _culturalbench(evidence))
+    quiz = parts.get_if_asked("culturalbench", lambda: _culturalbench(evidence))
     trie = problem.questions.trie
     result = {
         "formats": {
-            "seen": [way.name for way in ways if way.seen],
-            "held_out": [way.name for way in ways if not way.seen],
-            "skipped": skipped,
+            "seen": [way.presentation.name for way in ways if way.part == TUNE],
+            "held_out": [way.presentation.name for way in ways if way.part == TEST],
+            "skipped": [*skipped, *parts.skipped, *(quiz or {}).pop("left_out", ())],
         },
         "methods": first["methods"],
         "personas": first["personas"],
@@ -99,7 +108,7 @@ def evaluate_prompt(
         "countries": countries,
         "culturalbench": quiz,
         "trie": {
-            "formats": len(problem.questions.formats),
+            "formats": len(problem.sets.tune),
             "tokens": trie.size,
             "padded": trie.padded,
             "saving": trie.saving(settings.prompt.length),
@@ -112,7 +121,7 @@ def evaluate_prompt(
 def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     problem, seed = evidence.problem, evidence.seed
     texts = load_texts(evidence.settings.prompt.texts)
-    spoken, personas = baselines.texts(texts, seed)
+    spoken, personas, skipped = baselines.texts(texts, seed)
     controls = baselines.controls(list(evidence.siblings), seed)
     methods = [baselines.tuned, baselines.naive, *spoken, *controls]
     keys = list(problem.instrument.dimensions)
@@ -132,8 +141,8 @@ def _baselines(evidence: Evidence, baselines: Baselines) -> dict[str, Any]:
     )
     statistic = scores_and_loss(evidence.asker, norm)
     add_intervals(rows, methods, statistic, seed)
-    persona = next(method.text for method in methods if method.name == PERSONA)
-    return {"methods": rows, "personas": personas, "persona": persona}
+    persona = next((method.text for method in methods if method.name == PERSONA), None)
+    return {"methods": rows, "personas": personas, "persona": persona, "skipped": skipped}
 
 
 def _method_row(method: Method, keys: Sequence[str]) -> dict[str, Any]:
@@ -148,19 +157,16 @@ def _method_row(method: Method, keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _robustness(
-    evidence: Evidence, ways: Sequence[Presentation], persona: str | None
-) -> dict[str, Any]:
+def _robustness(evidence: Evidence, ways: Sequence[Way], persona: str | None) -> dict[str, Any]:
     problem = evidence.problem
     norm = evidence.settings.objective.norm
     keys = list(problem.instrument.dimensions)
     found = ask_everywhere(evidence.asker, ways, evidence.prompt_LD, persona, norm, keys)
     rows = [
         {
-            "name": way.name,
-            "wording": way.instrument.name,
-            "system": way.system,
-            "seen": way.seen,
+            "name": way.presentation.name,
+            "part": way.part,
+            "levels": way.presentation.levels,
             "methods": {method: each[index] for method, each in found.items()},
         }
         for index, way in enumerate(ways)
@@ -175,19 +181,18 @@ def _robustness(
             else None,
         }
         for method, each in found.items():
-            scores = [one["scores"][key] for one in each]
+            scores = [
+                one["scores"][key] for one, way in zip(each, ways, strict=True) if way.part != ALONE
+            ]
             row[method] = {"mean": float(np.mean(scores)), "spread": float(np.std(scores, ddof=1))}
         dimensions.append(row)
     summary = {}
     for method, each in found.items():
-        losses = {way.name: one["loss"] for way, one in zip(ways, each, strict=True)}
-        held_out = {way.name: losses[way.name] for way in ways if not way.seen}
-        worst = max(held_out, key=lambda name: held_out[name])
-        summary[method] = {
-            "seen": float(np.mean([losses[way.name] for way in ways if way.seen])),
-            "held_out": float(np.mean(list(held_out.values()))),
-            "worst": held_out[worst],
-            "worst_name": worst,
+        loss_W = np.array([one["loss"] for one in each])
+        dealt = [row for row, way in enumerate(ways) if way.part != ALONE]
+        levels = [ways[row].presentation.levels for row in dealt]
+        summary[method] = mean_losses(ways, loss_W, evidence.seed) | {
+            "explained": explained_by(levels, loss_W[dealt])
         }
     return {"rows": rows, "dimensions": dimensions, "summary": summary, "persona": persona}
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from jaxalign.config import from_plain, to_plain, with_keys, with_new_names
+from jaxalign.config import recorded, to_plain, with_keys
 from jaxalign.errors import UserError
 from jaxalign.evidence.evaluation import Evidence, evaluate_prompt
 from jaxalign.evidence.siblings import find_siblings
 from jaxalign.files import read_run
 from jaxalign.interchange.reading import RESULT, read_soft_prompt
+from jaxalign.model import read_stop_ids, resolve
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
+from jaxalign.run.heartbeat import require_writable
 from jaxalign.run.provenance import make_run_record
 from jaxalign.settings import EMBEDDED, Settings, TermSettings
 from jaxalign.survey import Instrument, load_instrument, load_quizzes
@@ -24,7 +26,6 @@ from jaxalign.survey import Instrument, load_instrument, load_quizzes
 if TYPE_CHECKING:
     from jaxalign.report.evidence.record import Evaluation
 
-_SECOND = {"vsm13": ["vsm13-second"]}  # other wordings that come with the package
 _FIXTURE = "fixture"
 
 
@@ -36,7 +37,7 @@ class Options:
       culturalbench: source, as the flag takes it; None for the fixture where the model is the
         embedded one, and for nothing otherwise.
       siblings: workdirs of other countries; None for those beside the workdir.
-      wordings: other wordings of the survey, as YAML files; None for those in the package.
+      wordings: of the survey beside the packaged ones, as YAML files.
       seed: of respondents, random prompts, demonstrations and resamples.
     """
 
@@ -53,7 +54,7 @@ def evaluate_run(workdir: Path, options: Options, again: str = "") -> "Evaluatio
       UserError: the run is not finished, or its model or survey has changed since.
     """
     run = read_run(workdir)
-    settings = from_plain(with_new_names(run.config["config"]))
+    settings = recorded(run.config, workdir / "config.json")
     settings = with_keys(settings, {"country": run.summary["country"]})
     prompt_LD = read_soft_prompt(workdir / RESULT)
     return evaluate(settings, prompt_LD, workdir, options, again, run.config["digests"])
@@ -82,6 +83,7 @@ def evaluate(
     Raises:
       UserError: from any part.
     """
+    require_writable(workdir, "--workdir")
     wordings = _load_wordings(settings, options)
     source = options.culturalbench or (_FIXTURE if settings.model.path == EMBEDDED else "none")
     easy, hard = (None, None) if source == "none" else load_quizzes(source, "--culturalbench")
@@ -94,6 +96,7 @@ def evaluate(
             "prompt.length": prompt_LD.shape[0],
         },
     )
+    read_stop_ids(resolve(settings.model.path, settings.model.revision))  # what answers end with
     problem = load_problem(settings)
     now = problem.digests()
     for name in ("weights", "architecture", "survey"):
@@ -165,7 +168,7 @@ def evaluate(
 
 def _load_wordings(settings: Settings, options: Options) -> list[Instrument]:
     own = load_instrument(settings.survey.instrument)
-    names = options.wordings or _SECOND.get(settings.survey.instrument, [])
+    names = options.wordings or []
     others = [load_instrument(name) for name in names]
     for name, other in zip(names, others, strict=True):
         if _form(other) != _form(own):
@@ -184,6 +187,7 @@ def _digest(prompt_LD: np.ndarray) -> str:
     return hashlib.sha256(prompt_LD.tobytes()).hexdigest()
 
 
-def _print_part(part: str, seconds: float | None) -> None:
-    took = "kept from before" if seconds is None else f"{seconds:.1f} s"
+def _print_part(part: str, told: float | str | None) -> None:
+    took = "kept from before" if told is None else told
+    took = f"{took:.1f} s" if isinstance(took, float) else took
     print(f"  {part:<14} {took}", flush=True)

@@ -47,15 +47,17 @@ def _robustness(evaluation: dict[str, Any]) -> str:
     count = len(evaluation["formats"]["held_out"])
     least = min(others, key=lambda name: others[name]["held_out"])
     told = ", ".join(f"{name} {_number(each['held_out'])}" for name, each in others.items())
+    low, high = map(_number, tuned["interval"])
     numbers = (
-        f"its mean loss is {_number(tuned['held_out'])}, {_number(tuned['seen'])} where it was "
-        f"tuned, and at worst {_number(tuned['worst'])} ({tuned['worst_name']}); {told}"
+        f"its mean loss is {_number(tuned['held_out'])} (95% interval {low} to {high}), "
+        f"{_number(tuned['seen'])} where it was tuned, and at worst {_number(tuned['worst'])} "
+        f"({tuned['worst_name']}); {told}"
     )
     if tuned["held_out"] < others[least]["held_out"]:
         holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
     else:
         holds = f"does not hold, {least} does better"
-    return f"In {count} held-out presentations it {holds}; {numbers}."
+    return f"In {count} presentations of unseen levels it {holds}; {numbers}."
 
 
 def _culturalbench(evaluation: dict[str, Any]) -> str:

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxalign.fitness import lay_out
 from jaxalign.model import AUTO, Written, generate, read_stop_ids
 from jaxalign.objective import Layout
 from jaxalign.problem import Problem
 from jaxalign.prompts import end_ids
+from jaxalign.readout import lay_out
 from jaxalign.survey import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 AGREE, DISAGREE = "agree", "disagree"
@@ -51,7 +51,7 @@ def write_answers(
     problem: Problem,
     layout: Layout,
     prompt_LD: jax.Array,
-    choices: Sequence[tuple[Sequence[str], Sequence[str]]],
+    choices: Sequence[tuple[Sequence[str], Sequence[str], Sequence[tuple[str, str]]]],
     probabilities_QA: np.ndarray,
     *,
     limit: int = LIMIT,
@@ -63,9 +63,9 @@ def write_answers(
       problem: the model and its tokenizer.
       layout: what is asked; the problem's own, or the same in another format.
       prompt_LD: soft prompt; L may be 0.
-      choices: labels and options of each of the questions to be answered, the task's first, in the
-        order of the task's option tokens.
-      probabilities_QA: of the options, as `fitness.read_answers` gives them.
+      choices: labels, options and nonresponse of each of the questions to be answered, the task's
+        first, in the order of the task's option tokens.
+      probabilities_QA: of the options, as `readout.read_answers` gives them.
       limit: tokens to write at most; fewer if the model has no positions for them.
       attention: implementation, by name.
 
@@ -92,9 +92,9 @@ def write_answers(
     )
     rows = zip(*jax.device_get(written), choices, probabilities_QA, strict=False)
     answers = []
-    for tokens_N, length, (labels, options), probabilities_A in rows:
+    for tokens_N, length, (labels, options, nonresponse), probabilities_A in rows:
         text = problem.tokenizer.decode(tokens_N[:length], skip_special_tokens=True)
-        reading = read_written(text, labels, options)
+        reading = read_written(text, labels, options, nonresponse)
         likeliest = int(np.argmax(probabilities_A[: len(labels)]))
         answers.append(WrittenAnswer(text, reading, likeliest))
     return tuple(answers)

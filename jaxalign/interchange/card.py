@@ -26,18 +26,44 @@ _CONTENT = {
 }
 _LOADING = {
     "peft": """\
+import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base = AutoModelForCausalLM.from_pretrained({model}, dtype="auto")
 model = PeftModel.from_pretrained(base, "{here}")
+
+questions = ["How important is it to you to have time for yourself?"]  # any number
+tokenizer = AutoTokenizer.from_pretrained({model})
+rows = []
+for question in questions:
+    text = tokenizer.apply_chat_template(
+        [{{"role": "user", "content": question}}], tokenize=False, add_generation_prompt=True
+    )
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"][0]
+    prompt = model.get_prompt(batch_size=1)[0].to(base.dtype)
+    rows.append(torch.cat([prompt, base.get_input_embeddings()(ids)]))
+embeds, mask = (
+    pad_sequence(each, batch_first=True, padding_side="left")
+    for each in (rows, [torch.ones(len(each), dtype=torch.long) for each in rows])
+)
+written = base.generate(
+    inputs_embeds=embeds, attention_mask=mask, max_new_tokens=16, do_sample=False
+)
+answers = tokenizer.batch_decode(written, skip_special_tokens=True)
 """,
     "prompt_embeds": """\
 from safetensors.torch import load_file
 from vllm import LLM, SamplingParams
 
 tensors = load_file("{here}/prompt_embeds.safetensors")
-llm = LLM({model}, enable_prompt_embeds=True)
+llm = LLM(
+    {model},
+    enable_prompt_embeds=True,
+    enable_prefix_caching=False,
+    enable_chunked_prefill=False,
+)
 requests = [{{"prompt_embeds": tensor}} for tensor in tensors.values()]
 answers = llm.generate(requests, SamplingParams(max_tokens=1, logprobs=20))
 """,
@@ -48,11 +74,17 @@ prompt_LD = np.load("{here}/soft_prompt.npy")
 """,
 }
 _MORE = {
-    "peft": "Give the model token ids that hold their special tokens already: a question rendered "
-    "by the tokenizer's chat template.",
+    "peft": "A forward pass of `model` on one text is right, and `model.generate` is not: with "
+    "PEFT 0.21.2 it goes wrong from the second token on unless it is given `use_cache=False`, and "
+    "in a batch it puts the rows before the padding, away from the text; adapters of its own too. "
+    "So the lines above give the rows to the base model. Texts of the chat template hold their "
+    "special tokens already, so the tokenizer adds none.",
     "prompt_embeds": "vLLM's server (`--enable-prompt-embeds`) takes the same tensor through "
     "`torch.save`, in base64; SGLang takes it as a list of rows, `input_embeds`; transformers as "
-    "`inputs_embeds`. The answer is the next token, one of its `option_tokens`.",
+    "`inputs_embeds`. The answer is the next token, one of its `option_tokens`. Neither engine was "
+    "run here. What is known to break embeddings there: prefix caching (it tells prompts apart by "
+    "token ids, and there are none; SGLang: `--disable-radix-cache`), chunked prefill, and "
+    "penalties on repeated tokens, which count ids. Add no begin-of-text token of your own.",
     "npy": "To search on from it: `python -m jaxalign.train … "
     "--config.prompt.init={here}/soft_prompt.npy`.",
 }

@@ -15,11 +15,11 @@ from jaxalign.interchange.base import BaseModel
 from jaxalign.interchange.tuned import TunedPrompt
 from jaxalign.prompts import (
     USUAL,
-    Format,
+    Presentation,
+    ask_presentation,
     encode,
     option_ids,
-    parse_format,
-    question_text,
+    read_levels,
     render_chat,
 )
 from jaxalign.survey import Instrument, Item
@@ -27,12 +27,12 @@ from jaxalign.survey import Instrument, Item
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """One item of a survey as the model reads it in one format.
+    """One item of a survey as the model reads it in one presentation.
 
     Attributes:
-      tensor: what its tensor is called: the item's id, and the format where it is not the usual.
+      tensor: what its tensor is called: the item's id, and the presentation if not the usual.
       item: of the survey.
-      shown: the format.
+      way: how it is put.
       text: rendered by the chat template, up to where the answer begins.
       tokens: of the text.
       option_tokens: the token of each option, in the survey's order.
@@ -40,7 +40,7 @@ class Question:
 
     tensor: str
     item: Item
-    shown: Format
+    way: Presentation
     text: str
     tokens: tuple[int, ...]
     option_tokens: tuple[int, ...]
@@ -49,19 +49,22 @@ class Question:
 def ask(
     instrument: Instrument, tokenizer: Any, formats: Sequence[str] = ("identity",)
 ) -> tuple[Question, ...]:
-    """Return the questions of a survey, all items in one format before the next.
+    """Return the questions of a survey, all items in one presentation before the next.
 
     Raises:
       UserError: two options of a question begin with the same token, or an option has no token.
     """
     questions = []
-    for shown in map(parse_format, formats):
-        for item in instrument.items:
-            name = item.id if shown == USUAL else f"{item.id}:{shown.name}"
-            text = render_chat(tokenizer, question_text(instrument, item, shown))
-            options = option_ids(tokenizer, text, shown.labels_of(item), f"item {name}")
-            tokens = encode(tokenizer, text)
-            questions.append(Question(name, item, shown, text, tuple(tokens), tuple(options)))
+    levels = read_levels(instrument, ["all"])
+    for way in map(levels.parse, formats):
+        for item, one in zip(way.instrument.items, ask_presentation(way), strict=True):
+            name = item.id if way.name == USUAL.name else f"{item.id}:{way.name}"
+            text = render_chat(tokenizer, one.user, one.system, one.before)
+            others = tuple(label for label, _ in way.shown.nonresponse_of(item))
+            ids = option_ids(tokenizer, text, one.labels + others, f"item {name}")
+            options = tuple(ids[: len(one.labels)])
+            tokens = tuple(encode(tokenizer, text))
+            questions.append(Question(name, item, way, text, tokens, options))
     return tuple(questions)
 
 
@@ -99,10 +102,10 @@ def index_of(questions: Sequence[Question], tuned: TunedPrompt, base: BaseModel)
                 "tensor": question.tensor,
                 "item": question.item.id,
                 "item_text": question.item.text,
-                "format": question.shown.name,
+                "format": question.way.name,
                 "text": question.text,
                 "rows": rows + len(question.tokens),
-                "labels": question.shown.labels_of(question.item),
+                "labels": question.way.shown.labels_of(question.item),
                 "options": question.item.options,
                 "values": question.item.values,
                 "option_tokens": question.option_tokens,

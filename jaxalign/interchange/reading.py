@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxalign.errors import UserError
+from jaxalign.files import explain
 from jaxalign.interchange import adapter
 
 TENSOR = "prompt_embeddings"  # as our runs and PEFT's prompt tuning name it
@@ -22,7 +22,11 @@ _READ = (
 
 
 def read_soft_prompt(
-    path: str | Path, name: str = "", length: int | None = None, width: int | None = None
+    path: str | Path,
+    name: str = "",
+    length: int | None = None,
+    width: int | None = None,
+    model: str = "",
 ) -> np.ndarray:
     """Read one soft prompt as float32 [L, D].
 
@@ -32,6 +36,7 @@ def read_soft_prompt(
       name: of the key or flag that gave the path, for messages.
       length: L that it must have, as `prompt.length` has it; None for any.
       width: D that it must have, the model's; None for any.
+      model: `model.path`; that an adapter was made for another one is a warning.
 
     Raises:
       UserError: nothing there can be read, it is no soft prompt or an adapter of another kind, or
@@ -41,18 +46,21 @@ def read_soft_prompt(
     file = prompt_file(path, name)
     if file.suffix == ".npy":
         return _checked(f"{where}: the array", _read_array(file, where), "[L, D]", length, width)
-    described: tuple[Any, Any] = (None, None)
+    described = adapter.Described()
     if file != Path(os.path.expanduser(path)) and file.name == adapter.WEIGHTS:
-        described = adapter.adapter_shape(file.with_name(adapter.CONFIG), where)
+        described = adapter.read_adapter_config(file.with_name(adapter.CONFIG), where)
+        adapter.warn_of_other_base(described.base, model, where)
     tensors = _read_tensors(file, where)
     if TENSOR not in tensors:
         held = ", ".join(sorted(tensors)) or "nothing"
         raise UserError(f"{where}: it must hold a tensor {TENSOR!r}, and holds {held}")
-    prompt_LD = _checked(f"{where}: {TENSOR}", tensors[TENSOR], "[L, D]", length, width)
-    for size, said in zip(prompt_LD.shape, described, strict=True):
+    rows_LD = adapter.rows_of(tensors, TENSOR, where)
+    prompt_LD = _checked(f"{where}: {TENSOR}", rows_LD, "[L, D]", length, width)
+    shape = [described.rows, described.width]
+    for size, said in zip(prompt_LD.shape, shape, strict=True):
         if said not in (size, None):
             raise UserError(
-                f"{where}: {adapter.CONFIG} says {list(described)} and {adapter.WEIGHTS} holds "
+                f"{where}: {adapter.CONFIG} says {shape} and {adapter.WEIGHTS} holds "
                 f"{list(prompt_LD.shape)} rows and columns; one of them is of another adapter"
             )
     return prompt_LD
@@ -127,6 +135,7 @@ def _read_tensors(file: Path, where: str) -> dict[str, np.ndarray]:
         return safetensors.numpy.load_file(file)
     except (OSError, RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = explain(file, reason)
         raise UserError(f"{where}: cannot read it ({reason}); {_READ}") from error
 
 
@@ -136,6 +145,7 @@ def _read_array(file: Path, where: str) -> np.ndarray:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = explain(file, reason)
         raise UserError(f"{where}: cannot read it ({reason}); {_READ}") from error
 
 

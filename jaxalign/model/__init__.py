@@ -9,7 +9,7 @@ from jaxalign.model.abstract import (
 from jaxalign.model.architecture import DecoderConfig
 from jaxalign.model.attention import AUTO, IMPLEMENTATIONS, attend, check_attention
 from jaxalign.model.block import Frozen
-from jaxalign.model.buckets import in_bucket, on_disk
+from jaxalign.model.buckets import TEXTS, in_bucket, on_disk
 from jaxalign.model.decoder import Decoder, Shared, input_embeddings
 from jaxalign.model.directions import first_layer_gram
 from jaxalign.model.files import to_safetensors
@@ -31,6 +31,7 @@ __all__ = [
     "MODES",
     "NOTHING",
     "NO_QUANTIZATION",
+    "TEXTS",
     "Decoder",
     "DecoderConfig",
     "Frozen",

@@ -11,6 +11,7 @@ import safetensors.numpy
 from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.files import explain
 from jaxalign.model.buckets import RangedTensors, in_bucket, let_go
 from jaxalign.model.gguf import GgufTensors, is_gguf
 
@@ -44,8 +45,8 @@ def weight_files(folder: epath.PathLike) -> list[epath.Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{index}: cannot be read ({error!r}); it must be JSON with a weight_map from keys to "
-            "file names"
+            f"{index}: cannot be read ({explain(str(index), repr(error))}); it must be JSON with a "
+            "weight_map from keys to file names"
         ) from None
     outside = [name for name in names if not isinstance(name, str) or Path(name).name != name]
     if outside or not names:
@@ -75,6 +76,7 @@ def open_files(paths: Sequence[epath.PathLike]) -> Iterator[list[Any]]:
                     handles.append(stack.enter_context(safetensors.safe_open(path, framework="np")))
             except faults as error:
                 reason = str(error).removeprefix("Error while deserializing header: ")
+                reason = explain(str(path), reason)
                 size = epath.Path(path).stat().length
                 raise UserError(
                     f"{path}: is damaged or cut short ({reason}, {size:,} bytes); copy or download "

@@ -15,7 +15,7 @@ from jaxalign.errors import UserError
 from jaxalign.files import open_gguf
 
 # By `general.architecture`: the model type of transformers. Mistral's files say llama too.
-MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+MODEL_TYPES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3": "gemma3_text"}
 # From our sizes' names in config.json to what follows the architecture in the metadata.
 _SIZES = {
     "hidden_size": "embedding_length",
@@ -26,12 +26,17 @@ _SIZES = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "max_position_embeddings": "context_length",
 }
+_GEMMA3 = {
+    "sliding_window": "attention.sliding_window",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
 _ROPE_FACTORS = "rope_freqs.weight"  # of llama3's scaling, one for each pair of a head
 _TOP = ("model.embed_tokens", "model.norm", "lm_head")
 _LAYER = (
     *("input_layernorm", "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj"),
     *("mlp.down_proj", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     *("self_attn.o_proj", "self_attn.q_norm", "self_attn.k_norm"),
+    *("pre_feedforward_layernorm", "post_feedforward_layernorm"),
 )
 
 
@@ -86,12 +91,21 @@ def config_of_gguf(path: epath.PathLike) -> dict[str, Any]:
         config["mlp_bias"] = "blk.0.ffn_up.bias" in tensors
     if head_dim is not None:
         config["head_dim"] = head_dim
+    rope = _rope(path, own, tensors.get(_ROPE_FACTORS))
+    if kind == "gemma3":
+        config |= {name: own[key] for name, key in _GEMMA3.items() if key in own}
+        # No key says so: llama.cpp tells Gemma 3 27B, the one whose scalar is not the width of a
+        # head, by its layers.
+        is_27b = config["num_hidden_layers"] == 62
+        config["query_pre_attn_scalar"] = 168 if is_27b else head_dim
+        local = {"rope_theta": own.get("rope.freq_base_swa", 10000.0)}
+        rope = {"full_attention": rope, "sliding_attention": local}
     return config | {
         "model_type": MODEL_TYPES[kind],
         "vocab_size": int(tensors["token_embd.weight"].shape[1]),
         "tie_word_embeddings": "output.weight" not in tensors,
         "eos_token_id": metadata.get("tokenizer.ggml.eos_token_id"),
-        "rope_parameters": _rope(path, own, tensors.get(_ROPE_FACTORS)),
+        "rope_parameters": rope,
     }
 
 
@@ -139,10 +153,14 @@ class GgufTensors:
             heads = {"q_proj": config["num_attention_heads"]}
             heads["k_proj"] = config.get("num_key_value_heads", heads["q_proj"])
         self._tensors = {
-            name: GgufTensor(tensor, heads.get(name.split(".")[-2], 0))
+            name: GgufTensor(
+                tensor,
+                heads=heads.get(name.split(".")[-2], 0),
+                offset=1.0 if kind == "gemma3" and name.endswith("norm.weight") else 0.0,
+            )
             for tensor in open_gguf(Path(path)).tensors
             if tensor.name != _ROPE_FACTORS
-            for name in [ours.get(tensor.name, f"{tensor.name}")]
+            for name in [ours.get(tensor.name, tensor.name)]
         }
 
     def keys(self) -> list[str]:
@@ -164,10 +182,11 @@ class GgufTensor:
       tensor: of `gguf.GGUFReader`.
       heads: above 0, llama.cpp has put the two halves of each head's rows in turn, for its own
         rotary embedding: they are read in transformers' order.
+      offset: what llama.cpp has added to the values.
     """
 
-    def __init__(self, tensor: Any, heads: int = 0):
-        self._tensor = tensor
+    def __init__(self, tensor: Any, heads: int = 0, offset: float = 0.0):
+        self._tensor, self._offset = tensor, offset
         rows = np.arange(tensor.data.shape[0])
         self._rows = rows.reshape(heads, -1, 2).swapaxes(1, 2).reshape(-1) if heads else rows
 
@@ -185,7 +204,7 @@ class GgufTensor:
 
         first, *others = index if isinstance(index, tuple) else (index,)
         rows = gguf.dequantize(self._tensor.data[self._rows[first]], self._tensor.tensor_type)
-        return rows[(slice(None), *others)]
+        return rows[(slice(None), *others)] - np.float32(self._offset)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from typing import Any
 from etils import epath
 
 from jaxalign.errors import UserError
+from jaxalign.files import explain
 from jaxalign.model.architecture import FAMILIES, GEMMA3, DecoderConfig, Family
 from jaxalign.model.gguf import config_of_gguf, is_gguf
 from jaxalign.model.hf_layers import LAYER_FIELDS, layers_to_hf, read_layers
@@ -265,7 +266,8 @@ def read_json_of(folder: epath.PathLike, name: str = "config.json") -> dict[str,
             f"{path}: not found; a model folder holds config.json and *.safetensors"
         ) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+        reason = explain(str(path), str(error))
+        raise UserError(f"{path}: cannot be read as JSON ({reason})") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path}: must be a JSON object, is a {type(raw).__name__}")
     return raw

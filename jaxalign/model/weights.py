@@ -180,6 +180,8 @@ def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: DecoderC
     for name, leaf in leaves.items():
         shape = leaf.shape if name in TOP_KEYS else leaf.shape[1:]
         wanted |= {key: shape for key in source_keys(name, config.layers, config.family)}
+    if not wanted.keys() & tensors.keys():
+        return [_other_names(tensors)]
     for key, shape in wanted.items():
         if key not in tensors:
             faults.append(f"{key} is missing")
@@ -201,6 +203,22 @@ def _faults(tensors: Mapping[str, Any], leaves: dict[str, Any], config: DecoderC
         elif key not in wanted and not _SKIPPED.fullmatch(key):
             faults.append(f"{key} is unexpected")
     return faults
+
+
+def _other_names(tensors: Mapping[str, Any]) -> str:
+    """Say what a file holds of which no tensor has a name that is wanted."""
+    first, wanted = next(iter(tensors), ""), TOP_KEYS["embedding"]
+    ends = [key for key in tensors if wanted.endswith(f".{key}") or key.endswith(f".{wanted}")]
+    if not ends:
+        named = f"names like {first!r}" if tensors else "no tensors"
+        return f"has {named}, and none like {wanted!r}: it is of no model that is implemented"
+    missing = len(ends[0]) < len(wanted)
+    prefix = wanted.removesuffix(ends[0]) if missing else ends[0].removesuffix(wanted)
+    return (
+        f"its names {'lack' if missing else 'begin with'} {prefix!r}, as in {ends[0]!r}: it was "
+        "saved from a part or a wrapper of the model; save the causal language model itself with "
+        "save_pretrained"
+    )
 
 
 def _same(tensors: Mapping[str, Any]) -> bool:

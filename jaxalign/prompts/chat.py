@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
-from jaxalign.files import open_gguf
+from jaxalign.files import explain, open_gguf
 from jaxalign.prompts.templates import set_template, template_of
 
 # The templates of Llama 3.1 and 3.2 print a date, by default today's, and others call strftime_now
@@ -33,6 +33,10 @@ def load_tokenizer(folder: Path, template: str = "") -> Any:
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer
 
+    # transformers would take a pointer of chat_template.jinja for the template.
+    for file in (*folder.glob("*.json"), *folder.glob("*.jinja"), *folder.glob("tokenizer.model")):
+        if pointer := explain(file, ""):
+            raise UserError(f"{file}: {pointer}")
     try:
         if folder.suffix.lower() == ".gguf":
             tokenizer = _tokenizer_of_gguf(folder)
@@ -66,6 +70,10 @@ def _tokenizer_of_gguf(path: Path) -> Any:
         for name in ("bos_token", "eos_token", "unk_token", "pad_token")
         if f"{name}_id" in described
     }
+    adds_bos = fields.get("tokenizer.ggml.add_bos_token")
+    # llama.cpp puts BOS before a sentencepiece vocabulary that does not say otherwise.
+    if adds_bos.contents() if adds_bos else described["tokenizer_type"] == "llama":
+        special["add_bos_token"] = True
     template = fields.get("tokenizer.chat_template")
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

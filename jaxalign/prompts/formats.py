@@ -38,23 +38,28 @@ class Format:
         """As the user types it."""
         return self.order if self.labels == "own" else f"{self.order}/{self.labels}"
 
-    def places(self, options: int) -> list[int]:
-        """Return indices of a question's options in the order in which they are shown."""
+    def places(self, options: int, fixed: int = 0) -> list[int]:
+        """Return indices of a question's options in the order shown; the last `fixed` stay."""
+        free, last = options - fixed, list(range(options - fixed, options))
         if self.order == "reversed":
-            return list(range(options))[::-1]
+            return [*range(free)][::-1] + last
         first = 0 if self.order == "identity" else int(self.order.removeprefix("cyclic"))
-        return [(first + place) % options for place in range(options)]
+        return [(first + place) % free for place in range(free)] + last
 
     def shown(self, item: Item) -> list[tuple[str, str]]:
         """Label and option text in the order in which they are shown.
 
         Labels of the survey's own go with the place on the list too: the first option shown has the
-        first label.
+        first label. Nonresponse, where it is offered, stands last.
         """
-        count = len(item.options)
-        options = [item.options[index] for index in self.places(count)]
+        options = [item.options[index] for index in self.places(len(item.options), item.fixed)]
+        own = list(item.labels)
+        for label, option in item.nonresponse if item.offers_nonresponse else ():
+            own.append(label)
+            options.append(option)
+        count = len(options)
         labels = {
-            "own": list(item.labels),
+            "own": own,
             "numbers": [str(number + 1) for number in range(count)],
             "letters": list(_LETTERS[:count]),
             "words": options,
@@ -63,11 +68,15 @@ class Format:
 
     def labels_of(self, item: Item) -> tuple[str, ...]:
         """Return the label of each option, in the survey's order of options."""
-        shown = [label for label, _ in self.shown(item)]
-        labels = [""] * len(shown)
-        for label, index in zip(shown, self.places(len(shown)), strict=True):
+        labels = [""] * len(item.options)
+        places = self.places(len(item.options), item.fixed)
+        for (label, _), index in zip(self.shown(item), places, strict=False):
             labels[index] = label
         return tuple(labels)
+
+    def nonresponse_of(self, item: Item) -> tuple[tuple[str, str], ...]:
+        """Return label and text of the nonresponse that is offered."""
+        return tuple(self.shown(item)[len(item.options) :])
 
     def instruction(self, instrument: Instrument) -> str:
         """Return the instruction.

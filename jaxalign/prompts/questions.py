@@ -10,6 +10,7 @@ from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode, render_chat
 from jaxalign.prompts.formats import USUAL, Format
 from jaxalign.prompts.labels import Longer, Path, lay_out_paths, spell
+from jaxalign.prompts.presentations import Presentation, present
 from jaxalign.prompts.trie import TokenTrie
 from jaxalign.survey import QUIZ_LABELS, Instrument, Item, QuizQuestion
 
@@ -24,23 +25,21 @@ class Questions:
 
     Attributes:
       trie: all Q questions, up to where the answer begins: the survey's items in each of F
-        formats, then the quiz's B questions.
+        presentations, then the quiz's B questions.
       answer_ids_QA: token of each option; repeats the first where a question has fewer
         than A options.
       offered_QA: bool, whether the option exists.
       longer: options that one token does not tell apart; None where it always does.
-      formats: the F formats.
+      presentations: the F ways in which the survey is put.
       right_B: int32, index of the right option of each quiz question.
-      countries_B: name of the country that each quiz question is on.
     """
 
     trie: TokenTrie
     answer_ids_QA: np.ndarray
     offered_QA: np.ndarray
     longer: Longer | None
-    formats: tuple[Format, ...]
+    presentations: tuple[Presentation, ...]
     right_B: np.ndarray
-    countries_B: tuple[str, ...]
 
 
 class Asked(NamedTuple):
@@ -52,6 +51,7 @@ class Asked(NamedTuple):
       where: names the question in messages; remedy: what the user can do, in messages.
       system: text of a system message before it, or None; before: earlier messages of the user with
         the assistant's answers.
+      others: what else the answer may begin with, which counts for nothing.
     """
 
     user: str
@@ -60,6 +60,7 @@ class Asked(NamedTuple):
     remedy: str = _OTHER_LABELS
     system: str | None = None
     before: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def question_text(instrument: Instrument, item: Item, shown: Format = USUAL) -> str:
@@ -90,7 +91,7 @@ def build_questions(
     tokenizer: Any,
     system: str | None = None,
     quiz: Sequence[QuizQuestion] = (),
-    formats: Sequence[Format] = (USUAL,),
+    presentations: Sequence[Presentation] = (),
 ) -> Questions:
     """Tokenise a survey and a quiz and merge their questions into one trie.
 
@@ -99,12 +100,13 @@ def build_questions(
       tokenizer: a transformers tokenizer.
       system: text of a system message before each question, such as a persona; None for none.
       quiz: further questions, asked after the survey's items.
-      formats: in which each item is asked, all items in one before the next.
+      presentations: of the survey, all items in one before the next; the usual one if empty.
 
     Raises:
       UserError: two options of a question are written alike, or an option has no token.
     """
-    asked = [one for shown in formats for one in ask_items(instrument, shown, system)]
+    ways = tuple(presentations or present(instrument, USUAL))
+    asked = [one for way in ways for one in ask_presentation(way, system)]
     asked += ask_quiz(quiz, system)
     encoded = encode_asked(tokenizer, asked)
     options = encoded.offered_QA.shape[1]
@@ -114,9 +116,8 @@ def build_questions(
         answer_ids_QA=encoded.answer_ids_QA,
         offered_QA=encoded.offered_QA,
         longer=longer,
-        formats=tuple(formats),
+        presentations=ways,
         right_B=np.array([question.right for question in quiz], np.int32),
-        countries_B=tuple(question.country for question in quiz),
     )
 
 
@@ -131,9 +132,21 @@ def ask_items(
             shown.labels_of(item),
             f"item {item.id}{suffix}",
             system=system,
+            others=tuple(label for label, _ in shown.nonresponse_of(item)),
         )
         for item in instrument.items
     ]
+
+
+def ask_presentation(way: Presentation, persona: str | None = None) -> list[Asked]:
+    """Return a survey's items in one presentation, behind a persona if one is given."""
+    system = " ".join(filter(None, (way.system and way.system[1], persona))) or None
+    before = way.conversation[1] if way.conversation else ()
+    asked = ask_items(way.instrument, way.shown, system)
+    if way.name == way.shown.name and not before:
+        return asked
+    where = [f"item {item.id} in presentation {way.name}" for item in way.instrument.items]
+    return [one._replace(before=before, where=at) for one, at in zip(asked, where, strict=True)]
 
 
 def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[Asked]:
@@ -179,7 +192,8 @@ def encode_asked(tokenizer: Any, asked: Sequence[Asked]) -> Encoded:
     sequences, paths = [], []
     for row, one in enumerate(asked):
         text = render_chat(tokenizer, one.user, one.system, one.before)
-        ways = spell(tokenizer, text, one.labels, one.where, one.remedy)
+        ways = spell(tokenizer, text, one.labels + one.others, one.where, one.remedy)
+        ways = ways[: len(one.labels)]
         answer_ids_QA[row] = ways[0][0][0]
         answer_ids_QA[row, : len(ways)] = [found[0][0] for found in ways]
         offered_QA[row, : len(ways)] = True

@@ -15,6 +15,7 @@ from jaxalign.report.drawing import (
     NAIVE_DASHES,
     ORANGE,
     PALE,
+    PINK,
     End,
     Sheet,
     as_array,
@@ -34,7 +35,7 @@ Records = Sequence[dict[str, Any]]  # lines of metrics.jsonl, in order
 
 
 def plot_convergence(records: Records, losses: dict[str, float | None], sheet: Sheet) -> None:
-    """Draw best loss and generation mean over evaluations.
+    """Draw best loss and generation mean over evaluations, and the loss that prompts are chosen by.
 
     Args:
         records: lines of metrics.jsonl, in order; a null or non-finite loss leaves a gap.
@@ -43,13 +44,14 @@ def plot_convergence(records: Records, losses: dict[str, float | None], sheet: S
     """
     mean = as_array(record.get("generation_mean") for record in records)
     best = as_array(record["best_loss"] for record in records)
+    curves = [("generation mean", mean, GREEN, 1.2), ("tuned, best so far", best, BLUE, 2.4)]
+    chosen = as_array(record.get("chosen_loss") for record in records)
+    if np.isfinite(chosen).any():
+        curves.append(("chosen by, best so far", chosen, PINK, 1.6))
     with new_figure(sheet, _SIZE) as body:
         axes = body.subplots()
-        shown, ends = [mean, best], []
-        for name, curve, color, width in (
-            ("generation mean", mean, GREEN, 1.2),
-            ("tuned, best so far", best, BLUE, 2.4),
-        ):
+        shown, ends = [curve for _, curve, *_ in curves], []
+        for name, curve, color, width in curves:
             _draw(axes, records, curve, color=color, linewidth=width, zorder=3)
             ends.append(End(name, last_finite(curve), color, "-", bold=color == BLUE))
         for name, loss in losses.items():

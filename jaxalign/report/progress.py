@@ -98,6 +98,8 @@ class Progress:
 
     def _state(self, record: dict[str, Any]) -> str:
         parts = [f"best {format_loss(record['best_loss'])}"]
+        if "chosen_loss" in record:
+            parts.append(f"chosen by {format_loss(record['chosen_loss'])}")
         if not self._live:
             parts.append(f"mean {format_loss(record['generation_mean'])}")
         if record.get("failed"):

@@ -58,7 +58,7 @@ def print_start(
         "mesh": describe_mesh(problem, smallest(device_bytes(jax.local_devices()[0]))),
         "survey": f"{problem.instrument.title} ({len(problem.instrument.items)} items, {wording})",
         "chat": describe_chat(problem.tokenizer, settings.model.chat_template),
-        "formats": ", ".join(shown.name for shown in problem.questions.formats),
+        "formats": _formats(problem),
         "target": _targets(settings, problem),
         "search": f"{search.strategy}, {search.population} candidates{each} of {length} x "
         f"{problem.model_config.width}, {search.generations} generations",
@@ -88,6 +88,12 @@ def print_start(
     if resumed is not None:
         rows["resumed"] = f"after generation {resumed}"
     print_header(rows, problem.notice)
+
+
+def _formats(problem: Problem) -> str:
+    tune, choose, _ = problem.sets
+    more = f"; chosen by {', '.join(way.name for way in choose)}" if choose else ""
+    return ", ".join(way.name for way in tune) + more
 
 
 def describe_mesh(problem: Problem, memory: int | None) -> str:

@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxalign.errors import UserError
-from jaxalign.evolve import RunState
+from jaxalign.search.state import RunState
 
 _LOG = logging.getLogger(__name__)
 _BEST_LOSS = "best_loss"  # of a checkpoint, in its own metadata
@@ -126,16 +126,20 @@ class Checkpoints:
     def _read(self, step: int, abstract_state: RunState) -> tuple[RunState | None, str]:
         """Return the state of one checkpoint, or None and the reason."""
         placed = jax.tree.map(_placed, abstract_state)
-        args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(placed), check=ocp.args.JsonRestore()
-        )
         try:
+            with ocp.StandardCheckpointer() as reader:
+                described: Any = reader.metadata(self._folder.absolute() / str(step) / "state")
+            item = _as_saved(placed, described.item_metadata.tree)
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(item), check=ocp.args.JsonRestore()
+            )
             found = self._manager.restore(step, args=args)
+            state = _as_now(placed, found["state"])
         except Exception as error:  # whatever the damage makes Orbax raise
             return None, " ".join(str(error).split())[:160] or type(error).__name__
-        if int(fingerprint(found["state"])) != found["check"]["fingerprint"]:
+        if int(fingerprint(state)) != found["check"]["fingerprint"]:
             return None, "its content is not what was saved"
-        return found["state"], ""
+        return state, ""
 
     def wait(self) -> None:
         """Wait until every save is durable.
@@ -154,6 +158,34 @@ class Checkpoints:
 def _placed(leaf: Any) -> jax.ShapeDtypeStruct:
     place = leaf.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
+
+
+def _as_saved(now: Any, saved: Any) -> Any:
+    """Return a state without the fields that are None and were not there when it was saved.
+
+    Orbax has names for these too, and refuses a checkpoint of before they were added.
+
+    Args:
+      now: the state, or a part of it.
+      saved: names and their values as the checkpoint has them, nested.
+    """
+    if not dataclasses.is_dataclass(now) or not isinstance(saved, dict):
+        return now
+    fields = {each.name: getattr(now, each.name) for each in dataclasses.fields(now)}
+    kept = {
+        name: _as_saved(value, saved.get(name))
+        for name, value in fields.items()
+        if value is not None or name in saved
+    }
+    return now if all(kept.get(name, now) is value for name, value in fields.items()) else kept
+
+
+def _as_now(now: Any, found: Any) -> Any:
+    """Return what was restored of `_as_saved(now, …)` in the form of `now`."""
+    if not dataclasses.is_dataclass(now) or not isinstance(found, dict):
+        return found
+    values = {name: _as_now(getattr(now, name), value) for name, value in found.items()}
+    return dataclasses.replace(now, **values)  # type: ignore[type-var]
 
 
 @dataclasses.dataclass
@@ -212,6 +244,7 @@ def fingerprint(state: Any) -> jax.Array:
 
 def _ignore_closed_loops() -> None:
     """Silence writes that end after another has failed and Orbax has closed its loop."""
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

@@ -18,8 +18,8 @@ class EarlyEnd:
     Attributes:
       codes: of the countries.
       wanted: loss of each country at which there is nothing left to win; empty for never.
-      patience: generations in which no country's best loss changes, after which the search has got
-        stuck; 0 for never.
+      patience: generations in which no country's best loss changes, or that of the prompt to keep
+        where one is chosen, after which the search has got stuck; 0 for never.
     """
 
     codes: tuple[str, ...]
@@ -41,14 +41,15 @@ class EarlyEnd:
         ]
         if met and all(met):
             return "stop_loss"
-        recent = best[-self.patience - 1 :]
+        kept = [self._best(one, "chosen_loss") for one in last if one["generation"] < generation]
+        recent = kept[-self.patience - 1 :]
         if 0 < self.patience < len(recent) and all(a == b for a, b in itertools.pairwise(recent)):
             return "patience"
         return None
 
-    def _best(self, record: dict[str, Any]) -> dict[str, float | None]:
+    def _best(self, record: dict[str, Any], key: str = "best_loss") -> dict[str, float | None]:
         countries = record.get("countries", dict.fromkeys(self.codes, record))
-        return {code: countries[code]["best_loss"] for code in self.codes}
+        return {code: countries[code].get(key, countries[code]["best_loss"]) for code in self.codes}
 
 
 def early_end(

@@ -10,7 +10,6 @@ import numpy as np
 
 from jaxalign.devices.mesh import copy_everywhere
 from jaxalign.engine import Engine
-from jaxalign.evolve import RunState
 from jaxalign.files import write_file, write_json
 from jaxalign.fitness import Execution
 from jaxalign.model import to_safetensors
@@ -20,6 +19,7 @@ from jaxalign.run.initialization import POPULATION
 from jaxalign.run.metrics import as_number
 from jaxalign.run.refine import polish, rescore
 from jaxalign.run.summary import Outcome, join_summaries, record_of_country, summarize
+from jaxalign.search.state import RunState
 from jaxalign.settings import Settings
 
 FILES = {
@@ -65,6 +65,15 @@ def conclude(
       records: all lines of metrics.jsonl.
       early: the key that ended the search before its last generation.
     """
+    if state.chosen is not None:  # what does best elsewhere is the result
+        state = dataclasses.replace(
+            state,
+            best_prompt_GLD=state.chosen.prompt_GLD,
+            best_scores_GC=state.chosen.scores_GC,
+            metrics=dataclasses.replace(
+                state.metrics, best_loss_G=state.chosen.loss_G, terms_GO=state.chosen.terms_GO
+            ),
+        )
     full = in_full_precision(problem, settings.model.dtype)
     rescored = None
     if problem.objective.is_noisy or full is not problem:

@@ -1,6 +1,7 @@
 """Signs of life: who holds a folder, and a small file that says how far its run is."""
 
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -49,13 +50,44 @@ def hold(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
-    """Return whether a process holds the folder, as far as locks reach."""
+def require_free(folder: Path, name: str) -> None:
+    """Check, before anything is loaded, that a folder could be held; makes nothing.
+
+    Raises:
+      UserError: as `hold` does.
+    """
+    require_writable(folder, name)
+    if is_held(folder, _WAIT):
+        raise UserError(f"{name}={folder}: another run is using it; give another")
+
+
+def require_writable(folder: Path, name: str) -> None:
+    """Check, before anything is loaded, that a folder could be written; makes nothing.
+
+    Args:
+      folder: which need not exist.
+      name: flag that named it, for messages.
+
+    Raises:
+      UserError: it cannot, or is no folder of this machine.
+    """
+    folder = local_path(str(folder), name)
+    there = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+        code = errno.ENOTDIR
+        if there.is_dir():
+            is_read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+            code = errno.EROFS if is_read_only else errno.EACCES
+        raise UserError(f"{name}={folder}: cannot write there ({os.strerror(code)}); give another")
+
+
+def is_held(folder: Path, wait: float = 0.0) -> bool:
+    """Return whether a process holds the folder for so many seconds, as far as locks reach."""
     lock = FileLock(folder / _LOCK)
     if not (folder / _LOCK).exists():
         return False
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait, poll_interval=_WAIT / 5)
     except Timeout:
         return True
     except OSError:

@@ -111,7 +111,7 @@ def first_prompts(settings: Settings, problem: Problem) -> jax.Array:
     if start.name == POPULATION:
         members_PLD = read_population(start, _INIT, length, width)
     else:
-        members_PLD = read_soft_prompt(init, _INIT, length, width)[None]
+        members_PLD = read_soft_prompt(init, _INIT, length, width, settings.model.path)[None]
     noise = _NOISE * jax.jit(embedding_std)(table_VD)
     return resize_population(jnp.asarray(members_PLD), count, key, noise)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.evolve import Metrics
+from jaxalign.search.state import Metrics
 
 
 def as_number(value: Any) -> float | None:
@@ -40,6 +40,7 @@ def make_record(
             "accepted": _count(metrics.accepted_G[place]),
             "prompt_norm": as_number(metrics.prompt_norm_G[place]),
             "terms": dict(zip(terms, map(as_number, metrics.terms_GO[place]), strict=True)),
+            **_chosen(metrics, place),
         }
         for place, code in enumerate(countries)
     }
@@ -51,6 +52,7 @@ def make_record(
             "generation_mean": as_number(np.mean(metrics.generation_mean_G)),
             "accepted": _count(np.sum(metrics.accepted_G)),
             "prompt_norm": as_number(np.mean(metrics.prompt_norm_G)),
+            **_chosen(metrics, ...),
             "countries": of_each,
         }
     return {
@@ -61,6 +63,13 @@ def make_record(
         "seconds": None if seconds is None else round(seconds, 4),
         "tokens_per_second": round(tokens / seconds) if seconds and tokens else None,
     }
+
+
+def _chosen(metrics: Metrics, place: Any) -> dict[str, Any]:
+    """Return the loss in the presentations to choose by, where there are any."""
+    if metrics.chosen_loss_G is None:
+        return {}
+    return {"chosen_loss": as_number(np.mean(metrics.chosen_loss_G[place]))}
 
 
 def _count(number: Any) -> int | None:

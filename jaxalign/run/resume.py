@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from jaxalign.config import flatten, with_new_names
+from jaxalign.config import flatten, recorded, to_plain
 from jaxalign.errors import UserError
 from jaxalign.search import SHRINKING
 
@@ -30,6 +30,20 @@ FREE_KEYS = frozenset(
 )
 
 
+def check_same_settings(old: dict[str, Any], config: dict[str, Any], path: Path) -> None:
+    """Refuse another run's workdir by its settings alone, before anything is loaded.
+
+    Args:
+      old: config.json of the workdir.
+      config: the new config, nested and plain.
+      path: of the workdir.
+
+    Raises:
+      UserError: with every key that differs.
+    """
+    _refuse(_changed_keys(old, config, path, FREE_KEYS), path)
+
+
 def check_same_run(
     old: dict[str, Any],
     config: dict[str, Any],
@@ -51,21 +65,32 @@ def check_same_run(
     Raises:
       UserError: with every key that differs.
     """
-    before, after = flatten(with_new_names(old["config"])), flatten(config)
     same_target = old["digests"].get("target") == digests["target"]
-    free = FREE_KEYS if same_target else set(FREE_KEYS) - {"country"}
-    changes = [
-        f"{key} was {before.get(key)!r}, now {value!r}"
-        for key, value in after.items()
-        if key not in free and before.get(key) != value
-    ]
-    chunk = min(after["evaluation.chunk"], -(-candidates // mesh[0]))
+    free = FREE_KEYS if same_target else FREE_KEYS - {"country"}
+    changes = _changed_keys(old, config, path, free)
+    chunk = min(flatten(config)["evaluation.chunk"], -(-candidates // mesh[0]))
     same_mesh = tuple(old["resolved"].get("mesh", (1, 1))) == mesh
     if chunk and same_mesh and chunk != old["resolved"]["chunk"]:  # 0 takes the old run's
         changes.append(f"evaluation.chunk was {old['resolved']['chunk']}, now {chunk}")
     changes += [
         f"the {name} changed" for name in digests if old["digests"].get(name) != digests[name]
     ]
+    _refuse(changes, path)
+
+
+def _changed_keys(
+    old: dict[str, Any], config: dict[str, Any], path: Path, free: frozenset[str]
+) -> list[str]:
+    """Say of each key that is not free and differs what it was and is."""
+    before = flatten(to_plain(recorded(old, path / "config.json")))
+    return [
+        f"{key} was {before.get(key)!r}, now {value!r}"
+        for key, value in flatten(config).items()
+        if key not in free and before.get(key) != value
+    ]
+
+
+def _refuse(changes: list[str], path: Path) -> None:
     if changes:
         raise UserError(
             f"workdir={path} holds another run: {'; '.join(changes)}; give another --workdir, or "

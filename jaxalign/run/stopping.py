@@ -2,10 +2,11 @@
 
 import signal
 import sys
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from jaxalign.devices import distributed
+from jaxalign.errors import INTERRUPTS
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,19 +23,21 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         """Handle both signals; with several processes JAX passes SIGTERM on to all of them."""
-        for number in () if distributed.is_multiprocess() else SIGNALS:
-            self._before[number] = signal.signal(number, self._take)
+        if distributed.is_multiprocess():
+            return self
+        watched = INTERRUPTS.is_watching
+        if watched:
+            INTERRUPTS.on_signal = self.take
+        for number in SIGNALS:
+            handler = INTERRUPTS.pass_on if watched else self._take
+            self._before[number] = signal.signal(number, handler)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restore the handlers of both signals."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        INTERRUPTS.on_signal = None
 
     def at(self, generation: int) -> bool:
         """Return whether to stop at this generation, the same on all processes."""
@@ -46,8 +49,14 @@ class StopRequest:
             self.received = "SIGTERM"
         return self.received is not None
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def take(self, number: int) -> bool:
+        """Take the first signal, and say so; return whether this was the first."""
         if self.received:
-            raise KeyboardInterrupt
+            return False
         self.received = signal.Signals(number).name
         print("stopping after this step; again to stop now", file=sys.stderr, flush=True)
+        return True
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if not self.take(number):
+            raise KeyboardInterrupt

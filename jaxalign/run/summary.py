@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from jaxalign.engine import Engine
-from jaxalign.evolve import RunState
 from jaxalign.problem import Problem
 from jaxalign.run.metrics import as_number
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.refine import Rescored
 from jaxalign.search.gradient import Descent
+from jaxalign.search.state import RunState
 from jaxalign.settings import Settings
 from jaxalign.survey import (
     ShareScoring,
@@ -98,12 +98,17 @@ def summarize(outcome: Outcome, index: int) -> dict[str, Any]:
         else [float(value) for value in scoring.constant_C],
         "readout": objective.readout,
         "norm": objective.norm,
-        "formats": [shown.name for shown in problem.questions.formats],
+        "formats": [way.name for way in problem.sets.tune],
         "targets": settings.survey.targets,
         "seconds": round(seconds, 2),
         "tokens_per_second": round(tokens / seconds) if seconds else None,
         "hardware": describe_device(),
     }
+    if metrics.chosen_loss_G is not None:
+        summary["chosen"] = {
+            "formats": [way.name for way in problem.sets.choose],
+            "loss": as_number(metrics.chosen_loss_G[index]),
+        }
     if outcome.early:
         search = settings.search
         limits = {"stop_loss": search.stop_loss, "patience": search.patience}
@@ -170,7 +175,7 @@ def join_summaries(summaries: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return summary.json of a multi-country run: what they share, mean losses, and each one's."""
     first = next(iter(summaries.values()))
     own = {"country", "country_name", "loss", "terms", "scores", "naive_scores", "target"}
-    own |= {"target_source", "polish", "rescored", "quantization", "items"}
+    own |= {"target_source", "polish", "rescored", "chosen", "quantization", "items"}
     losses = {
         kind: as_number(np.mean([summary["loss"][kind] for summary in summaries.values()]))
         for kind in ("constant", "naive", "best")

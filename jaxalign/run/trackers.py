@@ -3,6 +3,7 @@
 import importlib
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +14,7 @@ from jaxalign.files import write_file
 if TYPE_CHECKING:
     from jaxalign.report.ending import Ending
 
+_BETWEEN_FLUSHES = 10.0  # seconds
 WANDB_ID = "wandb_run_id"  # in a workdir: id of the run that a restart continues
 
 
@@ -32,37 +34,62 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files, rewritten at each start: those of a killed run lack what it had not flushed.
 
+    They are written here and now: SummaryWriter's thread ends at a full disk, and the run would
+    wait for it.
+
     Args:
       folder: emptied.
       notice: shown with the curves.
+
+    Raises:
+      OSError: it cannot be written; so do all methods but `close` after a failure.
     """
 
     def __init__(self, folder: Path, notice: str | None):
         # Loaded here, since it loads torch where there is one, which takes over a second.
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
         shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder), write_to_disk=True, flush_secs=10)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._events = EventsWriter(str(folder / "events"))
+        self._flushed = 0.0
         if notice:
-            self._writer.add_text("notice", notice)
+            self._add_text("notice", notice, 0)
 
     def draw(self, record: Mapping[str, Any]) -> None:
         """Add each number of a record as a point."""
+        from tensorboardX.summary import scalar
+
         for name, value in numbers(record):
-            self._writer.add_scalar(name, value, record["generation"])
+            self._add(scalar(name, value), record["generation"])
+        if time.monotonic() - self._flushed > _BETWEEN_FLUSHES:
+            self._events.flush()
+            self._flushed = time.monotonic()
 
     def show(self, ending: "Ending") -> None:
         """Add plots as images and texts as Markdown."""
         from matplotlib.image import imread
+        from tensorboardX.summary import image
 
         for name, path in ending.plots.items():
-            self._writer.add_image(name, imread(path), ending.generation, dataformats="HWC")
+            self._add(image(name, imread(path), dataformats="HWC"), ending.generation)
         for name, text in ending.texts.items():
-            self._writer.add_text(name, text, ending.generation)
+            self._add_text(name, text, ending.generation)
+        self._events.flush()
 
     def close(self, failed: bool) -> None:
         """Flush and close."""
-        self._writer.close()
+        self._events.close()
+
+    def _add(self, summary: Any, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _add_text(self, name: str, text: str, step: int) -> None:
+        from tensorboardX.summary import text as as_text
+
+        self._add(as_text(name, text), step)
 
 
 class WandB:

@@ -18,7 +18,6 @@ from jaxalign.devices.mesh import shape_of
 from jaxalign.devices.profiling import Profile
 from jaxalign.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.errors import UserError
-from jaxalign.evolve import Metrics, RunState
 from jaxalign.files import write_json
 from jaxalign.problem import load_problem
 from jaxalign.report import Progress
@@ -30,11 +29,12 @@ from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.metrics import make_record
 from jaxalign.run.option_mass import naive_mass
 from jaxalign.run.provenance import make_run_record
-from jaxalign.run.resume import check_same_run, warn_of_changes
+from jaxalign.run.resume import check_same_run, check_same_settings, warn_of_changes
 from jaxalign.run.startup import StartUp
 from jaxalign.run.stopping import StopRequest
 from jaxalign.run.trackers import Tracker
 from jaxalign.run.workdir import Workdir
+from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import Settings
 
 MakeTracker = Callable[[Path, Mapping[str, Any]], Tracker]  # of the workdir and the plain settings
@@ -70,13 +70,15 @@ def tune(
     """
     startup, generations = startup or StartUp(), settings.search.generations
     with StopRequest() as stop:
-        # 1. What is asked, of which model, and where the search begins; the folder only then, so
-        # that a mistake leaves none.
+        # 1. What is asked, of which model, and where the search begins; the folder is made only
+        # then, so that a mistake leaves none, and looked at before, since that takes no time.
+        workdir = Workdir(path)
+        _check_workdir(workdir, settings)
         problem = load_problem(settings)
         plan = initialize(settings, problem)
         digests = problem.digests() | file_digests(settings)
         startup.end("loading")
-        with Workdir(path) as workdir:
+        with workdir:
             # 2. A run that was begun here is resumed with what it has chosen, or not at all.
             with distributed.wait_for_all("record"):  # or the first might write before others read
                 old = workdir.read_record() if workdir.has_generations() else None
@@ -85,11 +87,6 @@ def tune(
                 check_same_run(old, to_plain(settings), digests, plan.candidates, path, mesh)
                 kept = Resolved.read(old["resolved"])
                 plan = with_spread(plan, settings, kept.spread)
-            elif workdir.has_generations():
-                raise UserError(
-                    f"workdir={path} has checkpoints but no config.json to say of what run; give "
-                    "another --workdir"
-                )
             workdir.begin(generations)
             if distributed.is_first():
                 for make_tracker in trackers:
@@ -119,11 +116,6 @@ def tune(
             resumed = int(restored.metrics.generation) if restored else None
             if resumed is None:
                 workdir.require_no_metrics()
-            if resumed is not None and resumed > generations:
-                raise UserError(
-                    f"search.generations={generations}: {path} is already at generation {resumed}; "
-                    "give at least that, or another --workdir"
-                )
             record = make_run_record(
                 to_plain(settings),
                 dataclasses.asdict(Resolved(execution.chunk, plan.spread, mesh)),
@@ -172,6 +164,27 @@ def tune(
             flush=True,
         )
     return None
+
+
+def _check_workdir(workdir: Workdir, settings: Settings) -> None:
+    """Raise UserError if a workdir cannot be had, or is of another run by its settings alone."""
+    workdir.require_free()
+    if not workdir.has_generations():
+        return
+    path, old, newest = workdir.path, workdir.read_record(), workdir.newest_checkpoint()
+    if old is None:
+        raise UserError(
+            f"workdir={path} has checkpoints but no config.json to say of what run; give another "
+            "--workdir"
+        )
+    check_same_settings(old, to_plain(settings), path)
+    if newest is None:
+        workdir.require_no_metrics()
+    elif newest > (generations := settings.search.generations):
+        raise UserError(
+            f"search.generations={generations}: {path} is already at generation {newest}; give at "
+            "least that, or another --workdir"
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,20 +1,21 @@
 """A run's folder: held by one process, which beats there, and metrics that grow by whole lines."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import jax
 
 from jaxalign.devices.distributed import is_first
 from jaxalign.errors import UserError
-from jaxalign.files import write_file
-from jaxalign.run.heartbeat import Heartbeat, hold
+from jaxalign.files import read_json, write_file, writing
+from jaxalign.run.heartbeat import Heartbeat, hold, require_free
 from jaxalign.run.trackers import TensorBoard, Tracker
 
 _LOG = logging.getLogger(__name__)
@@ -29,48 +30,58 @@ class Workdir:
     The others read, and write nothing.
 
     Args:
-      path: made if it is missing.
+      path: made if it is missing, when the context is entered.
 
     Raises:
-      UserError: the folder cannot be made or written, or another process holds it.
+      UserError: on entering: the folder cannot be made or written, or another process holds it.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._held = contextlib.ExitStack()
-        if is_first():
-            self._held.enter_context(hold(path, "--workdir"))
         self._metrics: TextIO | None = None
         self._trackers: list[Tracker] = []
         self._heartbeat: Heartbeat | None = None
         self._generation: int | None = None
 
     def __enter__(self) -> "Workdir":
-        """Enter the context."""
+        """Make and hold the folder."""
+        if is_first():
+            self._held.enter_context(hold(self.path, "--workdir"))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Release the folder."""
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """Release the folder; what goes wrong meanwhile is told only where nothing else did."""
+        closing: list[Callable[[], None]] = []
         if self._heartbeat and error:
-            with contextlib.suppress(UserError):  # the disk may be what is at fault
-                self._heartbeat.fail(self._generation)
+            closing.append(functools.partial(self._heartbeat.fail, self._generation))
         if self._metrics:
-            self._metrics.close()
+            closing.append(self._metrics.close)
         for tracker in self._trackers:
-            tracker.close(failed=error is not None)
-        self._held.close()
+            closing.append(functools.partial(tracker.close, failed=error is not None))
+        closing.append(self._held.close)
+        faults: list[Exception] = []
+        for close in closing:
+            try:
+                with writing(self.path):
+                    close()
+            except Exception as fault:
+                faults.append(fault)
+        if faults and error is None:
+            raise faults[0]
+
+    def require_free(self) -> None:
+        """Raise UserError if the folder could not be held; makes nothing."""
+        if is_first():
+            require_free(self.path, "--workdir")
 
     def begin(self, generations: int) -> None:
         """Write that a run up to this generation starts."""
         if not is_first():
             return
         for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+            with writing(leftover):
+                leftover.unlink(missing_ok=True)
         self._heartbeat = Heartbeat(self.path, generations)
         self._heartbeat.beat("starting", None)
 
@@ -91,8 +102,9 @@ class Workdir:
         from jaxalign.report.ending import read_ending
 
         ending = read_ending(self.path)
-        for tracker in self._trackers:
-            tracker.show(ending)
+        with writing(self.path / "tensorboard"):
+            for tracker in self._trackers:
+                tracker.show(ending)
 
     def require_space(self, abstract_state: Any) -> None:
         """Raise UserError unless the disk has room for the checkpoints kept at one time."""
@@ -110,7 +122,12 @@ class Workdir:
         metrics = self.path / "metrics.jsonl"
         if metrics.exists() and metrics.stat().st_size:
             return True
-        return any(folder.name.isdigit() for folder in self.path.glob("checkpoints/*"))
+        return self.newest_checkpoint() is not None
+
+    def newest_checkpoint(self) -> int | None:
+        """Return the highest generation that has a checkpoint, readable or not."""
+        names = (folder.name for folder in self.path.glob("checkpoints/*"))
+        return max((int(name) for name in names if name.isdecimal()), default=None)
 
     def require_no_metrics(self) -> None:
         """Raise UserError if metrics.jsonl has lines that a new start would overwrite."""
@@ -130,10 +147,11 @@ class Workdir:
         path = self.path / "config.json"
         if not path.exists():
             return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); give another --workdir") from error
+        record = read_json(path)
+        for key in ("config", "resolved", "digests", "versions"):
+            if not isinstance(record.get(key), dict):
+                raise UserError(f"{path}: {key!r} is missing; give another --workdir")
+        return record
 
     def rewind_metrics(
         self,
@@ -165,11 +183,13 @@ class Workdir:
             return records
         lines = [json.dumps(record, allow_nan=False) for record in records]
         write_file(path, "".join(f"{line}\n" for line in lines).encode())
-        self._metrics = path.open("a", encoding="utf-8")
-        self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
-        for record in records:
-            for tracker in self._trackers:
-                tracker.draw(record)
+        with writing(path):
+            self._metrics = path.open("a", encoding="utf-8")
+        with writing(self.path / "tensorboard"):
+            self.add_tracker(TensorBoard(self.path / "tensorboard", notice))
+            for record in records:
+                for tracker in self._trackers:
+                    tracker.draw(record)
         if records:
             self._generation = records[-1]["generation"]
             self.write_state("running")
@@ -180,16 +200,13 @@ class Workdir:
         if not is_first():
             return
         assert self._metrics is not None
-        try:
+        with writing(self.path / "metrics.jsonl"):
             self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
+        with writing(self.path / "tensorboard"):
             for tracker in self._trackers:
                 tracker.draw(record)
-        except OSError as error:
-            raise UserError(
-                f"{self.path / 'metrics.jsonl'}: cannot write ({error.strerror})"
-            ) from error
         self._generation = record["generation"]
         if self._heartbeat:
             self._heartbeat.beat("running", self._generation, record["seconds"])

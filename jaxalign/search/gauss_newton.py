@@ -113,14 +113,9 @@ class GaussNewton(EvolutionaryAlgorithm):
     @classmethod
     def param_ranges(cls, population_size: int) -> dict[str, tuple[float, float]]:
         """Check that what is a share is one."""
-        return {
-            "archive_size": (population_size, 10_000),
-            "step": (_LEAST, _MOST),
-            "curvature": (0.0, 100.0),
-            "reach": (0.0, 100.0),
-            "exploration": (0.0, 100.0),
-            "exploration_answers": (0.0, 100.0),
-        }
+        lengths = ("curvature", "reach", "exploration", "exploration_answers")
+        own = {"archive_size": (population_size, 10_000), "step": (_LEAST, _MOST)}
+        return own | dict.fromkeys(lengths, (0.0, 100.0))
 
     @partial(jax.jit, static_argnames=("self",))
     def init(

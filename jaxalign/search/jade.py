@@ -10,6 +10,7 @@ from evosax.algorithms.population_based.base import Params as BaseParams
 from flax import struct
 
 from jaxalign.search import adaptive
+from jaxalign.search.archive import Archive, ArchiveDE
 
 
 @struct.dataclass
@@ -21,7 +22,7 @@ class State(adaptive.State):
       mean_weight, mean_rate: the locations mu_F and mu_CR, in [0, 1].
     """
 
-    archive: adaptive.Archive
+    archive: Archive
     mean_weight: jax.Array
     mean_rate: jax.Array
 
@@ -42,7 +43,7 @@ class Params(BaseParams):
     initial_rate: float
 
 
-class JADE(adaptive.ArchiveDE):
+class JADE(ArchiveDE):
     """Adaptive differential evolution, current-to-pbest/1/bin with an archive of P parents."""
 
     state_class = State

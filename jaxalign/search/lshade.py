@@ -18,6 +18,7 @@ from evosax.algorithms.population_based.base import Params as BaseParams
 from flax import struct
 
 from jaxalign.search import adaptive
+from jaxalign.search.archive import Archive, ArchiveDE
 from jaxalign.search.shade import SHADE
 
 
@@ -36,7 +37,7 @@ class State(adaptive.State):
         cannot hold that product; the left-over part is in units of 1 / MAX_NFE.
     """
 
-    archive: adaptive.Archive
+    archive: Archive
     memory_weight: jax.Array
     memory_rate: jax.Array
     closed: jax.Array
@@ -76,7 +77,7 @@ class LSHADE(SHADE):
     state_class = State
     key_names = ("slot", "rate", "weight", "mutate", "cross")
     rate_mean = staticmethod(adaptive.lehmer_mean)
-    _best_share = adaptive.ArchiveDE._best_share  # of the members, and the same for all
+    _best_share = ArchiveDE._best_share  # of the members, and the same for all
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from evosax.algorithms.population_based.base import Params as BaseParams
 from flax import struct
 
 from jaxalign.search import adaptive
+from jaxalign.search.archive import Archive, ArchiveDE
 
 
 @struct.dataclass
@@ -24,7 +25,7 @@ class State(adaptive.State):
       slot: the entry of the history that is written next (k).
     """
 
-    archive: adaptive.Archive
+    archive: Archive
     memory_weight: jax.Array
     memory_rate: jax.Array
     slot: jax.Array
@@ -44,7 +45,7 @@ class Params(BaseParams):
     initial_rate: float
 
 
-class SHADE(adaptive.ArchiveDE):
+class SHADE(ArchiveDE):
     """Success-history based differential evolution, current-to-pbest/1/bin with an archive.
 
     Args:

@@ -17,10 +17,10 @@ from jaxalign.survey.instrument import (
     Instrument,
     Item,
     instrument_digest,
-    load_instrument,
-    parse_instrument,
     share_key,
 )
+from jaxalign.survey.instrument_file import parse_instrument
+from jaxalign.survey.loading import load_instrument
 from jaxalign.survey.quiz_scores import (
     SMALLEST_PROBABILITY,
     accuracy,
@@ -39,9 +39,10 @@ from jaxalign.survey.scoring import (
     score_answers,
     scores_from_means,
 )
-from jaxalign.survey.share_targets import load_share_targets, targets_for
+from jaxalign.survey.share_targets import choose_targets, load_share_targets, targets_for
 from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon, wasserstein
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
+from jaxalign.survey.wordings import load_wordings
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "ShareScoring",
     "Target",
     "accuracy",
+    "choose_targets",
     "distance",
     "distance_to_target",
     "easy_correct",
@@ -79,6 +81,7 @@ __all__ = [
     "load_quizzes",
     "load_share_targets",
     "load_targets",
+    "load_wordings",
     "log_likelihood",
     "make_scoring",
     "null_baseline",

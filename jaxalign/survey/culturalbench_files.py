@@ -1,12 +1,12 @@
 """Where CulturalBench comes from: the package, a CSV or Parquet file, or a commit on the hub."""
 
-import csv
 import os
 import re
 from importlib import resources
 from pathlib import Path
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_table
 from jaxalign.survey.culturalbench import (
     HardRow,
     Quiz,
@@ -144,28 +144,12 @@ def _fetch(source: str, name: str, key: str) -> Path:
 
 def _read(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]:
     """Numbered rows of cells, as text."""
-    return (_read_parquet if path.suffix == ".parquet" else _read_csv)(path, source, key)
-
-
-def _read_csv(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]:
-    """Return rows numbered as a spreadsheet numbers them: the header is row 1."""
+    if path.suffix == ".parquet":
+        return _read_parquet(path, source, key)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:  # ValueError: bytes that are no UTF-8
+        return read_table(path, _name(source, path))
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise _unreadable(source, key, error) from error
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    numbered = []
-    for number, cells in enumerate(rows[1:], 2):
-        if not cells:  # an empty line
-            continue
-        if len(cells) != len(header):
-            raise UserError(
-                f"{_name(source, path)}: row {number} has {len(cells)} cells where the header has "
-                f"{len(header)}; put cells with a comma in quotes"
-            )
-        numbered.append((number, dict(zip(header, cells, strict=True))))
-    return numbered
 
 
 def _read_parquet(path: Path, source: str, key: str) -> list[tuple[int, dict[str, str]]]:

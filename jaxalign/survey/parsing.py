@@ -1,7 +1,14 @@
 """Parts of a survey file, checked: faults are added to a list, so that all are reported at once."""
 
+import contextlib
+import datetime
 import math
 from typing import Any
+
+_LARGEST = 1e30
+ANSWERS, LEFT_OUT, MISSING = "answers", "left_out", "missing"  # what fixed options count as
+_FIXED_AS = (ANSWERS, LEFT_OUT, MISSING)
+_SCALE_KEYS = {"options", "labels", "values", "nominal", "fixed", "fixed_as"}
 
 
 def is_text(value: Any) -> bool:
@@ -9,14 +16,29 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def no_text(value: Any) -> str:
+    """Say what stands where a text must, and what YAML has made of a word without quotes."""
+    if isinstance(value, bool):
+        words = "yes, on and true" if value else "no, off and false"
+        return f"not {value}, as YAML reads {words}: put the word in quotes"
+    if isinstance(value, (int, float, datetime.date)):
+        return f"not {str(value)!s}: put it in quotes"
+    return f"not {value!r}"
+
+
 def is_number(value: Any) -> bool:
-    """Return whether it is a finite number, not a bool."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond the largest float
-        return False
+    """Return whether it is a finite number, not a bool, that float32 can add up."""
+    is_bool = isinstance(value, bool)
+    return isinstance(value, int | float) and not is_bool and abs(value) <= _LARGEST
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number that a cell holds; None if it is another text."""
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number) and "_" not in text:  # Python's own form of 1_000
+            return number
+    return None
 
 
 def are_numbers(value: Any, count: int) -> bool:
@@ -34,7 +56,7 @@ def parse_mapping(raw: dict, key: str, faults: list[str]) -> dict:
 
 
 def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
-    """Return a parsed scale: options, and perhaps `labels`, `values`, `nominal`."""
+    """Return what a scale gives an `Item`: options, labels, values, and how they are treated."""
     entry = {"options": scale} if isinstance(scale, list) else scale
     none = {"options": (), "labels": (), "values": (), "nominal": False}
     if not isinstance(entry, dict) or not isinstance(entry.get("options"), list):
@@ -42,21 +64,25 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         return none
     count = len(entry["options"])
     numbers = list(range(1, count + 1))
-    labels, values = entry.get("labels", numbers), entry.get("values", numbers)
+    fixed, fixed_as = _parse_fixed(where, entry, faults)
+    answers = count if fixed_as == ANSWERS else count - fixed
+    labels, values = entry.get("labels", numbers), entry.get("values", numbers[:answers])
     nominal = entry.get("nominal", False)
-    for key in sorted(set(entry) - {"options", "labels", "values", "nominal"}, key=str):
+    for key in sorted(set(entry) - _SCALE_KEYS, key=str):
         faults.append(f"{where}: unknown key {key!r}")
     if count < 2:
         faults.append(f"{where} needs at least two options")
-    if not all(map(is_text, entry["options"])):
-        faults.append(f"{where}: every option must be a text")
+    for option in entry["options"]:
+        if not is_text(option):
+            faults.append(f"{where}: every option must be a text, {no_text(option)}")
     if not isinstance(nominal, bool):
         faults.append(f"{where}: nominal must be true or false, not {nominal!r}")
     elif nominal and "values" in entry:
         faults.append(f"{where}: nominal options have no order, so leave out values")
-    for key, column in (("labels", labels), ("values", values)):
-        if not isinstance(column, list) or len(column) != count:
-            faults.append(f"{where}: {key} must be a list of {count}, one for each option")
+    for key, column, length in (("labels", labels, count), ("values", values, answers)):
+        if not isinstance(column, list) or len(column) != length:
+            which = "option" if length == count else "option that is an answer"
+            faults.append(f"{where}: {key} must be a list of {length}, one for each {which}")
             return none
     if not all(map(_is_label, labels)):
         faults.append(
@@ -67,13 +93,39 @@ def parse_scale(where: str, scale: Any, faults: list[str]) -> dict[str, Any]:
         faults.append(f"{where}: labels must differ from one another")
     if not all(map(is_number, values)):
         faults.append(f"{where}: values must be finite numbers")
-        values = numbers
+        values = numbers[:answers]
+    options = tuple(str(option).strip() for option in entry["options"])
     return {
-        "options": tuple(str(option).strip() for option in entry["options"]),
-        "labels": labels,
+        "options": options[:answers],
+        "labels": labels[:answers],
         "values": tuple(map(float, values)),
         "nominal": nominal is True,
+        "fixed": fixed if fixed_as == ANSWERS else 0,
+        "nonresponse": tuple(zip(labels, options, strict=True))[answers:],
+        "offers_nonresponse": fixed_as == MISSING,
     }
+
+
+def _parse_fixed(where: str, entry: dict, faults: list[str]) -> tuple[int, str]:
+    """Return how many options at the end are fixed, and as what."""
+    fixed, fixed_as = entry.get("fixed", []), entry.get("fixed_as", ANSWERS)
+    options = entry["options"]
+    if fixed_as not in _FIXED_AS:
+        faults.append(f"{where}: fixed_as {fixed_as!r} is not one of {', '.join(_FIXED_AS)}")
+        fixed_as = ANSWERS
+    if "fixed" not in entry:
+        if "fixed_as" in entry:
+            faults.append(f"{where}: fixed_as needs fixed, a list of the last options")
+    elif not isinstance(fixed, list) or not fixed or fixed != options[-len(fixed) :]:
+        faults.append(
+            f"{where}: fixed must list the last options as they stand under options, such as "
+            f"[{options[-1] if options else ''}], not {fixed!r}"
+        )
+    elif len(options) - len(fixed) < 2:
+        faults.append(f"{where}: fixed must leave at least two options before those that it lists")
+    else:
+        return len(fixed), fixed_as
+    return 0, ANSWERS
 
 
 def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
@@ -83,8 +135,10 @@ def parse_ids(raw: Any, faults: list[str]) -> dict[str, dict]:
         return {}
     ids: dict[str, dict] = {}
     for number, entry in enumerate(raw, 1):
-        if not isinstance(entry, dict) or not is_text(entry.get("id")):
+        if not isinstance(entry, dict) or "id" not in entry:
             faults.append(f"item number {number} must be a mapping with an 'id'")
+        elif not is_text(entry["id"]):
+            faults.append(f"item number {number}: id must be a text, {no_text(entry['id'])}")
         elif entry["id"] in ids:
             faults.append(f"item {entry['id']} appears twice")
         else:

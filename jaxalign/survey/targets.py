@@ -1,8 +1,6 @@
 """Published country scores, with their source and year: one column for each dimension."""
 
-import csv
 import dataclasses
-import math
 import os
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_table
+from jaxalign.survey.parsing import parse_number
 
 _COLUMNS = ("set", "code", "country", "source", "year")
 # Sets that have a file of their own; all others are rows of targets.csv.
@@ -45,17 +45,16 @@ def targets_path(name: str) -> Path:
     return Path(str(resources.files("jaxalign.survey") / "data" / file))
 
 
-def read_rows(name: str) -> list[dict[str, str]]:
-    """Return the rows of the file behind `survey.targets`, column name to cell.
+def read_rows(name: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of the file behind `survey.targets`, as `read_table` does.
 
     Raises:
       UserError: it cannot be read.
     """
     path = targets_path(name)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return read_table(path, str(path))
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"survey.targets={name!r}: cannot read {path} ({reason})") from error
 
@@ -71,7 +70,7 @@ def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
     Raises:
       UserError: no such set or file, missing columns, or scores that are not numbers.
     """
-    path, rows = targets_path(name), read_rows(name)
+    path, rows = targets_path(name), [row for _, row in read_rows(name)]
     columns = set(rows[0]) if rows else set()
     in_table = not name.endswith(".csv") and name not in PACKAGED_FILES
     required = [*_COLUMNS[0 if in_table else 1 :], *dimensions]
@@ -86,18 +85,20 @@ def load_targets(name: str, dimensions: tuple[str, ...]) -> dict[str, Target]:
         rows = [row for row in rows if row["set"] == name]
     targets = {}
     for row in rows:
-        empty = [column for column in required if not (row[column] or "").strip()]
+        empty = [column for column in required if not row[column].strip()]
         if empty:
             raise UserError(f"{path}: a row has no {', '.join(empty)} (code {row['code']!r})")
         code = row["code"].strip().upper()
         if code in targets:
             raise UserError(f"{path}: the code {code!r} has two rows")
-        try:
-            scores = {key: float(row[key]) for key in dimensions}
-        except (TypeError, ValueError):
-            scores = {}
-        if not scores or not all(map(math.isfinite, scores.values())):
-            raise UserError(f"{path}: the scores of {code!r} are not all numbers")
+        scores: dict[str, float] = {}
+        for key in dimensions:
+            if (score := parse_number(row[key])) is None:
+                raise UserError(
+                    f"{path}: {code!r} has {key} {row[key].strip()!r}, which is no number; write "
+                    "one, with a point for its decimals"
+                )
+            scores[key] = score
         targets[code] = Target(code, row["country"].strip(), scores, row["source"], row["year"])
     return targets
 

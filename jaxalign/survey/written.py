@@ -71,14 +71,28 @@ class Reading:
     rule: str
 
 
-def read_written(text: str, labels: Sequence[str], options: Sequence[str]) -> Reading:
+def read_written(
+    text: str,
+    labels: Sequence[str],
+    options: Sequence[str],
+    nonresponse: Sequence[tuple[str, str]] = (),
+) -> Reading:
     """Read the option that a text means, by the rules of this module.
 
     Args:
       text: as the model wrote it, without special tokens.
       labels: A strings, what should be written for each option.
       options: A strings, what each label stands for.
+      nonresponse: label and text of what was offered besides; to choose it is a refusal.
     """
+    more_labels, more_options = zip(*nonresponse, strict=True) if nonresponse else ((), ())
+    reading = _read(text, [*labels, *more_labels], [*options, *more_options])
+    if reading.option is not None and reading.option >= len(labels):
+        return Reading(None, REFUSAL, reading.rule)
+    return reading
+
+
+def _read(text: str, labels: list[str], options: list[str]) -> Reading:
     text, labels = _plain(text), [" ".join(_plain(label).split()) for label in labels]
     bare = text.strip(_PUNCTUATION).casefold()
     lowered = [label.casefold() for label in labels]

@@ -273,6 +273,19 @@ def test_packaged_methods_by_label():
         assert_refused(fault, f"--methods={given}", "some of:", "L-SHADE")
 
 
+def test_a_method_by_the_beginning_of_its_label():
+    for typed, label in (
+        ("Gauss-Newton", "Gauss-Newton (default)"),  # without the remark in brackets
+        ("gradient", "gradient (Adam)"),
+        ("rand", "random search"),
+        ("sep-cma", "Sep-CMA-ES"),
+        ("L-SHADE", "L-SHADE"),  # whole, though others begin with it
+    ):
+        assert list(load_methods(typed)) == [label]
+    with pytest.raises(UserError, match=r"'jDE' may be any of: jDE rand/1, jDE best/1$"):
+        load_methods("SHADE,jDE")
+
+
 def test_the_command_refuses_an_unknown_method_in_one_line(tiny_folder, tmp_path):
     result = run(tiny_folder, tmp_path / "out", "nothing")
     assert result.returncode == 2, result.stdout + result.stderr

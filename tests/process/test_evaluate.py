@@ -84,14 +84,21 @@ def test_every_method_has_what_a_table_needs(evaluation):
 
 def test_formats_that_were_seen_give_the_loss_that_was_tuned(evaluation):
     rows = evaluation["robustness"]["rows"]
-    assert [row["name"] for row in rows if row["seen"]] == ["identity", "reversed"]
-    assert evaluation["formats"]["held_out"] == [row["name"] for row in rows if not row["seen"]]
+    tuned, test = ([row for row in rows if row["part"] == part] for part in ("tune", "test"))
+    assert (
+        [row["name"] for row in tuned] == evaluation["formats"]["seen"] == ["identity", "reversed"]
+    )
+    assert evaluation["formats"]["held_out"] == [row["name"] for row in test]
+    for factor in test[0]["levels"]:
+        assert not {row["levels"][factor] for row in test} & {
+            row["levels"][factor] for row in tuned
+        }
     for method in ("naive", "tuned"):
-        losses = [row["methods"][method]["loss"] for row in rows if row["seen"]]
+        losses = [row["methods"][method]["loss"] for row in tuned]
         summary = evaluation["robustness"]["summary"][method]
         assert np.mean(losses) == pytest.approx(named(evaluation, method)["loss"], abs=0.02)
         assert summary["seen"] == pytest.approx(np.mean(losses))
-        held_out = {r["name"]: r["methods"][method]["loss"] for r in rows if not r["seen"]}
+        held_out = {r["name"]: r["methods"][method]["loss"] for r in test}
         assert summary["held_out"] == pytest.approx(np.mean(list(held_out.values())))
         assert held_out[summary["worst_name"]] == summary["worst"] == max(held_out.values())
 

@@ -1,16 +1,20 @@
 """Runs that have nothing to find, or something to lose, end before they do harm."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from random_models import TINY
 
-from jaxalign.config import freeze
+from jaxalign.config import freeze, to_plain, with_keys
 from jaxalign.errors import UserError
+from jaxalign.evidence.runs import Options, evaluate
+from jaxalign.files import write_json
 from jaxalign.model import parse_config, random_model, save_model
 from jaxalign.problem import load_problem
+from jaxalign.run.heartbeat import hold
 from jaxalign.run.tune import tune
 
 
@@ -48,3 +52,50 @@ def test_metrics_without_their_checkpoints_are_not_overwritten(tiny_config, tmp_
     with pytest.raises(UserError, match="tells of 3 generations, but there is no checkpoint"):
         tune(freeze(tiny_config), tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == told
+
+
+def begun(folder, settings):
+    """A workdir as a run leaves it after a generation, but for what only a resumed run reads."""
+    record = {"config": to_plain(settings), "resolved": {}, "digests": {}, "versions": {}}
+    write_json(folder / "config.json", record)
+    (folder / "metrics.jsonl").write_text('{"generation": 4}\n')
+    (folder / "checkpoints" / "4").mkdir(parents=True)
+
+
+def test_what_a_look_can_tell_is_told_before_the_model_is_looked_for(tiny_config, tmp_path):
+    """Each of these would else be told after a model of 16 GB is read, or compiled."""
+    tiny_config.model.path = str(tmp_path / "no-model")
+    settings, run = freeze(tiny_config), tmp_path / "run"
+    with pytest.raises(UserError, match=r"model\.path"):
+        tune(settings, run)
+    begun(run, settings)
+    with pytest.raises(UserError, match=r"model\.path"):
+        tune(settings, run)
+    with pytest.raises(UserError, match="another run: seed was 0, now 3"):
+        tune(with_keys(settings, {"seed": 3}), run)
+    with pytest.raises(UserError, match=r"search.generations=3: .* is already at generation 4"):
+        tune(with_keys(settings, {"search.generations": 3}), run)
+    with hold(run, "--workdir"), pytest.raises(UserError, match="another run is using it"):
+        tune(settings, run)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write there \(Not a directory\)"):
+        tune(settings, tmp_path / "file" / "run")
+    with pytest.raises(UserError, match="must be a folder of this machine"):
+        tune(settings, Path("gs://bucket/run"))
+    (run / "checkpoints" / "4").rmdir()
+    with pytest.raises(UserError, match="tells of 1 generations, but there is no checkpoint"):
+        tune(settings, run)
+    (run / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config.json: 'config' is missing"):
+        tune(settings, run)
+
+
+def test_an_evaluation_looks_at_small_files_before_the_weights(copy, tiny_config, tmp_path):
+    prompt_LD = np.zeros((3, 64), np.float32)
+    (copy / "model.safetensors").write_bytes(b"damaged")
+    (copy / "generation_config.json").write_text("{")
+    with pytest.raises(UserError, match=r"generation_config.json: cannot be read as JSON"):
+        evaluate(freeze(tiny_config), prompt_LD, tmp_path / "out", Options("none"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write there"):
+        evaluate(freeze(tiny_config), prompt_LD, tmp_path / "file", Options("none"))

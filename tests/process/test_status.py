@@ -143,7 +143,7 @@ def test_folders_are_searched_and_each_run_told_once(tmp_path):
     runs = [make_run(tmp_path / name) for name in ("a", "b")]
     make_run(runs[0] / "countries" / "SA")  # a part of its run
     (tmp_path / "notes.txt").write_text("")
-    assert status.find_workdirs([tmp_path, runs[0]]) == runs
+    assert status.find_workdirs([tmp_path, runs[0]]) == (runs, [])
 
 
 def test_mistakes_are_told_in_one_line(tmp_path):
@@ -190,6 +190,15 @@ def test_the_command(tmp_path):
     refused = invoke(tmp_path / "nowhere")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.count("\n") == 1 and refused.stderr.startswith("error: ")
+
+
+def test_a_folder_that_is_none_hides_no_other(tmp_path):
+    make_run(tmp_path / "one", beat={"state": "done"})
+    (tmp_path / "empty").mkdir()
+    told = invoke(tmp_path / "nowhere", tmp_path, tmp_path / "empty", "--json")
+    assert [run["state"] for run in json.loads(told.stdout)] == ["done"]
+    assert told.returncode == 2 and told.stderr.count("\n") == 1
+    assert "nowhere: cannot be listed (No such file" in told.stderr and "empty: nei" in told.stderr
 
 
 def test_the_command_does_without_jax():

@@ -321,6 +321,34 @@ def test_a_truncated_model(tiny_folder, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_first_question_is_shown_without_reading_weights(tiny_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    result = invoke(EMBEDDED, f"--config.model.path={folder}", "--show_prompt", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (
+        "[soft prompt: 9 rows]<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
+        "Suppose you were free to pick the work that suits you best. Rate what it should offer.\n"
+        "1 = essential\n2 = important\n3 = moderately important\n4 = slightly important\n"
+        "5 = unimportant\nReply with the number of one option only.\n"
+        "hours that leave room for family and home<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n\n"
+    )
+    # evaluate: of the config that a run has recorded.
+    (tmp_path / "config.json").write_text(
+        json.dumps({"config": {"country": "SA", "model": {"path": str(folder)}}})
+    )
+    again = subprocess.run(
+        [sys.executable, "-m", "jaxalign.evaluate", f"--workdir={tmp_path}", "--show_prompt"],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=100,
+    )
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.partition("]")[2] == result.stdout.partition("]")[2]
+
+
 def test_help_is_no_mistake(tmp_path):
     result = invoke("--help", cwd=tmp_path)
     assert result.returncode == 0

@@ -15,11 +15,13 @@ DIMENSIONS = {
 }
 TARGET = dict(zip(DIMENSIONS, (95.0, 25.0, 60.0, 80.0, 36.0, 52.0), strict=True))
 SEEN = ["identity", "reversed"]
+CHOSEN_BY = ["cyclic1/words@formal+exact+greeting"]
 HELD_OUT = [
-    *(f"cyclic{shift}/{labels}" for shift in (1, 2, 3, 4) for labels in ("numbers", "letters")),
-    "identity/words", "reversed/letters", "vsm13-second · identity", "vsm13-second · reversed",
-    "vsm13-second · cyclic2/letters", "identity, system: survey", "identity, system: brief",
+    f"cyclic{shift}/letters@{wording}+{system}+weather"
+    for shift in (2, 4) for wording in ("plain", "second") for system in ("survey", "brief")
 ]  # fmt: skip
+ALONE = ["cyclic2", "identity/letters", "identity@plain"]
+PARTS = {"tune": SEEN, "choose": CHOSEN_BY, "test": HELD_OUT, "alone": ALONE}
 METHODS = {  # group, loss, note
     "tuned": ("tuned", 1.4, None),
     "naive": ("reference", 97.0, None),
@@ -63,17 +65,18 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
     levels = {"naive": 97.0, "persona": 61.0, "tuned": 9.0}
     rows = [
         {
-            "name": name, "wording": "vsm13-second" if "second" in name else "vsm13",
-            "system": "Answer as in a survey." if "system" in name else None, "seen": name in SEEN,
+            "name": name, "part": part,
+            "levels": {"order": name.split("/")[0], "system": "brief" if "brief" in name else ""},
             "methods": {
                 key: {"loss": level * number(0.5, 1.5), "scores": scores()}
                 for key, level in levels.items()
             },
         }
-        for name in SEEN + HELD_OUT
+        for part, names in PARTS.items()
+        for name in names
     ]  # fmt: skip
     return {
-        "schema": 1, "country": country, "country_name": COUNTRIES[country], "model": "embedded",
+        "schema": 2, "country": country, "country_name": COUNTRIES[country], "model": "embedded",
         "notice": NOTICE, "command": "python -m jaxalign.evaluate --workdir=runs/sa --note='<b>&'",
         "date": "2026-11-21", "hardware": "2 CPU cores", "versions": {"jax": "0.10.2"},
         "git_revision": "0123456789ab",
@@ -86,7 +89,7 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
         "formats": {"seen": [*SEEN], "held_out": [*HELD_OUT]},
         "verdict": [
             "The tuned prompt has a loss of 1.4; the best other method, persona (best), has 48.2.",
-            "In the 15 held-out formats its mean loss is 9.3, at worst 13.1.",
+            "In the 8 presentations of unseen levels its mean loss is 9.3, at worst 13.1.",
             "On CulturalBench-Easy it has 11 of 20 questions right, naive 12 (p = 1.000).",
         ],
         "methods": methods,
@@ -104,7 +107,8 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             ],
             "summary": {
                 name: {"seen": level, "held_out": 1.7 * level, "worst": 2.9 * level,
-                       "worst_name": "cyclic2/letters"}
+                       "worst_name": HELD_OUT[0], "interval": [1.2 * level, 2.3 * level],
+                       "explained": {"order": number(0, 1), "system": None}}
                 for name, level in levels.items()
             },
         },

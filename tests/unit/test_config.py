@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import config_dict
 
-from jaxalign.config import base, freeze, from_plain, to_plain, with_keys, with_new_names
+from jaxalign.config import (
+    base,
+    freeze,
+    from_plain,
+    recorded,
+    to_plain,
+    with_keys,
+    with_new_names,
+)
 from jaxalign.errors import UserError
 from jaxalign.files import local_path
 from jaxalign.problem import load_problem
@@ -271,6 +279,24 @@ def test_a_renamed_key_is_refused_with_its_new_name_and_mapped_in_a_record():
         from_plain(plain)
     settings = from_plain(with_new_names(plain))
     assert settings.objective.terms.culturalbench_nll == 0.5
+
+
+def test_a_record_of_another_version():
+    """A missing key is what was done then; an unknown one, or no record at all, names the file."""
+    plain = to_plain(from_plain({"country": "SA", "search": {"stop_loss": 0.5}}))
+    file = Path("run/config.json")
+    assert recorded({"config": plain}, file).search.stop_loss == 0.5
+    del plain["search"]["stop_loss"], plain["search"]["patience"], plain["model"]["chat_template"]
+    then = recorded({"config": plain}, file)
+    assert (then.search.stop_loss, then.search.patience, then.model.chat_template) == (0, 0, "")
+    plain["search"]["ahead"] = 1
+    for record, said in (
+        ({"config": plain}, "search.ahead: unknown"),
+        ({}, "is no record of a run"),
+        ({"config": []}, "is no record of a run"),
+    ):
+        with pytest.raises(UserError, match=f"^run/config.json: .*{said}"):
+            recorded(record, file)
 
 
 def test_paths_of_this_machine(tmp_path):

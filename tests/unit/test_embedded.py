@@ -18,6 +18,7 @@ from jaxalign.prompts import (
     load_texts,
     load_tokenizer,
     parse_format,
+    present,
     render_chat,
 )
 from jaxalign.survey import (
@@ -115,7 +116,9 @@ def test_an_example_is_the_survey_with_a_persona(survey):
     examples = Examples(tokenizer, forms, [0.5, 0.5], texts, uniform)
     persona = "We are asking an adult in Japan."
     batch = examples.batch([("JP", encode(tokenizer, persona), False, 1), (NOBODY, [], False, 0)])
-    asked = build_questions(instrument, tokenizer, persona, formats=[OTHER])
+    asked = build_questions(
+        instrument, tokenizer, persona, presentations=present(instrument, OTHER)
+    )
     for row, questions in enumerate([asked, build_questions(instrument, tokenizer)]):
         trie, size = questions.trie, questions.trie.size
         np.testing.assert_array_equal(batch.answer_ids_BQA[row], questions.answer_ids_QA)

@@ -37,6 +37,7 @@ class Goal(NamedTuple):
     """In place of a task: a point for each country."""
 
     target_GC: jax.Array
+    choosing: None = None
 
 
 def sphere(weights, task, prompts_ELD, *, key, count, fails=None):

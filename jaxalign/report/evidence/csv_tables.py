@@ -42,11 +42,13 @@ def _methods(e: Evaluation) -> tuple[list[str], Rows]:
 
 
 def _robustness(e: Evaluation) -> tuple[list[str], Rows]:
-    columns = ["format", "wording", "system", "seen", "method", "loss", *e.target]
+    rows = e.robustness.rows if e.robustness else []
+    factors = list(rows[0].levels) if rows else []
+    columns = ["presentation", "set", *factors, "method", "loss", *e.target]
     return columns, [
-        [row.name, row.wording, row.system, _YES[row.seen], method, found.loss,
+        [row.name, row.part, *map(row.levels.get, factors), method, found.loss,
          *map((found.scores or {}).get, e.target)]
-        for row in (e.robustness.rows if e.robustness else ())
+        for row in rows
         for method, found in row.methods.items()
         if found
     ]  # fmt: skip

@@ -23,6 +23,12 @@ GROUPS = {  # group in evaluation.json: head of its rows, and style of its marks
     "text": ("texts before the question", "persona"),
     "control": ("controls", "control"),
 }
+PARTS = {  # set in evaluation.json: how it is called
+    "tune": "tuned on",
+    "choose": "chosen by",
+    "test": "test, of unseen levels only",
+    "alone": "one unseen level, else as usual",
+}
 _RADAR = {"naive": "naive", "persona (median)": "persona", "tuned": "tuned"}
 _FORMAT_METHODS = ("naive", "persona", "tuned")
 
@@ -66,6 +72,7 @@ def write_evaluation_report(workdir: Path) -> None:
         groups=groups,
         wider=_wider(e),
         format_methods=_format_methods(e),
+        sets=PARTS,
         answer_methods=_answer_methods(e),
         differences=_differences(e),
         pareto=pareto,
@@ -101,11 +108,11 @@ def _draw(
         methods = _format_methods(e)
         rows = {
             head: [
-                (row.name, _marks(row, methods)) for row in e.robustness.rows if row.seen is seen
+                (row.name, _marks(row, methods)) for row in e.robustness.rows if row.part == part
             ]
-            for head, seen in (("seen by the search", True), ("held out", False))
+            for part, head in PARTS.items()
         }
-        plot_rows(rows, sheet("robustness", "Loss in each format"), legend=methods)
+        plot_rows(rows, sheet("robustness", "Loss in each presentation"), legend=methods)
     if "answers" in parts and e.answers:
         title = "Answers to each item, in percent"
         plot_answers(e.answers.items, _answer_methods(e), sheet("answers", title))

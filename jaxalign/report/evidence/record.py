@@ -1,8 +1,10 @@
 """The records that evaluation.json consists of."""
 
+from typing import Literal
+
 import msgspec
 
-VERSION = 1
+VERSION = 2
 LEVELS = ("easy", "hard")  # of CulturalBench
 
 Interval = tuple[float, float]
@@ -70,13 +72,18 @@ class Measured(Record):
 
 
 class FormatRow(Record, kw_only=True):
-    """One format, with the result of each method."""
+    """One presentation, with the result of each method."""
 
     name: str
-    wording: str | None = None
-    system: str | None = None
-    seen: bool
+    # A set; alone: with one level of the test, else as usual.
+    part: Literal["tune", "choose", "test", "alone"]
+    levels: dict[str, str] = {}  # of each factor
     methods: dict[str, Measured | None]
+
+    @property
+    def seen(self) -> bool:
+        """Whether the search was scored on it."""
+        return self.part == "tune"
 
 
 class Spread(Record):
@@ -97,12 +104,14 @@ class DimensionSpread(Record):
 
 
 class FormatSummary(Record):
-    """Mean losses of a method over seen and held-out formats, and its worst format."""
+    """Mean losses of a method where it was tuned and in the test, and its worst presentation."""
 
     seen: float | None = None
     held_out: float | None = None
+    interval: Interval | None = None  # of the test's mean, over levels
     worst: float | None = None
     worst_name: str | None = None
+    explained: dict[str, float | None] = {}  # share of the variance, by factor
 
 
 class Robustness(Record):

@@ -45,11 +45,17 @@ def print_evaluation(
         )
     console.print(table)
     if evaluation.robustness and evaluation.robustness.summary:
-        table = new_table("Loss by format, mean", "", "seen", "held out", "worst", "in")
+        table = new_table("Mean loss", "", "tuned on", "test", "95% interval", "worst", "in")
         for name, found in evaluation.robustness.summary.items():
-            losses = map(format_loss, (found.seen, found.held_out, found.worst))
             style = "bold" if name == "tuned" else ""
-            table.add_row(Text(name, style=style), *losses, Text(found.worst_name or ""))
+            table.add_row(
+                Text(name, style=style),
+                format_loss(found.seen),
+                format_loss(found.held_out),
+                format_interval(found.interval),
+                format_loss(found.worst),
+                Text(found.worst_name or ""),
+            )
         console.print(table)
     bench = evaluation.culturalbench
     for level, rows in (bench.levels() if bench else {}).items():

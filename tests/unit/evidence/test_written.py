@@ -23,7 +23,7 @@ def embedded():
 
 
 def choices(problem):
-    return [(item.labels, item.options) for item in problem.instrument.items]
+    return [(item.labels, item.options, item.nonresponse) for item in problem.instrument.items]
 
 
 def soft_prompt(problem, length=LENGTH):

@@ -11,9 +11,9 @@ from flax import nnx
 
 from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
-from jaxalign.fitness import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
 from jaxalign.problem import load_problem
+from jaxalign.readout import answer_logits
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_tensor_is_the_soft_prompt_and_then_the_text(several, exported, proble
     items = [item.id for item in problem.instrument.items]
     questions = index["questions"]
     assert set(items) <= set(tensors) == {question["tensor"] for question in questions}
-    assert [question["item"] for question in questions] == items * len(problem.questions.formats)
+    assert [question["item"] for question in questions] == items * len(problem.sets.tune)
     assert index["soft_prompt_rows"] == 3 and index["width"] == 32
     for question in questions:
         rows = tensors[question["tensor"]]

@@ -28,16 +28,28 @@ def quantized(draw, shape, kind):
     return blocks.reshape(shape[0], -1)
 
 
-def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"):
+def write(
+    path,
+    kind="F32",
+    tied=True,
+    metadata=None,
+    tensors=None,
+    *,
+    arch="llama",
+    block_count=None,
+    add_bos=None,
+):
     """Write a small llama with a byte-level tokenizer; all its matrices are of one type."""
     draw = np.random.default_rng(0)
-    # transformers reads no width of a head from a qwen3's file: it takes it to be 128.
-    heads, kv_heads = (2, 1) if arch == "qwen3" else (HEADS, KV_HEADS)
-    head_dim = WIDTH // heads
+    # transformers reads no width of a head from a qwen3's file, and of a gemma3's no scale of the
+    # queries: it takes the one to be 128, and the other to be that of a head of 256.
+    heads, kv_heads = (2, 1) if arch in ("qwen3", "gemma3") else (HEADS, KV_HEADS)
+    head_dim = 256 if arch == "gemma3" else WIDTH // heads
+    layers = 6 if arch == "gemma3" else LAYERS  # the sixth does not slide
     writer = gguf.GGUFWriter(path, arch)
     writer.add_context_length(512)
     writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
+    writer.add_block_count(block_count or layers)
     writer.add_feed_forward_length(MLP)
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
@@ -45,6 +57,8 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"
     writer.add_rope_dimension_count(head_dim)
     writer.add_key_length(head_dim)
     writer.add_rope_freq_base(50_000.0)
+    if arch == "gemma3":
+        writer.add_sliding_window(300)
     for name, value in (metadata or {}).items():
         writer.add_uint32(name, value)
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -57,6 +71,8 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"
     writer.add_token_merges(["Ġ t", "h e", "i n", "Ġt he"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(0)
+    if add_bos is not None:
+        writer.add_add_bos_token(add_bos)
     writer.add_chat_template("{{ messages[0]['content'] }}<|end|>")
     assert len(tokens) == VOCAB
 
@@ -68,18 +84,20 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"
     if not tied:
         add("output.weight", (VOCAB, WIDTH))
     norms = ["output_norm.weight"]
-    kv = head_dim * kv_heads
-    shapes = {"attn_q": (WIDTH, WIDTH), "attn_k": (kv, WIDTH), "attn_v": (kv, WIDTH)}
-    shapes |= {"attn_output": (WIDTH, WIDTH), "ffn_down": (WIDTH, MLP)}
+    q, kv = head_dim * heads, head_dim * kv_heads
+    shapes = {"attn_q": (q, WIDTH), "attn_k": (kv, WIDTH), "attn_v": (kv, WIDTH)}
+    shapes |= {"attn_output": (WIDTH, q), "ffn_down": (WIDTH, MLP)}
     shapes |= {"ffn_gate": (MLP, WIDTH), "ffn_up": (MLP, WIDTH)}
-    for layer in range(LAYERS):
+    for layer in range(layers):
+        for name in ("post_attention_norm", "post_ffw_norm") if arch == "gemma3" else ():
+            norms.append(f"blk.{layer}.{name}.weight")
         norms += [f"blk.{layer}.attn_norm.weight", f"blk.{layer}.ffn_norm.weight"]
         for name, shape in shapes.items():
             add(f"blk.{layer}.{name}.weight", shape)
             if arch == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
                 bias = draw.normal(size=shape[0]).astype(np.float32)
                 writer.add_tensor(f"blk.{layer}.{name}.bias", bias)
-        for name in ("attn_q_norm", "attn_k_norm") if arch == "qwen3" else ():
+        for name in ("attn_q_norm", "attn_k_norm") if arch in ("qwen3", "gemma3") else ():
             norm = (1 + 0.2 * draw.normal(size=head_dim)).astype(np.float32)
             writer.add_tensor(f"blk.{layer}.{name}.weight", norm)
     for name in norms:
@@ -94,7 +112,11 @@ def write(path, kind="F32", tied=True, metadata=None, tensors=None, arch="llama"
 
 
 @pytest.mark.parametrize(
-    ("kind", "arch"), [*((kind, "llama") for kind in KINDS), ("Q8_0", "qwen2"), ("Q4_K", "qwen3")]
+    ("kind", "arch"),
+    [
+        *((kind, "llama") for kind in KINDS),
+        *(("Q8_0", "qwen2"), ("Q4_K", "qwen3"), ("Q5_0", "gemma3")),
+    ],
 )
 def test_logits_equal_those_of_transformers(kind, arch, tmp_path, run_ours):
     torch = pytest.importorskip("torch")
@@ -110,15 +132,33 @@ def test_logits_equal_those_of_transformers(kind, arch, tmp_path, run_ours):
     assert parity.relative_error(run_ours(graphdef, weights, *sequence)["logits"], theirs) < 1e-5
 
 
-def test_tokenizer_and_template_are_those_of_transformers(tmp_path):
+def test_what_a_gemma3_file_says_of_its_layers(tmp_path):
+    """Six of them: the last is global, and the others slide with an embedding of their own."""
+    path = write(tmp_path / "small.gguf", arch="gemma3")
+    config = jm.read_config(path)
+    assert (config.family.name, config.window, config.activation) == (
+        *("gemma3_text", 300, "gelu_pytorch_tanh"),
+    )
+    assert config.sliding_layers == (True,) * 5 + (False,)
+    assert (config.rope.theta, config.local_rope.theta) == (50_000, 10_000)
+    assert config.query_scale == 1
+    # Heads of 27B's width would be scaled by 1/√168, which no key says.
+    path = write(tmp_path / "large.gguf", arch="gemma3", block_count=62)
+    assert jm.read_config(path).query_scale == pytest.approx((256 / 168) ** 0.5)
+
+
+@pytest.mark.parametrize("add_bos", [None, False, True])
+def test_tokenizer_and_template_are_those_of_transformers(add_bos, tmp_path):
     pytest.importorskip("torch")
     from transformers import AutoTokenizer
 
-    path = write(tmp_path / "small.gguf")
+    path = write(tmp_path / "small.gguf", add_bos=add_bos)
     theirs = AutoTokenizer.from_pretrained(tmp_path, gguf_file=path.name)
     mine = load_tokenizer(path)
     text = "<|start|>In the theatre, 10 or 3?<|end|>"
     assert mine(text, add_special_tokens=False) == theirs(text, add_special_tokens=False)
+    assert mine("the") == theirs("the")
+    assert (mine("the")["input_ids"][0] == mine.bos_token_id) == bool(add_bos)
     assert mine.convert_ids_to_tokens(mine(text)["input_ids"])[0] == "<|start|>"
     assert (mine.eos_token, mine.bos_token) == ("<|end|>", "<|start|>")
     assert mine.chat_template == theirs.chat_template

@@ -14,10 +14,12 @@ from jaxalign.prompts import (
     build_questions,
     encode,
     parse_format,
+    present,
     question_text,
+    read_levels,
     render_chat,
 )
-from jaxalign.survey import load_instrument, make_scoring, parse_instrument
+from jaxalign.survey import load_instrument, load_wordings, make_scoring, parse_instrument
 
 NAMES = ("identity", "reversed", "cyclic2", "reversed/letters", "cyclic1/words", "identity/numbers")
 
@@ -61,7 +63,9 @@ def test_the_words_of_a_format(vsm13):
 
 
 def test_options_that_begin_alike_are_told_apart_by_all_their_tokens(vsm13, trained):
-    questions = build_questions(vsm13, trained, formats=[Format(labels="words")])
+    questions = build_questions(
+        vsm13, trained, presentations=present(vsm13, Format(labels="words"))
+    )
     ids = [item.id for item in vsm13.items]
     assert {ids[question] for question in questions.longer.question_K} >= {"m21"}
 
@@ -69,7 +73,7 @@ def test_options_that_begin_alike_are_told_apart_by_all_their_tokens(vsm13, trai
 @pytest.mark.parametrize("name", [name for name in NAMES if "words" not in name])
 def test_each_option_is_read_at_the_label_that_stands_before_it(vsm13, trained, name):
     shown = parse_format(name)
-    questions = build_questions(vsm13, trained, formats=[shown])
+    questions = build_questions(vsm13, trained, presentations=present(vsm13, shown))
     for row, item in enumerate(vsm13.items):
         lines = question_text(vsm13, item, shown).split("\n")
         text = render_chat(trained, "\n".join(lines))
@@ -81,18 +85,19 @@ def test_each_option_is_read_at_the_label_that_stands_before_it(vsm13, trained, 
 
 
 def test_formats_in_one_trie_answer_as_each_alone(tiny_problem):
-    problem, names = tiny_problem, ("identity", "reversed", "cyclic2/letters")
-    formats = [parse_format(name) for name in names]
+    problem, names = tiny_problem, ("identity", "cyclic2/letters@terse", "reversed+brief+weather")
+    levels = read_levels(problem.instrument)
+    formats = [levels.parse(name) for name in names]
 
     def ask(formats):
-        questions = build_questions(problem.instrument, problem.tokenizer, formats=formats)
+        questions = build_questions(problem.instrument, problem.tokenizer, presentations=formats)
         task = make_task(questions, problem.scoring, np.asarray(problem.task.goal.target_GC))
         prompts = jax.random.normal(jax.random.key(1), (2, 3, problem.model_config.width))
         run = jax.jit(problem.evaluator(Execution(chunk=2)))
         return questions, run(problem.weights, task, prompts, key=jax.random.key(0))
 
     questions, together = ask(formats)
-    assert questions.formats == tuple(formats)
+    assert questions.presentations == tuple(formats)
     alone = [ask([shown])[1] for shown in formats]
     for index, one in enumerate(alone):
         np.testing.assert_allclose(
@@ -122,18 +127,17 @@ def test_a_survey_without_the_instruction_says_which_is_missing(vsm13, trained):
     import dataclasses
 
     bare = dataclasses.replace(vsm13, instructions={})
-    build_questions(bare, trained, formats=[USUAL, parse_format("reversed")])
+    build_questions(bare, trained, presentations=present(bare, USUAL, parse_format("reversed")))
     with pytest.raises(UserError, match=r"identity/words.*vsm13.*instructions\.words"):
-        build_questions(bare, trained, formats=[Format(labels="words")])
+        build_questions(bare, trained, presentations=present(bare, Format(labels="words")))
 
 
-def test_the_second_wording_is_another_wording_of_the_same_survey():
-    first, second = load_instrument("vsm13"), load_instrument("vsm13-second")
-    assert [item.id for item in first.items] == [item.id for item in second.items]
-    assert first.coefficients == second.coefficients and first.dimensions == second.dimensions
-    for one, other in zip(first.items, second.items, strict=True):
-        assert one.scale == other.scale and one.values == other.values
-        assert one.text != other.text and not set(one.options) & set(other.options)
+@pytest.mark.parametrize("name", load_wordings(load_instrument("vsm13")))
+def test_every_wording_can_be_asked_with_all_labels(trained, name):
+    wording = load_instrument(f"vsm13-{name}")
+    formats = [USUAL, *(Format("reversed", labels) for labels in ("letters", "words"))]
+    questions = build_questions(wording, trained, presentations=present(wording, *formats))
+    assert questions.offered_QA.shape == (72, 5) and questions.offered_QA.all()
 
 
 def test_an_unknown_instruction_is_refused():

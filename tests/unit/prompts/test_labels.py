@@ -8,9 +8,9 @@ from flax import nnx
 
 import jaxalign.model as jm
 from jaxalign.errors import UserError
-from jaxalign.fitness import answer_logits
 from jaxalign.objective import Layout
 from jaxalign.prompts import Asked, encode, encode_asked, lay_out_paths, render_chat
+from jaxalign.readout import answer_logits
 
 TEN = tuple(str(number) for number in range(1, 11))
 TURNS = (
@@ -119,3 +119,23 @@ def test_a_gradient_goes_through(tiny):
 def test_options_that_are_written_alike_are_refused(tiny):
     with pytest.raises(UserError, match="item a: options '1' and '1' are written with the same"):
         encode_asked(tiny([], TURNS), [Asked("Q", ("1", "2", "1"), "item a")])
+
+
+def test_what_counts_for_nothing_is_taken_off_the_other_options(tiny):
+    """10 goes on where 1 ends, so that it counts for nothing may not give 1 its probability."""
+    tokenizer = tiny([], TURNS)
+    one = ASKED[0]
+    config = jm.parse_config(parity.BASE | {"vocab_size": len(tokenizer)}, "config")
+    graphdef, weights = jm.random_model(config, "float32", seed=0)
+    prompt_LD = jax.random.normal(jax.random.key(0), (2, config.width))
+
+    @jax.jit
+    def answer(weights, layout):
+        logits_QA = answer_logits(nnx.merge(graphdef, weights), layout, prompt_LD)
+        return jax.nn.softmax(logits_QA, -1)[0]
+
+    everything, counting = (
+        np.asarray(answer(weights, layout_of(tokenizer, [asked])))
+        for asked in (one, one._replace(labels=TEN[:8], others=TEN[8:]))
+    )
+    np.testing.assert_allclose(counting, everything[:8] / everything[:8].sum(), rtol=2e-5)

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.errors import UserError
-from jaxalign.fitness import answer_logits, read_answers
 from jaxalign.model import resolve
 from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import (
@@ -27,6 +26,7 @@ from jaxalign.prompts import (
     quiz_text,
     render_chat,
 )
+from jaxalign.readout import answer_logits, read_answers
 from jaxalign.survey import QuizQuestion, load_quiz, make_scoring, parse_instrument
 
 
@@ -185,14 +185,13 @@ def test_quiz_and_survey_share_one_trie(vsm13, embedded, facts, system):
     assert merged.trie.size == len(prefixes)
     np.testing.assert_array_equal(merged.answer_ids_QA[:24], alone.answer_ids_QA)
     np.testing.assert_array_equal(merged.offered_QA[:24], alone.offered_QA)
-    assert (len(alone.offered_QA), alone.countries_B, alone.right_B.tolist()) == (24, (), [])
+    assert (len(alone.offered_QA), alone.right_B.tolist()) == (24, [])
 
 
 def test_the_answers_to_a_benchmark_question(vsm13, embedded, facts):
     merged = build_questions(vsm13, embedded, quiz=facts)
     assert len(merged.offered_QA) == 24 + len(facts)
     assert merged.right_B.dtype == np.int32
-    assert merged.countries_B == tuple(question.country for question in facts)
     for row, (question, right) in enumerate(zip(facts, merged.right_B, strict=True), 24):
         text, count = embedded.decode(sequence_at(merged, row)), len(question.options)
         assert merged.offered_QA[row].tolist() == [True] * count + [False] * (5 - count)

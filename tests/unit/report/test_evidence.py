@@ -15,6 +15,7 @@ from pages import cells_of_html, parse_page
 
 from jaxalign.errors import UserError
 from jaxalign.report.evidence import write_evaluation_report
+from jaxalign.report.evidence.page import PARTS as SETS
 from jaxalign.report.numbers import (
     format_difference,
     format_interval,
@@ -81,7 +82,7 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
         yield "methods", [persona["text"], format_loss(persona["loss"])]
     for row in evaluation["robustness"]["rows"]:
         losses = [format_loss(of_method["loss"]) for of_method in row["methods"].values()]
-        yield "robustness", [row["name"], *losses]
+        yield "robustness", [row["name"], SETS[row["part"]], *losses]
     for row in evaluation["robustness"]["dimensions"]:
         yield "robustness", [row["dimension"], format_score(row["between_countries"])]
         for name in ("naive", "persona", "tuned"):
@@ -89,8 +90,10 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
             mark = "† " if row[name]["spread"] > row["between_countries"] else ""
             yield "robustness", [mark + spread, f"mean {format_score(row[name]['mean'])}"]
     for summary in evaluation["robustness"]["summary"].values():
-        losses = [format_loss(summary[key]) for key in ("seen", "held_out", "worst")]
-        yield "robustness", [*losses, summary["worst_name"]]
+        seen, test, worst = (format_loss(summary[key]) for key in ("seen", "held_out", "worst"))
+        interval = format_interval(summary["interval"])
+        yield "robustness", [seen, test, interval, worst, summary["worst_name"]]
+        yield "robustness", list(map(format_percent, summary["explained"].values()))
     for summary in evaluation["answers"]["methods"].values():
         shares = [format_percent(summary[key]) for key in ("collapsed", "off_scale")]
         yield "answers", [format_score(summary["entropy"], 2), *shares]
@@ -195,7 +198,8 @@ def test_the_least_evaluation_is_reported_without_a_run(tmp_path: Path):
 
 def test_hostile_texts_are_text(workdir: Path):
     def poison(value: Any) -> Any:
-        if isinstance(value, str) and value not in ("l1", "option", "tuned", "naive", "embedded"):
+        kept = ("l1", "option", "tuned", "naive", "embedded", *SETS)
+        if isinstance(value, str) and value not in kept:
             return value + HOSTILE
         if isinstance(value, list):
             return [poison(each) for each in value]
@@ -223,11 +227,12 @@ def test_the_tables_beside_the_page_hold_every_digit(evaluated: Path):
         assert float(row["loss"]) == method["loss"]
         assert all(float(row[key]) == score for key, score in method["scores"].items())
         assert row["notice"] == NOTICE
-    losses = {(r["format"], r["method"]): r for r in rows_of(folder / "robustness.csv")}
+    losses = {(r["presentation"], r["method"]): r for r in rows_of(folder / "robustness.csv")}
     for row in evaluation["robustness"]["rows"]:
         for name, result in row["methods"].items():
             assert float(losses[row["name"], name]["loss"]) == result["loss"]
-            assert losses[row["name"], name]["seen"] == ("yes" if row["seen"] else "no")
+            assert losses[row["name"], name]["set"] == row["part"]
+            assert losses[row["name"], name]["order"] == row["levels"]["order"]
     shares = [float(row["share"]) for row in rows_of(folder / "answers.csv")]
     assert shares == [
         share
@@ -253,7 +258,7 @@ def test_words_that_promise_stand_only_where_their_numbers_do(workdir: Path):
 @pytest.mark.parametrize(
     ("how", "fault"),
     [
-        (lambda e: e.update(schema=2), "schema is not 1"),
+        (lambda e: e.update(schema=1), "schema is not 2"),
         (lambda e: e.pop("methods"), "methods"),
         (lambda e: e["methods"][3].update(loss="low"), r"methods\[3\]\.loss"),
         (lambda e: e["methods"][1].update(interval=[1]), r"methods\[1\]\.interval"),

@@ -129,5 +129,5 @@ def test_the_terminal_leaves_out_what_is_missing_and_reads_no_markup():
     evaluation["methods"] = [{"name": "[bold]tuned[/bold]", "group": "tuned", "loss": None}]
     text = printed(evaluation)
     assert "[bold]tuned[/bold]" in text and MISSING in text
-    for word in ("CulturalBench,", "held out", "accuracy", "Note"):
+    for word in ("CulturalBench,", "tuned on", "accuracy", "Note"):
         assert word not in text

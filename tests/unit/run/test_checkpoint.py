@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.errors import UserError
-from jaxalign.evolve import Metrics, RunState
 from jaxalign.run.checkpoint import Checkpoints, fingerprint
+from jaxalign.search.state import Metrics, RunState
 
 
 def make_state(generation: int, best_loss: float, size: int = 8) -> RunState:

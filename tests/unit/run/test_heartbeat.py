@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxalign.errors import UserError
+from jaxalign.files import FORMAT
 from jaxalign.run.heartbeat import Heartbeat, hold, is_held
 from jaxalign.run.workdir import Workdir
 
@@ -80,6 +81,7 @@ def test_a_beat_tells_who_where_when_and_how_far(tmp_path):
     beat = content(tmp_path)
     assert before - 0.01 <= beat.pop("time") <= time.time() + 0.01
     assert beat == {
+        "format": FORMAT,
         "state": "running",
         "generation": 7,
         "generations": 40,

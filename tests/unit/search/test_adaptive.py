@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.search import adaptive
+from jaxalign.search.archive import Archive, archived, current_to_pbest, top_count
 
 DRAWS = 20_000
 # Compile time, not run time, is what these tests cost.
@@ -112,8 +113,8 @@ def test_improvements_by_hand(before, after, expected):
 
 def test_the_best_are_two_at_least():
     share_P = jnp.array([0.0, 0.05, 0.5, 1.0])
-    assert adaptive.top_count(share_P, 20).tolist() == [2, 2, 10, 20]
-    assert adaptive.top_count(share_P, jnp.int32(4)).tolist() == [2, 2, 2, 4]
+    assert top_count(share_P, 20).tolist() == [2, 2, 10, 20]
+    assert top_count(share_P, jnp.int32(4)).tolist() == [2, 2, 2, 4]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -121,7 +122,7 @@ def filled(rows: int, key, held, enters_P, capacity):
     """An archive of 1, 2, ... that takes 101, 102, ..."""
     old = jnp.arange(1.0, rows + 1)[:, None] * jnp.ones((1, 2))
     new = jnp.arange(101.0, 101 + enters_P.shape[0])[:, None] * jnp.ones((1, 2))
-    return adaptive.archived(key, adaptive.Archive(old, held), new, enters_P, capacity)
+    return archived(key, Archive(old, held), new, enters_P, capacity)
 
 
 flags = st.lists(st.booleans(), min_size=6, max_size=6)
@@ -167,9 +168,9 @@ def test_mutants_are_current_to_pbest_with_the_archive():
 
     def draw(key):
         population, loss, vectors, inside, weights = arguments
-        archive = adaptive.Archive(vectors, inside)
+        archive = Archive(vectors, inside)
         top = jnp.full(6, 2)
-        return adaptive.current_to_pbest(
+        return current_to_pbest(
             key, population, loss, archive, weight_P=weights, top_P=top, count=5
         )
 

@@ -82,6 +82,12 @@ def test_a_users_file_comes_back_whole(tmp_path, allow_unicode):
     assert scoring.weights_CQ.tolist() == [[35, -35, 0], [0, 1.5, -1.5]]
 
 
+@pytest.mark.parametrize("value", [3.5e38, float("nan"), float("inf"), 10**400, True, "1"])
+def test_a_value_is_a_number_that_float32_holds(value):
+    message = fault(changed("scales", "assent", "values", 0, to=value))
+    assert "scales.assent: values must be finite numbers" in message
+
+
 def test_a_home_folder_in_the_path(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(GOOD), encoding="utf-8")
@@ -169,7 +175,7 @@ INF = float("inf")
         (changed("items", to=None), "items must be a list"),
         (changed("items", to=[]), "items must be a list"),
         (changed("items", 1, to="a2"), "item number 2 must be a mapping with an 'id'"),
-        (changed("items", 1, "id", to=2), "item number 2 must be a mapping with an 'id'"),
+        (changed("items", 1, "id", to=2), "item number 2: id must be a text, not 2: put it"),
         (changed("items", 1, "stem", to=["job"]), "item a2: stem ['job'] is not one of job, view"),
         (changed("items", 1, "scale", to={}), "item a2: scale {} is not one of"),
         (changed("items", 1, "note", to="x"), "item a2: unknown key 'note'"),

@@ -89,7 +89,7 @@ def test_a_file_without_rows(tmp_path, lines):
     assert "survey.targets=" in fault(write(tmp_path, *lines))
 
 
-@pytest.mark.parametrize("value", ["many", "nan", "inf", "1,5"])
+@pytest.mark.parametrize("value", ["many", "nan", "inf", "1,5", "1_5", "0x1"])
 def test_a_score_that_is_no_number(tmp_path, value):
     assert "'XX'" in fault(write(tmp_path, HEADER, ROW.replace("2.5", f'"{value}"')))
 
@@ -100,10 +100,15 @@ def test_an_empty_cell_is_named(tmp_path, column):
     assert f"no {column} " in fault(write(tmp_path, HEADER, ",".join(cells.values())))
 
 
-def test_a_row_that_ends_early(tmp_path):
-    assert "no source, year" in fault(write(tmp_path, HEADER, "XX,Xanadu,1,2,3,4,5,6"))
-    reordered = "country,PDI,IDV,MAS,UAI,LTO,IVR,source,year,code"
-    assert "no code" in fault(write(tmp_path, reordered, "Xanadu,1,2,3,4,5,6,a poem,1816"))
+def test_decimal_commas_are_no_further_columns(tmp_path):
+    """A row of eleven cells must not be read as eight, nor a quoted comma as a decimal point."""
+    header = "code,country,SELF,CARE,TRAD,RISE,source,year"
+    path = write(tmp_path, header, "DE,Germany,-0,60,0,45,0,90,-0,30,me,2020")
+    with pytest.raises(UserError, match=r"row 2 has 12 cells .* 8; .* decimals with a point"):
+        load_targets(path, ("SELF", "CARE", "TRAD", "RISE"))
+    assert "'XX' has IDV '2,5', which is no number" in fault(
+        write(tmp_path, HEADER, ROW.replace("2.5", '"2,5"'))
+    )
 
 
 def test_a_code_with_two_rows(tmp_path):
