@@ -229,6 +229,7 @@ def test_the_profile_has_the_parts_by_name(swept):
             (["--repeats=0"], ["repeats", "0"]),
             (["--output=/proc/nothing"], ["--output=/proc/nothing"]),
             (["--trace"], ["--trace", "--output"]),
+            (["--compile_for=v9:2x2"], ["--compile_for=v9:2x2", "v5e, v5p, v6e, h100, h200"]),
             (["--sweep=populaton=8"], ["--sweep=populaton=8", "search.population"]),
             (["--config.search.populaton=8"], ["populaton", "population"]),
             (["--config.objective.terms.norm=1"], ["config has no key", "norm"]),

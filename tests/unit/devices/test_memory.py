@@ -59,7 +59,7 @@ def python(program: str, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.nightly
-def test_a_chunk_without_memory_is_halved_until_it_runs():
+def test_a_chunk_is_found_where_memory_is_short():
     result = python(CHOICE)
     assert result.returncode == 0, result.stderr
     assert 1 < int(result.stdout) < 256
