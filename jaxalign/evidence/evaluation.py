@@ -191,7 +191,8 @@ def _robustness(evidence: Evidence, ways: Sequence[Way], persona: str | None) ->
         loss_W = np.array([one["loss"] for one in each])
         dealt = [row for row, way in enumerate(ways) if way.part != ALONE]
         levels = [ways[row].presentation.levels for row in dealt]
-        summary[method] = mean_losses(ways, loss_W, evidence.seed) | {
+        tuned_W = np.array([one["loss"] for one in found["tuned"]])
+        summary[method] = mean_losses(ways, loss_W, tuned_W, evidence.seed) | {
             "explained": explained_by(levels, loss_W[dealt])
         }
     return {"rows": rows, "dimensions": dimensions, "summary": summary, "persona": persona}

@@ -82,12 +82,15 @@ def ask_everywhere(
     return found
 
 
-def mean_losses(ways: Sequence[Way], loss_W: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return a method's mean loss in each set, the test's interval, and its worst presentation.
+def mean_losses(
+    ways: Sequence[Way], loss_W: np.ndarray, tuned_W: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Return a method's mean losses, what the tuned prompt gains on it, and its worst presentation.
 
     Args:
       ways: presentations.
       loss_W: in each.
+      tuned_W: the same of the tuned prompt.
       seed: of resamples.
     """
     rows = {
@@ -100,6 +103,10 @@ def mean_losses(ways: Sequence[Way], loss_W: np.ndarray, seed: int) -> dict[str,
         "seen": float(np.mean(loss_W[rows[TUNE]])),
         "held_out": float(np.mean(loss_W[test])),
         "interval": interval_over_levels(levels, loss_W[test], seed),
+        "difference": {
+            "mean": float(np.mean((tuned_W - loss_W)[test])),
+            "interval": interval_over_levels(levels, (tuned_W - loss_W)[test], seed),
+        },
         "worst": float(loss_W[worst]),
         "worst_name": ways[worst].presentation.name,
     }

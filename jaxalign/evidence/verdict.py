@@ -53,10 +53,12 @@ def _robustness(evaluation: dict[str, Any]) -> str:
         f"{_number(tuned['seen'])} where it was tuned, and at worst {_number(tuned['worst'])} "
         f"({tuned['worst_name']}); {told}"
     )
-    if tuned["held_out"] < others[least]["held_out"]:
-        holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
-    else:
+    if tuned["held_out"] >= others[least]["held_out"]:
         holds = f"does not hold, {least} does better"
+    elif others[least]["difference"]["interval"][1] >= 0:
+        holds = f"has no clear lead over {least}"
+    else:
+        holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
     return f"In {count} presentations of unseen levels it {holds}; {numbers}."
 
 

@@ -108,6 +108,7 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             "summary": {
                 name: {"seen": level, "held_out": 1.7 * level, "worst": 2.9 * level,
                        "worst_name": HELD_OUT[0], "interval": [1.2 * level, 2.3 * level],
+                       "difference": {"mean": 9.0 - level, "interval": [5.0 - level, 12 - level]},
                        "explained": {"order": number(0, 1), "system": None}}
                 for name, level in levels.items()
             },

@@ -109,6 +109,7 @@ class FormatSummary(Record):
     seen: float | None = None
     held_out: float | None = None
     interval: Interval | None = None  # of the test's mean, over levels
+    difference: Difference | None = None  # in the test, over levels
     worst: float | None = None
     worst_name: str | None = None
     explained: dict[str, float | None] = {}  # share of the variance, by factor

@@ -64,7 +64,9 @@ def test_means_are_those_of_the_sets():
         ALONE: ["identity@plain"],
     }
     ways = [Way(part, LEVELS.parse(name)) for part, each in names.items() for name in each]
-    found = mean_losses(ways, np.array([1.0, 3.0, 100.0, 10.0, 20.0, 1000.0]), 0)
+    loss_W = np.array([1.0, 3.0, 100.0, 10.0, 20.0, 1000.0])
+    found = mean_losses(ways, loss_W, np.array([0.0, 0.0, 0.0, 4.0, 6.0, 0.0]), 0)
+    assert found["difference"] == {"mean": -10, "interval": (-14, -6)}
     assert (found["seen"], found["held_out"]) == (2, 15)
     assert (found["worst"], found["worst_name"]) == (20, "cyclic3")
     low, high = found["interval"]

@@ -89,10 +89,12 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
             spread = format_score(row[name]["spread"])
             mark = "† " if row[name]["spread"] > row["between_countries"] else ""
             yield "robustness", [mark + spread, f"mean {format_score(row[name]['mean'])}"]
-    for summary in evaluation["robustness"]["summary"].values():
+    for name, summary in evaluation["robustness"]["summary"].items():
+        difference = summary["difference"] if name != "tuned" else None
+        lead = [format_difference(difference["mean"])] if difference else []
         seen, test, worst = (format_loss(summary[key]) for key in ("seen", "held_out", "worst"))
         interval = format_interval(summary["interval"])
-        yield "robustness", [seen, test, interval, worst, summary["worst_name"]]
+        yield "robustness", [seen, test, interval, *lead, worst, summary["worst_name"]]
         yield "robustness", list(map(format_percent, summary["explained"].values()))
     for summary in evaluation["answers"]["methods"].values():
         shares = [format_percent(summary[key]) for key in ("collapsed", "off_scale")]
