@@ -1,6 +1,6 @@
 """Tunes a soft prompt towards China (hofstede2010, C = 50).
 
-On 2 CPU cores, in about a minute, L1 loss from 168.9 to 4.4 (a synthetic model, so no finding):
+On 2 CPU cores, in about a minute, L1 loss from 168.9 to 0.28 (a synthetic model, so no finding):
 python -m jaxalign.train --config=cn.py:embedded
 
 On one accelerator with more than 16 GB, Llama-3-8B-Instruct in bfloat16; not measured yet:

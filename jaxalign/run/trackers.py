@@ -1,5 +1,6 @@
 """Where a run is watched: TensorBoard, and Weights & Biases for who asks for it."""
 
+import contextlib
 import importlib
 import secrets
 import shutil
@@ -79,7 +80,12 @@ class TensorBoard:
 
     def close(self, failed: bool) -> None:
         """Flush and close."""
-        self._events.close()
+        try:
+            self._events.close()
+        except OSError:  # it flushes first, and leaves the file open where that fails
+            with contextlib.suppress(OSError):
+                self._events._py_recordio_writer.close()
+            raise
 
     def _add(self, summary: Any, step: int) -> None:
         from tensorboardX.proto.event_pb2 import Event

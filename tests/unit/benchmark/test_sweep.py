@@ -32,7 +32,7 @@ def test_sweeps_make_a_grid(config):
             *point.swept.values()
         ]
         assert own.evaluation.chunk == config.evaluation.chunk
-    assert config.search.population == 64 and config.model.dtype == "float32"
+    assert config.search.population == 16 and config.model.dtype == "float32"
 
 
 def test_nothing_swept_is_the_config_itself(config):
