@@ -286,5 +286,6 @@ def _check_linear(settings: Settings, instrument: Instrument) -> None:
     if wrong:
         raise UserError(
             f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
-            f"they add up to; it cannot with {' and '.join(wrong)}; or give search.strategy=LSHADE"
+            f"they add up to; it cannot with {' and '.join(wrong)}; another strategy, such as "
+            "LSHADE, can"
         )
