@@ -73,7 +73,7 @@ class Result:
         return figure
 
     def evaluate(self, **options: Any) -> "Evaluation":
-        """Compare the prompt with baselines and held-out formats, as jaxalign.evaluate does.
+        """Compare the prompt with baselines and test it in unseen presentations, as jaxalign.evaluate does.
 
         Args:
           **options: fields of `jaxalign.evidence.runs.Options`, such as `seed`.

@@ -1,4 +1,4 @@
-"""Evaluate a tuned prompt: baselines, held-out formats, answers, respondents, CulturalBench.
+"""Evaluate a tuned prompt: baselines, unseen presentations, answers, respondents, CulturalBench.
 
     python -m jaxalign.evaluate --workdir=DIR [--culturalbench=SOURCE] [--siblings=DIR,DIR]
     python -m jaxalign.evaluate --config=NAME[:VARIANT] --prompt=PATH --workdir=DIR

@@ -6,7 +6,7 @@ from jaxalign.evidence.baselines import TUNED
 
 
 def verdict(evaluation: dict[str, Any]) -> list[str]:
-    """Return three sentences: baselines, held-out formats, CulturalBench.
+    """Return three sentences: baselines, unseen presentations, CulturalBench.
 
     Args:
       evaluation: with methods, robustness and culturalbench, as evaluation.json has them.

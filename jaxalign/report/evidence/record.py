@@ -29,7 +29,7 @@ class Survey(Record, kw_only=True):
 
 
 class Formats(Record):
-    """The formats that the search asked in, those held out, and those left out."""
+    """The presentations that were tuned on, those of the test, and those that cannot be asked."""
 
     seen: list[str]
     held_out: list[str]
