@@ -73,7 +73,7 @@ class Result:
         return figure
 
     def evaluate(self, **options: Any) -> "Evaluation":
-        """Compare the prompt with baselines and test it in unseen presentations, as jaxalign.evaluate does.
+        """Compare the prompt with baselines and in unseen presentations, like jaxalign.evaluate.
 
         Args:
           **options: fields of `jaxalign.evidence.runs.Options`, such as `seed`.
