@@ -119,7 +119,7 @@ def find_chunk(problem: Problem, execution: Execution, prompts_ELD: jax.Array, b
       prompts_ELD: of one generation.
       budget: bytes available for temporaries.
     """
-    arguments = (problem.weights, problem.task, prompts_ELD)
+    arguments = (problem.weights, problem.task.at(jnp.int32(0)), prompts_ELD)
     key = jax.random.key(0)
     devices, _ = shape_of(execution.mesh)
 
@@ -175,11 +175,12 @@ def build_engine(
         full_naive = _measure_naive(problem, task, full_naive_QA)
     arguments = (weights, task, space, params, plan.vectors_E, key)
     analysis = compiled.memory_analysis()
+    asked = jax.eval_shape(task.at, jnp.int32(0)).layout
     return Engine(
         plan=plan,
         evolution=evolution,
         task=task,
-        tokens_each=abstract_state.best_prompt_GLD.shape[1] + problem.questions.trie.size,
+        tokens_each=abstract_state.best_prompt_GLD.shape[1] + asked.tokens_T.shape[0],
         chunk=execution.chunk,
         working_bytes=analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         abstract_state=abstract_state,
@@ -221,7 +222,7 @@ def make_evolution(problem: Problem, plan: SearchPlan, execution: Execution) -> 
         migrants=plan.migrants,
         reevaluate=plan.reevaluate,
         front_size=_FRONT_SIZE
-        if len(weighted) > 1 and not objective.is_noisy
+        if len(weighted) > 1 and not problem.has_noisy_loss
         else 0,  # luck would fill it
         objectives=weighted,
         choose=chooser(problem, execution) if problem.sets.choose else None,

@@ -27,7 +27,7 @@ class Evolution:
       evaluate: called like a `fitness.Evaluator`.
       migrants: candidates of other countries that may enter a country's population in a generation.
       reevaluate: every so many generations the members are evaluated again instead of candidates,
-        for a noisy loss; 0 for never.
+        for a loss that changes; 0 for never.
       front_size: members of the Pareto front; 0 for none.
       objectives: indices into `Goal.terms` of the front's objectives.
       choose: like `evaluate`, of prompts in the presentations to choose by.
@@ -60,6 +60,7 @@ class Evolution:
           vectors_E: the initial population, for all countries together.
           key: becomes the run's root key.
         """
+        task = task.at(jnp.int32(0))
         init_key, evaluate_key = jax.random.split(jax.random.fold_in(key, 0))
         vectors_E = self._confine(space, vectors_E.reshape(-1, *self.strategy.shape))
         prompts_ELD = space.prompts(vectors_E.reshape(-1, *space.shape))
@@ -112,6 +113,7 @@ class Evolution:
     ) -> tuple[RunState, Metrics]:
         """Run one generation: ask, evaluate, tell, exchange. Nothing leaves the device."""
         generation = state.metrics.generation + 1
+        task = task.at(generation)
         ask_key, evaluate_key, tell_key = jax.random.split(
             jax.random.fold_in(state.key, generation), 3
         )

@@ -34,9 +34,11 @@ from jaxalign.model import (
 from jaxalign.objective import (
     Objective,
     Task,
+    check_objective,
     load_culturalbench,
     make_objective,
     make_task,
+    make_turns,
 )
 from jaxalign.prompts import (
     Questions,
@@ -55,7 +57,6 @@ from jaxalign.settings import (
     language_names,
 )
 from jaxalign.survey import (
-    DISTRIBUTION,
     Instrument,
     Scoring,
     ShareScoring,
@@ -103,6 +104,11 @@ class Problem:
     objective: Objective
     full_naive_QA: np.ndarray | None = None
     mesh: jax.sharding.Mesh | None = None
+
+    @property
+    def has_noisy_loss(self) -> bool:
+        """Whether the same prompt may have another loss in another generation."""
+        return self.objective.is_noisy or self.task.turns is not None
 
     @property
     def table_VD(self) -> jax.Array:
@@ -157,8 +163,7 @@ def load_problem(settings: Settings) -> Problem:
     own = [questions_for(culturalbench, each.country) for each in targets] if culturalbench else []
     asked = [question for questions in own for question in questions]
     load_texts(settings.prompt.texts)  # only to check it, and so is the strategy: see `initialize`
-    if check_strategy(settings.search).reads_answers:
-        _check_linear(settings, instrument)
+    check_objective(settings.objective, instrument, sets, check_strategy(settings.search))
 
     folder = resolve(model.path, model.revision)
     model_config = read_config(folder)
@@ -180,6 +185,9 @@ def load_problem(settings: Settings) -> Problem:
     if sets.choose:
         choosing = make_task(others, scoring, wanted_GC, row_norm=norm)
         task = dataclasses.replace(task, choosing=choosing)
+    if at_a_time := settings.objective.at_a_time:
+        turns = make_turns(questions, tokenizer, asked, at_a_time, settings.objective.reevaluate)
+        task = dataclasses.replace(task, turns=turns)
     sources = (instrument, culturalbench) if culturalbench else (instrument,)
     notices = (read_notice(folder), *(source.notice for source in sources))
     problem = Problem(
@@ -271,21 +279,3 @@ def check_devices(settings: Settings, mesh: jax.sharding.Mesh | None) -> None:
     """
     platform, count = jax.devices()[0].platform, mesh.size if mesh else 1
     check_attention(settings.evaluation.attention, platform, settings.model.dtype, count)
-
-
-def _check_linear(settings: Settings, instrument: Instrument) -> None:
-    """Check that a strategy that reads answers finds scores that are linear in them."""
-    objective = settings.objective
-    wrong = []
-    if instrument.scoring == DISTRIBUTION:
-        wrong.append(f"survey.instrument={instrument.name}, which has answer distributions")
-    if objective.readout != "expected":
-        wrong.append(f"objective.readout={objective.readout}; give expected")
-    if not objective.terms.survey:
-        wrong.append("objective.terms.survey=0; give a number above 0")
-    if wrong:
-        raise UserError(
-            f"search.strategy={settings.search.strategy!r} models expected answers and the scores "
-            f"they add up to; it cannot with {' and '.join(wrong)}; another strategy, such as "
-            "LSHADE, can"
-        )

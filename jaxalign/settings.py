@@ -54,6 +54,7 @@ def _are_finite(value: Any) -> bool:
 
 
 _NOT_NEGATIVE = Rule(lambda value: 0 <= value < math.inf, "a number of at least 0")
+_SHARE = Rule(lambda value: 0 < value <= 1, "a number above 0 and at most 1")
 _MODEL = Rule(bool, f"a folder, one in a bucket (gs://), a .gguf file, a hub id, or {EMBEDDED}")
 _COUNTRY = Rule(
     lambda value: bool(country_names(value)),
@@ -165,14 +166,20 @@ class ObjectiveSettings:
     readout: Literal["expected", "sampled", "greedy"] = "expected"
     respondents: Annotated[int, _at_least(1)] = 50  # of a sampled readout
     norm: Literal["l1", "l2"] = "l1"
+    # Share of the presentations, the worst ones, of which the loss is the mean: a CVaR below 1.
+    tail: Annotated[float, _SHARE] = 1.0
     # How the survey is put; the loss is the mean. Each is ORDER/LABELS@WORDING+MESSAGE, all but the
     # order optional: identity, reversed or cyclicN; own (the survey file's), numbers, letters or
     # words; another wording of the survey; a neutral system message or an earlier exchange. Or
     # pool:N: N drawn ones, with others to choose among prompts by; see docs/tune.md.
     formats: Annotated[str, _FORMATS] = "identity,reversed"
+    # Presentations of a pool that are asked at a time, each in turn; 0 for all. Every `reevaluate`
+    # generations others are, and parents are evaluated again.
+    at_a_time: Annotated[int, _at_least(0)] = 0
     # Of the wordings that a pool or a test draws from, beside the survey's own: es,zh or all.
     languages: str = ""
-    reevaluate: Annotated[int, _at_least(0)] = 5  # generations between, for parents, if sampled
+    # Generations between evaluations of the parents, if sampled or asked some at a time.
+    reevaluate: Annotated[int, _at_least(0)] = 5
     # CulturalBench-Easy: a CSV or Parquet file, REPO@COMMIT on the hub, or `fixture`, toy questions
     culturalbench: str = ""
     terms: TermSettings = TermSettings()

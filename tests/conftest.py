@@ -70,6 +70,12 @@ def tiny_config(tiny_folder: Path):
     return _tiny_config(tiny_folder)
 
 
+@pytest.fixture(scope="module")
+def module_tiny_config(tiny_folder: Path):
+    """The same for a fixture that serves a module."""
+    return _tiny_config(tiny_folder)
+
+
 def _tiny_config(tiny_folder: Path):
     config = base("embedded")
     config.country = "SA"

@@ -11,10 +11,10 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.model import AUTO, Tree, cut_tree
-from jaxalign.objective import Goal, Layout, Objective, measure_answers
+from jaxalign.model import AUTO
+from jaxalign.objective import Goal, Layout, Objective, make_layouts, measure_answers
 from jaxalign.problem import Problem
-from jaxalign.prompts import ROOT, Asked, Longer, Path, TokenTrie, encode_asked, lay_out_paths
+from jaxalign.prompts import Asked, Path, encode_asked, lay_out_paths
 from jaxalign.readout import answer_logits
 from jaxalign.report import Steps
 
@@ -59,30 +59,20 @@ class Asker:
             lay_out_paths([sequences[row] for row in rows], _paths_of(paths, rows), options)
             for rows in groups
         ]
-        tries = [trie for trie, _ in laid]
-        size = _rounded(max(trie.size for trie in tries))
-        trees = [cut_tree(_filled(trie.parents_T, size, ROOT)) for trie in tries]
-        path = _rounded(max(tree.path_BM.shape[1] for tree in trees))
         most = max(map(len, groups))
-        all_longer = _of_one_shape([longer for _, longer in laid], most * options)
+        # Some are asked twice, so that all tries have one shape.
+        fills = [np.resize(rows, most) for rows in groups]
+        tries, all_longer = zip(*laid, strict=True)
+        layouts = make_layouts(
+            [trie.with_answers(np.resize(trie.answer_nodes_Q, most)) for trie in tries],
+            [(answer_ids_NA[fill], offered_NA[fill]) for fill in fills],
+            all_longer,
+            _ROUND,
+        )
         shares_MNA = np.zeros((len(prompts_MLD), *answer_ids_NA.shape), np.float32)
         with Steps("  tries asked", len(groups)) as steps:
-            laid_out = zip(groups, tries, trees, all_longer, strict=True)
-            for done, (rows, trie, tree, longer) in enumerate(laid_out):
+            for done, (rows, layout) in enumerate(zip(groups, layouts, strict=True)):
                 steps.update(done)
-                fill = np.resize(
-                    rows, most
-                )  # some are asked twice, so that all tries have one shape
-                layout = Layout(
-                    tokens_T=_filled(trie.tokens_T, size, 0),
-                    positions_T=_filled(trie.positions_T, size, 0),
-                    mask_TT=_mask(trie, size),
-                    tree=_widened(tree, path),
-                    answer_nodes_Q=np.resize(trie.answer_nodes_Q, most),
-                    answer_ids_QA=answer_ids_NA[fill],
-                    offered_QA=offered_NA[fill],
-                    longer=longer,
-                )
                 answered = self._shares(problem.weights, layout, jnp.asarray(prompts_MLD))
                 shares_MNA[:, rows] = np.asarray(answered)[:, : len(rows)]
         return shares_MNA
@@ -144,16 +134,6 @@ def _paths_of(paths: Sequence[Path], rows: Sequence[int]) -> list[Path]:
     return [p._replace(question=place[p.question]) for p in paths if p.question in place]
 
 
-def _of_one_shape(all_longer: Sequence[Longer | None], slots: int) -> list[Longer | None]:
-    """Return the same, filled up to one shape, so that one program serves all tries."""
-    some = [longer for longer in all_longer if longer is not None]
-    if not some:
-        return list(all_longer)
-    most = [max(len(x) for x in column) for column in zip(*some, strict=True)]
-    none = Longer(*[np.zeros(0, np.int32)] * len(Longer._fields))
-    return [(longer or none).filled(most[2], most[3], most[4], slots) for longer in all_longer]
-
-
 def _groups(sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Yield the rows of sequences that go into one trie, those that begin alike side by side."""
     rows: list[int] = []
@@ -178,27 +158,3 @@ def _insert(seen: dict[Any, Any], sequence: Sequence[int]) -> int:
         new += token not in seen
         seen = seen.setdefault(token, {})
     return new
-
-
-def _rounded(number: int) -> int:
-    return -(-number // _ROUND) * _ROUND
-
-
-def _filled(values_T: np.ndarray, size: int, value: int) -> np.ndarray:
-    return np.pad(values_T, (0, size - len(values_T)), constant_values=value)
-
-
-def _mask(trie: TokenTrie, size: int) -> np.ndarray:
-    """Who may attend to whom; a row that fills up attends to itself."""
-    mask_TT = np.eye(size, dtype=bool)
-    mask_TT[: trie.size, : trie.size] = trie.ancestors_TT()
-    return mask_TT
-
-
-def _widened(tree: Tree, path: int) -> Tree:
-    more = path - tree.path_BM.shape[1]
-    return dataclasses.replace(
-        tree,
-        path_BM=np.pad(tree.path_BM, ((0, 0), (0, more))),
-        path_mask_BRM=np.pad(tree.path_mask_BRM, ((0, 0), (0, 0), (0, more))),
-    )

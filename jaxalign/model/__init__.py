@@ -20,7 +20,7 @@ from jaxalign.model.hf_rope import RopeConfig
 from jaxalign.model.partition import sharding_over, split_sizes
 from jaxalign.model.quantization import MODES, NO_QUANTIZATION, quantize
 from jaxalign.model.source import EMBEDDED, resolve, weights_digest
-from jaxalign.model.tree import Tree, cut_tree
+from jaxalign.model.tree import Tree, cut_tree, widen_tree
 from jaxalign.model.vocabulary import Vocabulary, read_vocabulary
 from jaxalign.model.weights import load_model, read_embeddings, read_notice, save_model
 
@@ -67,4 +67,5 @@ __all__ = [
     "to_hf",
     "to_safetensors",
     "weights_digest",
+    "widen_tree",
 ]

@@ -1,5 +1,7 @@
 """A tree of rows cut into blocks, so that attention need not look at every pair of rows."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from flax import struct
@@ -65,3 +67,13 @@ def cut_tree(parents_T: np.ndarray, rows: int = BLOCK) -> Tree:
         path_mask[block, at, : len(above)] = shared
         own_mask[block, at, [at, *(node - first for node in path if node >= first)]] = True
     return Tree(path_BM, path_mask, own_mask, size)
+
+
+def widen_tree(tree: Tree, path: int) -> Tree:
+    """Return the same with room for `path` nodes above each block."""
+    more = path - tree.path_BM.shape[1]
+    return dataclasses.replace(
+        tree,
+        path_BM=np.pad(tree.path_BM, ((0, 0), (0, more))),
+        path_mask_BRM=np.pad(tree.path_mask_BRM, ((0, 0), (0, 0), (0, more))),
+    )

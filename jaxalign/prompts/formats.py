@@ -12,7 +12,8 @@ from jaxalign.errors import UserError
 from jaxalign.survey import Instrument, Item
 
 ORDERS = ("identity", "reversed", "cyclicN")
-LABELS = ("own", "numbers", "letters", "words")
+LABELS = ("own", "numbers", "letters", "words", "lowercase", "zero")
+INSTRUCTED = {"lowercase": "letters", "zero": "numbers"}  # by the instruction for other labels
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _HOW = (
     "ORDER or ORDER/LABELS, with an order among identity, reversed and cyclicN (begins at the "
@@ -26,8 +27,8 @@ class Format:
 
     Attributes:
       order: `identity`, `reversed`, or `cyclicN`, which begins at the option after the Nth.
-      labels: `own` as the survey file has them; `numbers` from 1 and `letters` from A go with the
-        place on the list; `words`: an option is its own label.
+      labels: `own` as the survey file has them; by place on the list `numbers` from 1, `zero` from
+        0, `letters` from A and `lowercase` ones; or `words`: an option is its own label.
     """
 
     order: str = "identity"
@@ -63,6 +64,8 @@ class Format:
             "numbers": [str(number + 1) for number in range(count)],
             "letters": list(_LETTERS[:count]),
             "words": options,
+            "lowercase": list(_LETTERS[:count].lower()),
+            "zero": [str(number) for number in range(count)],
         }[self.labels]
         return list(zip(labels, options, strict=True))
 
@@ -86,12 +89,13 @@ class Format:
         """
         if self.labels == "own":
             return instrument.instruction
-        if self.labels not in instrument.instructions:
+        kind = INSTRUCTED.get(self.labels, self.labels)
+        if kind not in instrument.instructions:
             raise UserError(
-                f"format {self.name!r}: survey {instrument.name} has no instructions."
-                f"{self.labels}, the instruction for answering with such labels"
+                f"format {self.name!r}: survey {instrument.name} has no instructions.{kind}, the "
+                "instruction for answering with such labels"
             )
-        return instrument.instructions[self.labels]
+        return instrument.instructions[kind]
 
 
 USUAL = Format()

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from jaxalign.errors import UserError
-from jaxalign.prompts.formats import LABELS, USUAL, Format, parse_format
+from jaxalign.prompts.formats import INSTRUCTED, LABELS, USUAL, Format, parse_format
 from jaxalign.survey import Instrument, load_wordings
 
 FACTORS = ("order", "labels", "wording", "system", "conversation")
@@ -144,7 +144,8 @@ def read_levels(instrument: Instrument, languages: Sequence[str] = ()) -> Levels
         for name, other in load_wordings(instrument).items()
         if "all" in languages or other.language in spoken
     }
-    named = [kind for kind in LABELS[1:] if kind in instrument.instructions]
+    told = instrument.instructions
+    named = [kind for kind in LABELS[1:] if INSTRUCTED.get(kind, kind) in told]
     numbered = all(
         item.labels == tuple(str(place + 1) for place in range(len(item.labels)))
         for item in instrument.items

@@ -37,9 +37,12 @@ class TokenTrie:
 
     def of_first(self, count: int) -> "TokenTrie":
         """Return the same nodes, with only the first sequences counted as questions."""
+        return self.with_answers(self.answer_nodes_Q[:count])
+
+    def with_answers(self, nodes_Q: np.ndarray) -> "TokenTrie":
+        """Return the same nodes, with answers read at these."""
         longest = self.padded // len(self.answer_nodes_Q)
-        nodes_Q = self.answer_nodes_Q[:count]
-        return dataclasses.replace(self, answer_nodes_Q=nodes_Q, padded=count * longest)
+        return dataclasses.replace(self, answer_nodes_Q=nodes_Q, padded=len(nodes_Q) * longest)
 
     def ancestors_TT(self) -> np.ndarray:
         """Bool [T, T]: whether the column's node is the row's own or an ancestor of it."""

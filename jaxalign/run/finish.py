@@ -76,7 +76,7 @@ def conclude(
         )
     full = in_full_precision(problem, settings.model.dtype)
     rescored = None
-    if problem.objective.is_noisy or full is not problem:
+    if problem.has_noisy_loss or full is not problem:
         alone = full.evaluator(Execution(engine.chunk, settings.evaluation.attention))
         rescored = rescore(alone, full.weights, engine.task, state.best_prompt_GLD, settings.seed)
     best_GLD, steps = np.asarray(state.best_prompt_GLD, np.float32), settings.search.polish

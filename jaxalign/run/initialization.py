@@ -60,7 +60,7 @@ def initialize(settings: Settings, problem: Problem) -> SearchPlan:
         vectors_E=vectors_E,
         spread=spread,
         migrants=settings.search.migrants,
-        reevaluate=settings.objective.reevaluate if problem.objective.is_noisy else 0,
+        reevaluate=settings.objective.reevaluate if problem.has_noisy_loss else 0,
     )
 
 

@@ -1,12 +1,14 @@
 """What is done with the best prompts after a search: scored again, and polished by gradients."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxalign.engine import chooser
 from jaxalign.fitness import Evaluator, Execution, loss_of_prompt
 from jaxalign.objective import Task
 from jaxalign.problem import Problem
@@ -85,7 +87,9 @@ def polish(
 ) -> Descent:
     """Descend along the gradient of the loss with expected answers, whatever the readout.
 
-    The limits of the search, `search.bounds` and `search.max_norm`, hold here too.
+    The limits of the search, `search.bounds` and `search.max_norm`, hold here too. Of presentations
+    that are asked some at a time each step takes the next ones; where there are others to choose
+    by, the prompt is kept that does best there.
 
     Args:
       settings: of the run.
@@ -95,15 +99,41 @@ def polish(
       steps: of Adam.
     """
     loss, arguments = _prompt_loss(settings, problem, country)
+    weights, task, *others = arguments
+    space: Space = arguments[-1]
     std = float(jax.jit(embedding_std)(problem.table_VD))
     with Steps("  gradient steps", steps) as shown:
 
         def show(step: int, loss: np.ndarray) -> None:
             shown.update(step + 1, f"loss {format_loss(float(loss))}")
 
-        descent = descend(loss, arguments, prompt_LD, steps, RELATIVE_RATE * std, show)
-    space: Space = arguments[-1]
+        descent = descend(
+            loss,
+            arguments,
+            prompt_LD,
+            steps,
+            RELATIVE_RATE * std,
+            show,
+            turns=[(weights, part, *others) for part in task.parts()],
+            score=_score(settings, problem, country, space),
+        )
     return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
+
+
+def _score(
+    settings: Settings, problem: Problem, country: int, space: Space
+) -> Callable[[jax.Array], jax.Array] | None:
+    """Return what gives a prompt's loss in the presentations to choose by, if there are any."""
+    if problem.task.choosing is None:
+        return None
+    choose = jax.jit(chooser(problem, Execution(1, settings.evaluation.attention)))
+
+    def score(prompt_LD: jax.Array) -> jax.Array:
+        prompt_1LD = space.prompts(prompt_LD)[None]
+        given = (problem.weights, problem.task.choosing, prompt_1LD)
+        return choose(*given, key=jax.random.key(0)).loss_GP[country, 0]
+
+    return score
 
 
 def gradient_cost(settings: Settings, problem: Problem) -> float:

@@ -134,7 +134,7 @@ def tune(
 
             # 5. The search, and what leaves it.
             codes = [target.code for target in problem.targets]
-            noisy = problem.objective.is_noisy
+            noisy = problem.has_noisy_loss
             hooks = Hooks(
                 workdir,
                 checkpoints,

@@ -7,7 +7,7 @@ the prompt learns: what the loss works with (weights, task) is an argument and i
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -36,7 +36,7 @@ class Descent:
 
     Attributes:
       prompt_LD: the best prompt that was evaluated, float32 on the device.
-      loss: its loss; +inf if no loss was finite.
+      loss: its loss by the arguments; +inf if no loss was finite.
       history_N: loss at each step, before the step's update; as it came, NaN included.
       evaluations_forward_equivalents: cost in forward passes, all starts together.
     """
@@ -66,6 +66,8 @@ def descend(
     steps: int,
     learning_rate: float,
     on_step: OnStep | None = None,
+    turns: Sequence[Any] = (),
+    score: Callable[[jax.Array], Any] | None = None,
 ) -> Descent:
     """Improve a soft prompt by Adam, its rate falling to zero on a half cosine.
 
@@ -83,6 +85,9 @@ def descend(
       learning_rate: of the first step, in units of the prompt's coordinates.
       on_step: called with the step, from 0, and its loss; one step late, so that the device never
         waits for it.
+      turns: pytrees like `args`, each for a step in turn, such as minibatches.
+      score: of a prompt, asked after every round of turns (or ten steps) and at the end; the prompt
+        of the least score is the result instead of that of the least loss.
 
     Raises:
       ValueError: no steps, a rate that is not positive and finite, or a prompt of another rank.
@@ -101,19 +106,28 @@ def descend(
     state = _start(prompt_LD)
     plan = jax.device_put((np.float32(learning_rate), np.float32(steps)))
     late = None
-    for _ in range(steps):
-        state, value = _step(loss, args, state, *plan)
+    kept: list[tuple[float, np.ndarray]] = []
+    for step in range(steps):
+        given = turns[step % len(turns)] if turns else args
+        state, value = _step(loss, given, state, *plan)
         if late is not None:
             read(late)
         late = value
+        if score is not None and ((step + 1) % (len(turns) or 10) == 0 or step + 1 == steps):
+            kept.append((float(score(state.prompt_LD)), np.asarray(state.prompt_LD)))
+            kept = [min(kept, key=lambda one: one[0])]
     read(late)
+    if kept:
+        best_LD = jnp.asarray(kept[0][1])
+        best_loss = jax.jit(loss)(args, best_LD)
+        state = dataclasses.replace(state, best_prompt_LD=best_LD, best_loss=best_loss)
     one_LD = jax.ShapeDtypeStruct(jnp.shape(prompt_LD)[-2:], jnp.float32)
     gradients = steps * history[-1].size
     return Descent(
         prompt_LD=state.best_prompt_LD,
         loss=np.asarray(jax.device_get(state.best_loss)),
         history_N=np.stack(history),
-        evaluations_forward_equivalents=gradients * forward_equivalents(loss, args, one_LD),
+        evaluations_forward_equivalents=gradients * forward_equivalents(loss, given, one_LD),
     )
 
 

@@ -95,7 +95,7 @@ def abstract_plan(settings: Settings, problem: Problem, target: Target) -> Searc
         vectors_E=lay(vectors_E, target, problem.mesh),
         spread=1.0,
         migrants=settings.search.migrants,
-        reevaluate=settings.objective.reevaluate if problem.objective.is_noisy else 0,
+        reevaluate=settings.objective.reevaluate if problem.has_noisy_loss else 0,
     )
 
 

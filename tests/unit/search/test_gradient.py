@@ -204,6 +204,37 @@ def test_losses_are_reported_in_order_and_one_step_late(monkeypatch):
     assert events == ["start", "start", reports[0], "start", *reports[1:]]
 
 
+def test_minibatches_lead_where_all_of_them_do():
+    parts = [TARGET_LD + 1.0, TARGET_LD - 1.0]  # whose mean is the target
+    found = descend(quadratic, TARGET_LD, START_LD, 400, 0.1, turns=parts)
+    last = descend(
+        quadratic,
+        TARGET_LD,
+        START_LD,
+        400,
+        0.1,
+        turns=parts,
+        score=functools.partial(quadratic, TARGET_LD),
+    )
+    assert found.history_N[0] == quadratic(parts[0], START_LD)
+    assert abs(found.history_N[1] - quadratic(parts[1], START_LD)) < 0.1 * found.history_N[1]
+    np.testing.assert_allclose(last.loss, quadratic(TARGET_LD, last.prompt_LD), rtol=1e-6)
+    assert quadratic(TARGET_LD, last.prompt_LD) < 0.01 * quadratic(TARGET_LD, START_LD)
+
+
+def test_the_prompt_of_the_least_score_is_kept():
+    scored = []
+
+    def score(prompt_LD):
+        scored.append(np.asarray(prompt_LD))
+        return abs(len(scored) - 2)  # least for the second one
+
+    found = descend(quadratic, TARGET_LD, START_LD, 35, 0.1, score=score)
+    assert len(scored) == 4
+    np.testing.assert_array_equal(found.prompt_LD, scored[1])
+    np.testing.assert_allclose(found.loss, quadratic(TARGET_LD, scored[1]), rtol=1e-6)
+
+
 def stack(args, prompt_LD, remake=False, loop=True):
     """Products with frozen weights `[layers, D, D]`, in a loop or one after the other."""
 
