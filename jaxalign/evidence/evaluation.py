@@ -27,6 +27,7 @@ from jaxalign.evidence.robustness import (
     ways_to_ask,
 )
 from jaxalign.evidence.siblings import Sibling
+from jaxalign.evidence.side_effects import measure_side_effects
 from jaxalign.evidence.verdict import verdict
 from jaxalign.problem import Problem
 from jaxalign.prompts import ask_presentation, load_texts
@@ -90,6 +91,12 @@ def evaluate_prompt(
             skipped.append({"name": way.presentation.name, "reason": fault})
     robustness = parts.get("robustness", lambda: _robustness(evidence, ways, first["persona"]))
     answers = parts.get_if_asked("answers", lambda: _answers(evidence, baselines))
+    side_effects = parts.get_if_asked(
+        "side_effects",
+        lambda: measure_side_effects(
+            problem, evidence.prompt_LD, first["persona"], settings.evaluation.attention
+        ),
+    )
     respondents = parts.get("respondents", lambda: _respondents(evidence, baselines))
     countries = parts.get("countries", lambda: _countries(evidence, baselines))
     quiz = parts.get_if_asked("culturalbench", lambda: _culturalbench(evidence))
@@ -104,6 +111,7 @@ def evaluate_prompt(
         "personas": first["personas"],
         "robustness": robustness,
         "answers": answers,
+        "side_effects": side_effects,
         "respondents": respondents,
         "countries": countries,
         "culturalbench": quiz,

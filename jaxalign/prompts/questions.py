@@ -11,7 +11,7 @@ from jaxalign.prompts.chat import encode, render_chat
 from jaxalign.prompts.formats import USUAL, Format
 from jaxalign.prompts.labels import Longer, Path, lay_out_paths, spell
 from jaxalign.prompts.presentations import Presentation, present
-from jaxalign.prompts.trie import TokenTrie
+from jaxalign.prompts.trie import TokenTrie, build_trie
 from jaxalign.survey import QUIZ_LABELS, Instrument, Item, QuizQuestion
 
 _QUIZ_INSTRUCTION = "Reply with the letter of one option only."
@@ -161,6 +161,13 @@ def ask_quiz(quiz: Sequence[QuizQuestion], system: str | None = None) -> list[As
         )
         for question in quiz
     ]
+
+
+def encode_requests(tokenizer: Any, texts: Sequence[str], system: str | None = None) -> Questions:
+    """Return messages without options as questions, up to where the answer begins."""
+    trie = build_trie([encode(tokenizer, render_chat(tokenizer, text, system)) for text in texts])
+    none = np.zeros((len(texts), 1), np.int32)
+    return Questions(trie, none, none.astype(bool), None, (), none[:0, 0])
 
 
 class Encoded(NamedTuple):

@@ -66,6 +66,7 @@ def descend(
     steps: int,
     learning_rate: float,
     on_step: OnStep | None = None,
+    *,
     turns: Sequence[Any] = (),
     score: Callable[[jax.Array], Any] | None = None,
 ) -> Descent:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from tiers import first
 
 from jaxalign.config import freeze
 from jaxalign.evidence.asking import Asker
 from jaxalign.problem import load_problem
 from jaxalign.prompts import ask_presentation
 from jaxalign.run.tune import tune
-from tiers import first
 
 TIMINGS = ("seconds", "tokens_per_second")
 

@@ -114,6 +114,15 @@ def make_evaluation(country: str = "SA") -> dict[str, Any]:
             },
         },
         "answers": _answers(rng),
+        "side_effects": {
+            "requests": [
+                {"kind": "everyday", "text": "Write a note.", "first": "Dear",
+                 "methods": {name: {"divergence": 0.2, "first": "Hi"} for name in levels}},
+            ],
+            "methods": {
+                name: {"everyday": 0.2, "factual": 0.1, "same_first": 0.5} for name in levels
+            },
+        },
         "respondents": [
             {"method": method, "n": n, "loss": level + 300 / n**0.5,
              "low": level + 200 / n**0.5, "high": level + 450 / n**0.5,

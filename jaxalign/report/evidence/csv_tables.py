@@ -67,6 +67,14 @@ def _answers(e: Evaluation) -> tuple[list[str], Rows]:
     ]  # fmt: skip
 
 
+def _side_effects(e: Evaluation) -> tuple[list[str], Rows]:
+    return ["request", "kind", "first_naive", "method", "first", "divergence"], [
+        [row.text, row.kind, row.first, method, found["first"], found["divergence"]]
+        for row in (e.side_effects.requests if e.side_effects else ())
+        for method, found in row.methods.items()
+    ]
+
+
 def _respondents(e: Evaluation) -> tuple[list[str], Rows]:
     columns = ["method", "n", "loss", "low", "high", "dimension", "mean"]
     return [*columns, "sampling_sd", "formula_sd"], [
@@ -112,6 +120,7 @@ _TABLES = {
     "methods": _methods,
     "robustness": _robustness,
     "answers": _answers,
+    "side_effects": _side_effects,
     "respondents": _respondents,
     "countries": _countries,
     "culturalbench": _culturalbench,

@@ -50,6 +50,7 @@ def write_evaluation_report(workdir: Path) -> None:
     has = {
         "robustness": e.robustness and e.robustness.rows,
         "answers": e.answers and e.answers.items,
+        "side_effects": e.side_effects,
         "respondents": e.respondents,
         "countries": e.countries and e.countries.codes,
         "culturalbench": e.culturalbench and e.culturalbench.levels(),

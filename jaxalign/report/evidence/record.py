@@ -159,6 +159,22 @@ class Answers(Record):
     methods: dict[str, dict[str, int | float | None]]  # summaries over all items
 
 
+class Request(Record):
+    """A request that is no survey: the answer's first token, and each method's `divergence`."""
+
+    kind: str
+    text: str
+    first: str
+    methods: dict[str, dict[str, float | str | None]]  # divergence in nats, and first token
+
+
+class SideEffects(Record):
+    """What a method changes beside the survey: means over all requests."""
+
+    requests: list[Request]
+    methods: dict[str, dict[str, float | None]]
+
+
 class SampledScore(Record):
     """One score over samples of n respondents, with its standard deviation by formula."""
 
@@ -293,6 +309,7 @@ class Evaluation(Record, kw_only=True):
     personas: list[Persona] | None = None
     robustness: Robustness | None = None
     answers: Answers | None = None
+    side_effects: SideEffects | None = None
     respondents: list[SampleSize] | None = None
     countries: Countries | None = None
     culturalbench: CulturalBench | None = None

@@ -34,6 +34,7 @@ PARTS = {  # part of evaluation.json: its files
         for part in ("robustness", "answers", "respondents", "countries")
     },
     "culturalbench": {"culturalbench.csv"},
+    "side_effects": {"side_effects.csv"},
 }
 Change = Callable[[dict[str, Any]], Any]
 
@@ -104,6 +105,9 @@ def expected_cells(evaluation: dict[str, Any]) -> Iterator[tuple[str, list[str]]
     for item in evaluation["answers"]["items"]:
         means = [format_score(item[method]["mean"], 2) for method in ("naive", "tuned")]
         yield "answers", [item["id"], item["text"], item["naive"]["written"], *means]
+    for method, of_it in evaluation["side_effects"]["methods"].items():
+        numbers = [format_score(of_it[key], 2) for key in ("everyday", "factual")]
+        yield "side_effects", [method, *numbers, format_percent(of_it["same_first"])]
     for row in evaluation["respondents"]:
         yield "respondents", [format_loss(row["loss"]), format_interval((row["low"], row["high"]))]
         for of_it in row["dimensions"].values():
