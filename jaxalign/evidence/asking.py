@@ -11,11 +11,11 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.model import AUTO, Tree, cut_tree
 from jaxalign.objective import Goal, Layout, Objective, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.prompts import ROOT, Asked, Longer, Path, TokenTrie, encode_asked, lay_out_paths
-from jaxalign.readout import answer_logits
 from jaxalign.report import Steps
 
 _TOKENS = 2048  # of one trie, unless a single question is longer

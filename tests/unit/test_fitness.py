@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tiers import every
 
 from jaxalign.config import freeze
-from jaxalign.engine import find_chunk
 from jaxalign.fitness import Evaluator, Execution, choose_chunk, loss_of_prompt
+from jaxalign.fitness.readout import answer_logits, read_answers
 from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
-from jaxalign.readout import answer_logits, read_answers
+from jaxalign.run.engine import find_chunk
 
 LENGTH = 3
 
