@@ -205,11 +205,11 @@ def ask(
     import jax
     from flax import nnx
 
+    from jaxalign.fitness.readout import answer_logits
     from jaxalign.model import load_model, on_disk, read_config, resolve, sharding_over
     from jaxalign.objective import by_format, make_task
     from jaxalign.problem import check_positions, check_tokens
     from jaxalign.prompts import build_questions, load_tokenizer, read_levels
-    from jaxalign.readout import answer_logits
     from jaxalign.settings import format_names
     from jaxalign.survey import ShareScoring, load_instrument, make_scoring, score_answers
 

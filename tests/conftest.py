@@ -18,6 +18,10 @@ from jaxalign.run.random_weights import SHAPES
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# What compiles here is small and runs once. Commands that a test starts, and the nightly tier,
+# compile as a user's do.
+jax.config.update("jax_disable_most_optimizations", not NIGHTLY)
+
 COMPILED = "JAX_COMPILATION_CACHE_DIR"  # tells JAX, in the workers and in every command they start
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxalign.engine import Engine
 from jaxalign.problem import Problem
+from jaxalign.run.engine import Engine
 
 STEP = "jit(step)"  # as JAX's events name it
 _COMPILING = (

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from flax import nnx
 
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.model import DecoderConfig, abstract_model
 from jaxalign.model.abstract import named_leaves
 from jaxalign.objective import Layout
-from jaxalign.readout import answer_logits
 
 _UNTUNED = {"xla_gpu_autotune_level": 0}  # trying kernels out takes long and changes no count
 

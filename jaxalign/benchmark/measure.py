@@ -20,10 +20,10 @@ from jaxalign.benchmark.duel import duel
 from jaxalign.benchmark.parts import Parts, peak_bytes
 from jaxalign.benchmark.peer import Peer
 from jaxalign.benchmark.trace import write_trace
-from jaxalign.engine import Engine, build_engine, choose_execution
 from jaxalign.model import parameter_bytes, parameter_count
 from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.problem import Problem
+from jaxalign.run.engine import Engine, build_engine, choose_execution
 from jaxalign.run.initialization import initialize
 from jaxalign.settings import Settings
 

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from jaxalign.engine import Engine
 from jaxalign.evolve import Evolution
 from jaxalign.objective import Evaluation, Task
 from jaxalign.problem import Problem
 from jaxalign.report import Progress
 from jaxalign.run.checkpoint import Checkpoints
+from jaxalign.run.engine import Engine
 from jaxalign.run.metrics import make_record
 from jaxalign.run.workdir import Workdir
 from jaxalign.search.state import Metrics, RunState

@@ -12,7 +12,6 @@ import numpy as np
 from jaxalign.compare.methods import with_method
 from jaxalign.compare.trials import Trials
 from jaxalign.config import flatten, to_plain, values_of_then, with_new_names
-from jaxalign.engine import ask_naive, choose_execution
 from jaxalign.errors import UserError
 from jaxalign.files import write_file, write_json
 from jaxalign.model import NO_QUANTIZATION
@@ -31,6 +30,7 @@ from jaxalign.report.comparison import (
 )
 from jaxalign.report.drawing import Sheet
 from jaxalign.report.numbers import format_loss
+from jaxalign.run.engine import ask_naive, choose_execution
 from jaxalign.run.heartbeat import hold
 from jaxalign.run.initialization import file_digests, initialize
 from jaxalign.run.provenance import describe_device

@@ -8,12 +8,12 @@ import numpy as np
 
 from jaxalign.compare.references import History, cma_subspace, random_projection, scipy_de
 from jaxalign.config import with_keys
-from jaxalign.engine import make_evolution
 from jaxalign.errors import UserError
 from jaxalign.fitness import Execution
 from jaxalign.problem import Problem
 from jaxalign.report import Steps
 from jaxalign.report.numbers import format_loss
+from jaxalign.run.engine import make_evolution
 from jaxalign.run.initialization import initialize
 from jaxalign.run.refine import gradient_cost, polish
 from jaxalign.search import embedding_std, generations_for, vocabulary_bounds

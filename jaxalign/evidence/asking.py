@@ -11,11 +11,11 @@ import numpy as np
 from flax import nnx
 
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.model import AUTO
 from jaxalign.objective import Goal, Layout, Objective, make_layouts, measure_answers
 from jaxalign.problem import Problem
 from jaxalign.prompts import Asked, Path, encode_asked, lay_out_paths
-from jaxalign.readout import answer_logits
 from jaxalign.report import Steps
 
 _TOKENS = 2048  # of one trie, unless a single question is longer

@@ -10,10 +10,10 @@ import numpy as np
 import yaml
 from flax import nnx
 
+from jaxalign.fitness.readout import answer_states
 from jaxalign.objective import Layout, make_layout
 from jaxalign.problem import Problem
 from jaxalign.prompts import encode_requests
-from jaxalign.readout import answer_states
 
 
 def read_requests() -> list[tuple[str, str]]:

@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from jaxalign.fitness.readout import lay_out
 from jaxalign.model import AUTO, Written, generate, read_stop_ids
 from jaxalign.objective import Layout
 from jaxalign.problem import Problem
 from jaxalign.prompts import end_ids
-from jaxalign.readout import lay_out
 from jaxalign.survey import OPTION, REFUSAL, UNPARSED, Reading, read_written
 
 AGREE, DISAGREE = "agree", "disagree"

@@ -9,12 +9,12 @@ import numpy as np
 from jaxalign.devices.distributed import smallest
 from jaxalign.devices.memory import device_bytes
 from jaxalign.devices.mesh import fits_whole, shape_of
-from jaxalign.engine import Engine
 from jaxalign.model import parameter_bytes, parameter_count, quantize
 from jaxalign.problem import Problem
 from jaxalign.prompts import describe_chat
 from jaxalign.report import print_header
 from jaxalign.report.numbers import format_loss
+from jaxalign.run.engine import Engine
 from jaxalign.run.option_mass import OptionMass, describe_mass
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.startup import StartUp

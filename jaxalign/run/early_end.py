@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.engine import Engine
+from jaxalign.run.engine import Engine
 from jaxalign.settings import SearchSettings
 
 

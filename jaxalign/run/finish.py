@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from jaxalign.devices.mesh import copy_everywhere
-from jaxalign.engine import Engine
 from jaxalign.files import write_file, write_json
 from jaxalign.fitness import Execution
 from jaxalign.model import to_safetensors
 from jaxalign.problem import Problem, in_full_precision
 from jaxalign.report import print_result, print_results
+from jaxalign.run.engine import Engine
 from jaxalign.run.initialization import POPULATION
 from jaxalign.run.metrics import as_number
 from jaxalign.run.refine import polish, rescore

@@ -11,10 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxalign.devices.mesh import copy_everywhere, everywhere
+from jaxalign.fitness.readout import answer_states, option_logits
 from jaxalign.model import AUTO, read_vocabulary
 from jaxalign.objective import Layout
 from jaxalign.problem import Problem
-from jaxalign.readout import answer_states, option_logits
 
 _LITTLE = 0.5  # of the probability
 _SHOWN = 4  # tokens

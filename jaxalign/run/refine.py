@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxalign.engine import chooser
 from jaxalign.fitness import Evaluator, Execution, loss_of_prompt
 from jaxalign.objective import Task
 from jaxalign.problem import Problem
 from jaxalign.report import Steps
 from jaxalign.report.numbers import format_loss
+from jaxalign.run.engine import chooser
 from jaxalign.search import Draw, Space, draw_key, embedding_std, full_space, with_limits
 from jaxalign.search.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
 from jaxalign.settings import Settings

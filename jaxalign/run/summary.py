@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxalign.engine import Engine
 from jaxalign.problem import Problem
+from jaxalign.run.engine import Engine
 from jaxalign.run.metrics import as_number
 from jaxalign.run.provenance import describe_device
 from jaxalign.run.refine import Rescored

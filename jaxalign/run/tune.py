@@ -16,7 +16,6 @@ from jaxalign.config import to_plain
 from jaxalign.devices import distributed
 from jaxalign.devices.mesh import shape_of
 from jaxalign.devices.profiling import Profile
-from jaxalign.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.errors import UserError
 from jaxalign.files import write_json
 from jaxalign.problem import load_problem
@@ -24,6 +23,7 @@ from jaxalign.report import Progress
 from jaxalign.run.announce import print_start
 from jaxalign.run.checkpoint import Checkpoints
 from jaxalign.run.early_end import EarlyEnd, early_end
+from jaxalign.run.engine import Engine, Resolved, build_engine, choose_execution, in_parallel
 from jaxalign.run.finish import conclude, write_results
 from jaxalign.run.initialization import file_digests, initialize, with_spread
 from jaxalign.run.metrics import make_record

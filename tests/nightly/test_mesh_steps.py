@@ -22,7 +22,7 @@ PROGRAM = r"""
 import dataclasses, json, sys
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
-from jaxalign import engine as engines
+from jaxalign.run import engine as engines
 from jaxalign.run.checkpoint import Checkpoints, fingerprint
 from jaxalign.config import base, freeze
 from jaxalign.problem import load_problem

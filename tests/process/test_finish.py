@@ -13,9 +13,9 @@ import pytest
 import safetensors.numpy
 
 from jaxalign.config import freeze
-from jaxalign.engine import ask_naive
 from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
+from jaxalign.run.engine import ask_naive
 from jaxalign.run.initialization import first_prompts
 from jaxalign.run.refine import DRAWS, polish
 from jaxalign.run.tune import tune

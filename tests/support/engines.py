@@ -3,8 +3,8 @@
 from typing import Any
 
 from jaxalign.config import freeze
-from jaxalign.engine import Engine, build_engine, choose_execution
 from jaxalign.problem import Problem
+from jaxalign.run.engine import Engine, build_engine, choose_execution
 from jaxalign.run.initialization import initialize
 
 

@@ -47,7 +47,7 @@ def test_imports_point_down():
         ("model/__init__.py", "jaxalign.survey"),
         ("search/__init__.py", "jaxalign.model"),
         ("report/__init__.py", "jaxalign.survey"),
-        ("engine.py", "ml_collections"),
+        ("evolve.py", "ml_collections"),
     ],
 )
 def test_an_upward_import_is_reported(tree: Path, place: str, upward: str):
@@ -64,6 +64,11 @@ def test_a_module_without_a_place_is_reported(tree: Path):
     result = lint_imports(tree)
     assert result.returncode == 1
     assert "utils" in result.stdout
+
+
+def test_the_top_of_the_package_is_read_at_a_glance():
+    names = [path.name for path in (ROOT / "jaxalign").iterdir() if path.name[:2] != "__"]
+    assert len(names) + 2 <= 28, sorted(names)  # __init__ and __main__
 
 
 def test_no_public_function_takes_more_than_six_arguments_without_keywords():

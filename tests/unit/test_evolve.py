@@ -11,10 +11,10 @@ import pytest
 from tiers import every
 
 from jaxalign.config import freeze
-from jaxalign.engine import build_engine
 from jaxalign.evolve import Evolution
 from jaxalign.objective import Evaluation
 from jaxalign.run.checkpoint import Checkpoints
+from jaxalign.run.engine import build_engine
 from jaxalign.search import Space, full_space, make_strategy, with_limits
 
 POPULATION, LENGTH, WIDTH = 8, 2, 3

@@ -9,8 +9,8 @@ from random_models import TINY, save_random
 from tiers import every
 
 from jaxalign.config import base, freeze
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.problem import load_problem
-from jaxalign.readout import answer_logits
 
 SHAPES = {
     "mistral": {"model_type": "mistral"},

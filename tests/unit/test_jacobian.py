@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxalign.readout import answer_logits
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.survey import item_means
 
 

@@ -17,11 +17,11 @@ from jaxalign.benchmark.ahead.hlo import Kernel, Program
 from jaxalign.benchmark.sweep import Point
 from jaxalign.devices.memory import is_out_of_memory
 from jaxalign.devices.mesh import shape_of
-from jaxalign.engine import lower_steps, make_evolution
 from jaxalign.fitness import Execution, choose_chunk
 from jaxalign.model.abstract import named_leaves
 from jaxalign.model.cost import candidate_flop, shared_flop
 from jaxalign.problem import Problem
+from jaxalign.run.engine import lower_steps, make_evolution
 from jaxalign.run.refine import PromptLoss
 from jaxalign.search import SearchPlan, full_space
 from jaxalign.settings import Settings

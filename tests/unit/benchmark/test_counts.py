@@ -6,9 +6,9 @@ import pytest
 from flax import nnx
 
 from jaxalign.benchmark.counts import counted_flop
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.model import abstract_model, parse_config
 from jaxalign.model.cost import candidate_flop, shared_flop
-from jaxalign.readout import answer_logits
 from jaxalign.run.random_weights import SHAPES
 from jaxalign.search.gradient import _operations
 

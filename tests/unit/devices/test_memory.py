@@ -20,7 +20,7 @@ import jax
 from jaxalign.fitness import Execution
 from jaxalign.run.initialization import initialize
 from jaxalign.config import base, freeze
-from jaxalign.engine import find_chunk
+from jaxalign.run.engine import find_chunk
 from jaxalign.problem import load_problem
 from jaxalign.run.random_weights import with_random_weights
 

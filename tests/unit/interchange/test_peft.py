@@ -11,10 +11,10 @@ from flax import nnx
 
 from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
 from jaxalign.problem import load_problem
 from jaxalign.prompts import encode, question_text, render_chat
-from jaxalign.readout import answer_logits
 
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")

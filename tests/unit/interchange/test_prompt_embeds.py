@@ -11,9 +11,9 @@ from flax import nnx
 
 from jaxalign.config import base, freeze
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.interchange import export, read_soft_prompt
 from jaxalign.problem import load_problem
-from jaxalign.readout import answer_logits
 
 
 @pytest.fixture(scope="module")

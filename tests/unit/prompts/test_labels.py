@@ -8,9 +8,9 @@ from flax import nnx
 
 import jaxalign.model as jm
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits
 from jaxalign.objective import Layout
 from jaxalign.prompts import Asked, encode, encode_asked, lay_out_paths, render_chat
-from jaxalign.readout import answer_logits
 
 TEN = tuple(str(number) for number in range(1, 11))
 TURNS = (

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxalign.errors import UserError
+from jaxalign.fitness.readout import answer_logits, read_answers
 from jaxalign.model import resolve
 from jaxalign.objective import Objective, make_task
 from jaxalign.prompts import (
@@ -26,7 +27,6 @@ from jaxalign.prompts import (
     quiz_text,
     render_chat,
 )
-from jaxalign.readout import answer_logits, read_answers
 from jaxalign.survey import QuizQuestion, load_quiz, make_scoring, parse_instrument
 
 

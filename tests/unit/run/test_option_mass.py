@@ -9,8 +9,8 @@ import pytest
 import scipy.special
 from flax import nnx
 
+from jaxalign.fitness.readout import answer_states, read_answers
 from jaxalign.objective import Objective
-from jaxalign.readout import answer_states, read_answers
 from jaxalign.run.option_mass import OptionMass, describe_mass, naive_mass, option_mass
 
 

@@ -80,13 +80,13 @@ def test_gradient_of_the_survey_agrees_with_finite_differences(survey):
     # Adam's first step goes the rate down every slope, however steep.
     step_LD = descend(loss, args, start_LD, 2, 1e-5).prompt_LD - start_LD
     value = jax.jit(loss)
-    units = 2e-3 * np.eye(start_LD.size, dtype=np.float32).reshape(-1, *start_LD.shape)
+    units = 2e-3 * np.eye(start_LD.size, dtype=np.float32).reshape(-1, *start_LD.shape)[::3]
     rises = np.array(
         [value(args, start_LD + unit) - value(args, start_LD - unit) for unit in units]
     )
     clear = np.abs(rises) > 0.2 * np.abs(rises).max()
-    assert clear.sum() > 10
-    np.testing.assert_array_equal(np.sign(step_LD).ravel()[clear], -np.sign(rises)[clear])
+    assert clear.sum() > 5
+    np.testing.assert_array_equal(np.sign(step_LD).ravel()[::3][clear], -np.sign(rises)[clear])
 
 
 def test_reaches_the_optimum_of_a_quadratic_and_leaves_its_arguments_alone():

@@ -16,9 +16,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxalign.devices.mesh import POPULATION, everywhere
+from jaxalign.fitness.readout import answer_logits, read_answers, share_questions
 from jaxalign.model import AUTO
 from jaxalign.objective import Evaluation, Layout, Objective, Task, measure_answers
-from jaxalign.readout import answer_logits, read_answers, share_questions
 
 
 @dataclasses.dataclass(frozen=True)
