@@ -64,22 +64,8 @@ def measure_defaults(folder: Path, quick: bool) -> Entries:
         if code == "sa" and not printed.exists():
             printed.write_text(out)
     for code, name in COUNTRIES.items():
-        jaxalign("evaluate", f"--workdir={folder / code}")
-        summary = json.loads((folder / code / "summary.json").read_text())
-        found = json.loads((folder / code / "evaluation.json").read_text())
-        losses = {method["name"]: method["loss"] for method in found["methods"]}
-        held_out = {kind: f["held_out"] for kind, f in found["robustness"]["summary"].items()}
-        cells = {
-            "constant answer": summary["loss"]["constant"],
-            "naive": summary["loss"]["naive"],
-            "in-context, best of 8": min(v for k, v in losses.items() if k.startswith("in-cont")),
-            "persona, median": losses["persona (median)"],
-            "tuned": summary["loss"]["best"],
-            "naive, test": held_out["naive"],
-            "persona, test": held_out["persona"],
-            "tuned, test": held_out["tuned"],
-        }
-        rows.append([name, *map(loss, cells.values()), f"{summary['seconds']:.0f}"])
+        cells = evaluated(folder / code)
+        rows.append([name, *cells.values()])
     if not quick:
         for plot, name in (("radar", "scores"), ("convergence", "convergence")):
             image = folder / "sa" / "report" / f"{plot}.png"
@@ -88,11 +74,34 @@ def measure_defaults(folder: Path, quick: bool) -> Entries:
     return {
         "defaults": {
             "command": f"{command}, then python -m jaxalign.evaluate",
-            "columns": ["L1 loss", *cells, "seconds of the search"],
+            "columns": ["L1 loss", *cells],
             "rows": rows,
         },
         "transcript": {"command": "./launch/local.sh", "text": shorten(printed.read_text())},
     }
+
+
+def evaluated(workdir: Path) -> dict[str, str]:
+    """Evaluate a run; return its losses beside those of the baselines, by column."""
+    jaxalign("evaluate", f"--workdir={workdir}")
+    summary = json.loads((workdir / "summary.json").read_text())
+    found = json.loads((workdir / "evaluation.json").read_text())
+    losses = {method["name"]: method["loss"] for method in found["methods"]}
+    test = {kind: f["held_out"] for kind, f in found["robustness"]["summary"].items()}
+    low, high = found["robustness"]["summary"]["tuned"]["interval"]
+    cells = {
+        "constant answer": summary["loss"]["constant"],
+        "naive": summary["loss"]["naive"],
+        "in-context, best of 8": min(v for k, v in losses.items() if k.startswith("in-cont")),
+        "persona, median": losses["persona (median)"],
+        "tuned": summary["loss"]["best"],
+        "naive, test": test["naive"],
+        "persona, test": test["persona"],
+        "tuned, test": test["tuned"],
+    }
+    shown = {column: loss(value) for column, value in cells.items()}
+    shown["tuned, test"] += f" ({loss(low)} to {loss(high)})"
+    return shown | {"seconds of the search": f"{summary['seconds']:.0f}"}
 
 
 def shorten(printed: str) -> list[str]:
@@ -109,11 +118,11 @@ def shorten(printed: str) -> list[str]:
 
 
 def measure_real(folder: Path, quick: bool) -> Entries:
-    """Search for two countries on the small real model."""
+    """Search for four countries on the small real model in one format, and evaluate."""
     flags = ("--config.objective.formats=identity",
              f"--config.search.generations={1 if quick else 18}")  # fmt: skip
-    rows = []
-    for code in ("sa", "us"):
+    rows, table = [], []
+    for code, name in COUNTRIES.items():
         workdir = folder / code
         if not (workdir / "summary.json").exists():
             jaxalign("train", f"--config={code}.py:smollm2", f"--workdir={workdir}", *flags)
@@ -123,13 +132,21 @@ def measure_real(folder: Path, quick: bool) -> Entries:
         naive, last = summary["loss"]["naive"], max(best)
         half = next((str(spent) for spent in sorted(best) if best[spent] <= naive / 2), "–")
         cells = [naive, best.get(160, best[last]), best[last]]
-        rows.append([COUNTRIES[code], *map(loss, cells), f"{best[last] / naive:.0%}", half])
+        rows.append([name, *map(loss, cells), f"{best[last] / naive:.0%}", half])
+        paper = evaluated(workdir)
+        table.append([name, *paper.values()])
     if not quick:
         image = folder / "sa" / "report" / "convergence.png"
         shutil.copyfile(image, ROOT / "docs" / "images" / "real.png")
+    command = f"python -m jaxalign.train --config=NAME.py:smollm2 {shlex.join(flags)}"
     return {
         "real": {
-            "command": f"python -m jaxalign.train --config=NAME.py:smollm2 {shlex.join(flags)}",
+            "command": f"{command}, then python -m jaxalign.evaluate",
+            "columns": ["L1 loss on SmolLM2-135M", *paper],
+            "rows": table,
+        },
+        "real-search": {
+            "command": command,
             "columns": ["L1 loss on SmolLM2-135M", "naive", "after 160 evaluations", "after 304",
                         "share of naive", "evaluations to half of naive"],
             "rows": rows,
@@ -138,20 +155,21 @@ def measure_real(folder: Path, quick: bool) -> Entries:
 
 
 def measure_presentations(folder: Path, quick: bool) -> Entries:
-    """Descend on one, two and eight presentations of the small real model, and test each prompt."""
-    steps = 1 if quick else 40
+    """Descend on two and on sixteen presentations of the small real model, test each prompt."""
+    steps = 1 if quick else 60
     flags = ("--config=us.py:smollm2", "--config.search.strategy=LSHADE",
-             "--config.search.space=full", "--config.search.population=4",
-             "--config.search.generations=1", f"--config.search.polish={steps}")  # fmt: skip
+             "--config.search.population=8", "--config.search.generations=1",
+             f"--config.search.polish={steps}")  # fmt: skip
     rows = []
-    for formats in ("identity", "identity,reversed", "pool:8"):
+    for formats, at_a_time in (("identity,reversed", 0), ("pool:16", 4)):
         workdir = folder / formats.replace(":", "-").replace(",", "-")
-        asked = f"--config.objective.formats={formats}"
+        asked = (f"--config.objective.formats={formats}",
+                 f"--config.objective.at_a_time={at_a_time}")  # fmt: skip
         if not (workdir / "summary.json").exists():
-            jaxalign("train", *flags, asked, f"--workdir={workdir}")
+            jaxalign("train", *flags, *asked, f"--workdir={workdir}")
         tested, prompt = workdir / "tested", workdir / "soft_prompt_polished.safetensors"
         if not (tested / "evaluation.json").exists():
-            jaxalign("evaluate", *flags, asked, f"--prompt={prompt}", f"--workdir={tested}")
+            jaxalign("evaluate", *flags, *asked, f"--prompt={prompt}", f"--workdir={tested}")
         found = json.loads((tested / "evaluation.json").read_text())["robustness"]["summary"]
         low, high = found["tuned"]["interval"]
         cells = [found["naive"]["seen"], found["tuned"]["seen"], found["naive"]["held_out"],
@@ -159,6 +177,7 @@ def measure_presentations(folder: Path, quick: bool) -> Entries:
         rows.append([f"`{formats}`", *map(loss, cells)])
         rows[-1][-1] += f" ({loss(low)} to {loss(high)})"
     command = f"python -m jaxalign.train {shlex.join(flags)} --config.objective.formats=FORMATS"
+    command += " --config.objective.at_a_time=K"
     return {
         "presentations": {
             "command": f"{command}, then python -m jaxalign.evaluate --prompt=WORKDIR/soft_prompt_"
