@@ -13,6 +13,9 @@ import pytest
 import safetensors.numpy
 from tiers import first
 
+from jaxalign.config import freeze
+from jaxalign.errors import UserError
+from jaxalign.run.tune import tune
 from jaxalign.status import describe
 
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
@@ -164,7 +167,7 @@ def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path
     assert_refused(shorter, "search.generations=5", "generation 12")
 
 
-@pytest.mark.parametrize("moments", first(1, [(2, 7), (0, 3, 3)]))
+@pytest.mark.parametrize("moments", first(1, [(5,), (2, 7), (0, 3, 3)]))
 def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder, tmp_path, moments):
     workdir = tmp_path / "killed"
     for moment in moments:
@@ -222,12 +225,13 @@ def test_a_damaged_checkpoint_falls_back(whole, tiny_folder, tmp_path):
     assert ending(workdir) == ending(whole)
 
 
-def test_another_run_is_not_overwritten(whole, tiny_folder):
+def test_another_run_is_not_overwritten(whole, tiny_folder, tiny_config):
     before = {path: path.read_bytes() for path in whole.glob("*.*")}
     result = run(tiny_folder, whole, "--config.seed=3", "--config.objective.norm=l2")
     assert_refused(result, "seed was 0, now 3", "objective.norm was 'l1', now 'l2'", "--workdir")
-    result = run(tiny_folder, whole, "--config.evaluation.chunk=2")
-    assert_refused(result, "evaluation.chunk was 3, now 2")
+    tiny_config.evaluation.chunk = 2
+    with pytest.raises(UserError, match=r"evaluation\.chunk was 3, now 2"):
+        tune(freeze(tiny_config), whole)
     assert before == {path: path.read_bytes() for path in whole.glob("*.*")}
 
 
@@ -311,14 +315,15 @@ def test_a_broken_config_file(tmp_path):
     assert_refused(invoke("--config=mine.py", cwd=tmp_path), "mine.py", "invalid syntax")
 
 
-def test_a_truncated_model(tiny_folder, tmp_path):
+def test_a_truncated_model(tiny_folder, tiny_config, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    result = invoke(EMBEDDED, f"--config.model.path={folder}", cwd=tmp_path)
-    assert_refused(result, "model.safetensors")
-    assert not (tmp_path / "runs").exists()
+    tiny_config.model.path = str(folder)
+    with pytest.raises(UserError, match=r"^[^\n]*model\.safetensors[^\n]*$"):
+        tune(freeze(tiny_config), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
 
 
 def test_the_first_question_is_shown_without_reading_weights(tiny_folder, tmp_path):
@@ -334,7 +339,12 @@ def test_the_first_question_is_shown_without_reading_weights(tiny_folder, tmp_pa
         "hours that leave room for family and home<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n\n"
     )
-    # evaluate: of the config that a run has recorded.
+
+
+@pytest.mark.nightly
+def test_evaluate_shows_the_first_question_of_a_recorded_config(tiny_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     (tmp_path / "config.json").write_text(
         json.dumps({"config": {"country": "SA", "model": {"path": str(folder)}}})
     )
@@ -346,6 +356,7 @@ def test_the_first_question_is_shown_without_reading_weights(tiny_folder, tmp_pa
         timeout=100,
     )
     assert (again.returncode, again.stderr) == (0, "")
+    result = invoke(EMBEDDED, f"--config.model.path={folder}", "--show_prompt", cwd=tmp_path)
     assert again.stdout.partition("]")[2] == result.stdout.partition("]")[2]
 
 
@@ -362,22 +373,24 @@ def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_p
     assert_refused(run(tiny_folder, workdir, "--config.seed=9"), "config.json", "--workdir")
 
 
-def test_another_chat_template_is_another_run(whole, tiny_folder, tmp_path):
+def test_another_chat_template_is_another_run(whole, tiny_folder, tiny_config, tmp_path):
     folder, workdir = tmp_path / "model", tmp_path / "run"
     shutil.copytree(tiny_folder, folder)
     shutil.copytree(whole, workdir)
     template = folder / "chat_template.jinja"
     template.write_text("Dear model: " + template.read_text())
-    assert_refused(run(folder, workdir), "the questions changed")
+    tiny_config.model.path = str(folder)
+    with pytest.raises(UserError, match="the questions changed"):
+        tune(freeze(tiny_config), workdir)
 
 
-def test_a_cut_line_of_metrics_is_written_again(whole, tiny_folder, tmp_path):
+def test_a_cut_line_of_metrics_is_written_again(whole, tiny_config, tmp_path):
     workdir = tmp_path / "cut"
     shutil.copytree(whole, workdir)
     metrics = workdir / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-30])
-    result = run(tiny_folder, workdir)
-    assert result.returncode == 0 and result.stderr == ""
+    tiny_config.search.generations = 12
+    tune(freeze(tiny_config), workdir)
     assert ending(workdir) == ending(whole)
 
 
