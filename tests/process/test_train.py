@@ -89,6 +89,13 @@ def whole(tiny_folder, tmp_path_factory) -> Path:
     return workdir
 
 
+@pytest.fixture
+def config(tiny_config):
+    """What the command runs, in this process."""
+    tiny_config.search.generations = 12
+    return tiny_config
+
+
 def test_what_a_run_leaves(whole, tiny_folder):
     summary = json.loads((whole / "summary.json").read_text())
     lines = records(whole)
@@ -225,13 +232,13 @@ def test_a_damaged_checkpoint_falls_back(whole, tiny_folder, tmp_path):
     assert ending(workdir) == ending(whole)
 
 
-def test_another_run_is_not_overwritten(whole, tiny_folder, tiny_config):
+def test_another_run_is_not_overwritten(whole, tiny_folder, config):
     before = {path: path.read_bytes() for path in whole.glob("*.*")}
     result = run(tiny_folder, whole, "--config.seed=3", "--config.objective.norm=l2")
     assert_refused(result, "seed was 0, now 3", "objective.norm was 'l1', now 'l2'", "--workdir")
-    tiny_config.evaluation.chunk = 2
+    config.evaluation.chunk = 2
     with pytest.raises(UserError, match=r"evaluation\.chunk was 3, now 2"):
-        tune(freeze(tiny_config), whole)
+        tune(freeze(config), whole)
     assert before == {path: path.read_bytes() for path in whole.glob("*.*")}
 
 
@@ -315,14 +322,14 @@ def test_a_broken_config_file(tmp_path):
     assert_refused(invoke("--config=mine.py", cwd=tmp_path), "mine.py", "invalid syntax")
 
 
-def test_a_truncated_model(tiny_folder, tiny_config, tmp_path):
+def test_a_truncated_model(tiny_folder, config, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    tiny_config.model.path = str(folder)
+    config.model.path = str(folder)
     with pytest.raises(UserError, match=r"^[^\n]*model\.safetensors[^\n]*$"):
-        tune(freeze(tiny_config), tmp_path / "run")
+        tune(freeze(config), tmp_path / "run")
     assert not (tmp_path / "run" / "config.json").exists()
 
 
@@ -373,24 +380,23 @@ def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_p
     assert_refused(run(tiny_folder, workdir, "--config.seed=9"), "config.json", "--workdir")
 
 
-def test_another_chat_template_is_another_run(whole, tiny_folder, tiny_config, tmp_path):
+def test_another_chat_template_is_another_run(whole, tiny_folder, config, tmp_path):
     folder, workdir = tmp_path / "model", tmp_path / "run"
     shutil.copytree(tiny_folder, folder)
     shutil.copytree(whole, workdir)
     template = folder / "chat_template.jinja"
     template.write_text("Dear model: " + template.read_text())
-    tiny_config.model.path = str(folder)
+    config.model.path = str(folder)
     with pytest.raises(UserError, match="the questions changed"):
-        tune(freeze(tiny_config), workdir)
+        tune(freeze(config), workdir)
 
 
-def test_a_cut_line_of_metrics_is_written_again(whole, tiny_config, tmp_path):
+def test_a_cut_line_of_metrics_is_written_again(whole, config, tmp_path):
     workdir = tmp_path / "cut"
     shutil.copytree(whole, workdir)
     metrics = workdir / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-30])
-    tiny_config.search.generations = 12
-    tune(freeze(tiny_config), workdir)
+    tune(freeze(config), workdir)
     assert ending(workdir) == ending(whole)
 
 
