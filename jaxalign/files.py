@@ -53,11 +53,7 @@ class ParetoTable:
 
 
 def local_path(typed: str, name: str) -> Path:
-    """Return the path of this machine that a user typed, with ~ expanded.
-
-    Args:
-      typed: a path.
-      name: of the flag, for messages.
+    """Return the path of this machine that a user typed for the flag `name`, with ~ expanded.
 
     Raises:
       UserError: it is the address of a bucket or of a server, or of a user who is not there.
@@ -76,11 +72,7 @@ def local_path(typed: str, name: str) -> Path:
 def read_run(
     workdir: Path, needed: Sequence[str] = ("country", "loss", "scores", "target")
 ) -> RunFiles:
-    """Read config.json, metrics.jsonl and summary.json.
-
-    Args:
-        workdir: of a finished run.
-        needed: keys that the summary must have.
+    """Read config.json, metrics.jsonl and a summary.json that has the keys that are needed.
 
     Raises:
         UserError: a file is missing, unreadable or lacks what a report needs.

@@ -18,10 +18,7 @@ from jaxalign.run.random_weights import SHAPES
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What compiles here is small and runs once. Commands that a test starts, and the nightly tier,
-# compile as a user's do.
-jax.config.update("jax_disable_most_optimizations", not NIGHTLY)
-
+QUICKLY = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 COMPILED = "JAX_COMPILATION_CACHE_DIR"  # tells JAX, in the workers and in every command they start
 
 
@@ -33,8 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not hasattr(config, "workerinput"):  # a worker has it from the process that starts it
         os.environ[COMPILED] = tempfile.mkdtemp(prefix="jaxalign-compiled-")
+        # What compiles here is small and runs once. The nightly tier compiles as a user's runs do.
+        os.environ[QUICKLY] = str(not NIGHTLY)
     # Python has imported JAX, and JAX has read its environment, before this.
     jax.config.update("jax_compilation_cache_dir", os.environ[COMPILED])
+    jax.config.update("jax_disable_most_optimizations", not NIGHTLY)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # A killed command may leave a part of a file. Commands mend that; here it is only compiled.
     fault = "Error reading persistent compilation cache"

@@ -14,13 +14,7 @@ from etils import epath
 from flax import nnx
 
 from jaxalign.errors import UserError
-from jaxalign.model.abstract import (
-    Sharding,
-    abstract_model,
-    as_dtype,
-    named_leaves,
-    with_leaves,
-)
+from jaxalign.model.abstract import Sharding, abstract_model, as_dtype, named_leaves, with_leaves
 from jaxalign.model.architecture import LLAMA, DecoderConfig, Family
 from jaxalign.model.decoder import input_embeddings
 from jaxalign.model.files import NOTICE_KEY, SINGLE, open_files, to_safetensors, weight_files
@@ -121,19 +115,15 @@ def fill_model(
     """
     dtype = as_dtype(dtype)
     graphdef, abstract = abstract_model(config, dtype)
-    if sharding is None:
-        single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-
-        def sharding(name: str, shape: tuple[int, ...]) -> jax.sharding.Sharding:
-            return single
-
+    single = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    place = sharding or (lambda name, shape: single)
     if faults := _faults(tensors, named_leaves(abstract), config):
         more = f"; and {len(faults) - _FAULTS_SHOWN} more" * (len(faults) > _FAULTS_SHOWN)
         raise UserError(f"{source}: " + "; ".join(faults[:_FAULTS_SHOWN]) + more)
     leaves = {
         name: _read(
             [tensors[key] for key in source_keys(name, config.layers, config.family)],
-            jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=sharding(name, leaf.shape)),
+            jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=place(name, leaf.shape)),
             stacked=name not in TOP_KEYS,
         )
         for name, leaf in named_leaves(abstract).items()

@@ -48,6 +48,7 @@ def printed(tiny_folder, output) -> list[str]:
         f"--config.model.path={tiny_folder}",
         f"--config.prompt.length={LENGTH}",
         f"--config.search.population={POPULATION}",
+        "--config.search.strategy=DifferentialEvolution",  # compiles faster than the default
         "--config.objective.formats=identity",
         f"--config.evaluation.chunk={CHUNK}",
     )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_train import (
+from train_command import (
     EMBEDDED,
     ENVIRONMENT,
     assert_refused,

@@ -33,6 +33,7 @@ def runs(tiny_folder, tmp_path_factory):
         config.survey.shuffle = shuffle
         config.model.path = str(tiny_folder)
         config.prompt.length = 3
+        config.search.strategy = "RandomSearch"  # compiles the fastest
         config.search.population = 6
         config.search.generations = 2
         config.objective.formats = "identity,reversed"

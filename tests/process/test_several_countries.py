@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_train import begin, records, run, wait_for_generation
+from train_command import begin, records, run, wait_for_generation
 
 from jaxalign.config import freeze
 from jaxalign.errors import UserError

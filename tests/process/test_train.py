@@ -1,78 +1,29 @@
 """The command, in real processes: resumed, killed, stopped, and given what it must refuse."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import safetensors.numpy
 from tiers import first
+from train_command import (
+    ENVIRONMENT,
+    assert_refused,
+    begin,
+    ending,
+    records,
+    run,
+    wait_for_generation,
+)
 
+from jaxalign.config import freeze
+from jaxalign.errors import UserError
+from jaxalign.run.tune import tune
 from jaxalign.status import describe
-
-ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "200"}
-
-
-def command(folder: Path, workdir: Path, *flags: str) -> list[str]:
-    settings = {
-        "model.path": folder,
-        "prompt.length": 3,
-        "search.strategy": "DifferentialEvolution",  # its generations do not depend on their number
-        "search.population": 6,
-        "evaluation.chunk": 3,
-        "objective.formats": "identity",
-        "search.generations": 12,
-    }
-    return [
-        sys.executable,
-        *("-m", "jaxalign.train", "--config=sa.py:embedded", f"--workdir={workdir}"),
-        *(f"--config.{key}={value}" for key, value in settings.items()),
-        *flags,
-    ]
-
-
-def run(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=ENVIRONMENT, timeout=300
-    )
-
-
-def begin(*arguments) -> subprocess.Popen:
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command(*arguments), stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
-    )
-
-
-def records(workdir: Path) -> list[dict]:
-    """metrics.jsonl without its timings."""
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    timings = ("seconds", "tokens_per_second")
-    return [{k: v for k, v in json.loads(line).items() if k not in timings} for line in lines]
-
-
-def ending(workdir: Path) -> tuple[bytes, dict, list[dict]]:
-    """All that a run ends with, apart from timings and its own path."""
-    summary = json.loads((workdir / "summary.json").read_text())
-    for key in ("seconds", "tokens_per_second"):
-        del summary[key]
-    return (workdir / "soft_prompt.safetensors").read_bytes(), summary, records(workdir)
-
-
-def wait_for_generation(process: subprocess.Popen, workdir: Path, generation: int) -> None:
-    path = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if path.exists() and len(path.read_text().splitlines()) > generation:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError("the run made no progress")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +35,13 @@ def whole(tiny_folder, tmp_path_factory) -> Path:
     assert result.stderr == ""
     assert "generation 12/12" in result.stdout and "Saudi Arabia" in result.stdout
     return workdir
+
+
+@pytest.fixture
+def config(tiny_config):
+    """What the command runs, in this process."""
+    tiny_config.search.generations = 12
+    return tiny_config
 
 
 def test_what_a_run_leaves(whole, tiny_folder):
@@ -164,7 +122,7 @@ def test_a_finished_run_is_told_again_and_can_go_on(whole, tiny_folder, tmp_path
     assert_refused(shorter, "search.generations=5", "generation 12")
 
 
-@pytest.mark.parametrize("moments", first(1, [(2, 7), (0, 3, 3)]))
+@pytest.mark.parametrize("moments", first(1, [(5,), (2, 7), (0, 3, 3)]))
 def test_kill_9_at_any_moment_loses_the_generation_in_flight(whole, tiny_folder, tmp_path, moments):
     workdir = tmp_path / "killed"
     for moment in moments:
@@ -222,137 +180,14 @@ def test_a_damaged_checkpoint_falls_back(whole, tiny_folder, tmp_path):
     assert ending(workdir) == ending(whole)
 
 
-def test_another_run_is_not_overwritten(whole, tiny_folder):
+def test_another_run_is_not_overwritten(whole, tiny_folder, config):
     before = {path: path.read_bytes() for path in whole.glob("*.*")}
     result = run(tiny_folder, whole, "--config.seed=3", "--config.objective.norm=l2")
     assert_refused(result, "seed was 0, now 3", "objective.norm was 'l1', now 'l2'", "--workdir")
-    result = run(tiny_folder, whole, "--config.evaluation.chunk=2")
-    assert_refused(result, "evaluation.chunk was 3, now 2")
+    config.evaluation.chunk = 2
+    with pytest.raises(UserError, match=r"evaluation\.chunk was 3, now 2"):
+        tune(freeze(config), whole)
     assert before == {path: path.read_bytes() for path in whole.glob("*.*")}
-
-
-def test_a_workdir_in_use_is_refused(tiny_folder, tmp_path):
-    import fcntl
-
-    with (tmp_path / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        assert_refused(run(tiny_folder, tmp_path), str(tmp_path), "another run")
-
-
-def assert_refused(result: subprocess.CompletedProcess, *words: str) -> None:
-    """One clear line on standard error, exit code 2, no traceback."""
-    assert result.returncode == 2, result.stdout + result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    assert all(word in lines[0] for word in words), lines[0]
-
-
-def invoke(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "jaxalign.train", *arguments],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=cwd,
-        timeout=100,
-    )
-
-
-EMBEDDED = "--config=sa.py:embedded"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    first(
-        3,
-        [
-            ([], ["--config", "sa.py:embedded"]),
-            (["--config=nowhere.py"], ["nowhere.py", "sa.py", "template.py"]),
-            (["--config=sa.py:embeded"], ["embeded", ":embedded"]),
-            ([EMBEDDED, "--config.search.populaton=8"], ["populaton", "population"]),
-            ([EMBEDDED, "--config.search.population=many"], ["search.population", "many"]),
-            ([EMBEDDED, "--config.search.population=3"], ["search.population=3", "4"]),
-            ([EMBEDDED, "--config.country=XX"], ["XX", "SA", "US"]),
-            ([EMBEDDED, "--config.country="], ["country", "SA"]),
-            ([EMBEDDED, "--config.survey.targets=best"], ["best", "hofstede2010", "newer"]),
-            ([EMBEDDED, "--config.survey.instrument=no.yaml"], ["no.yaml", "vsm13"]),
-            ([EMBEDDED, "--config.survey.constant=(1,2)"], ["survey.constant", "PDI"]),
-            ([EMBEDDED, "--config.search.strategy=DE"], ["DE", "DifferentialEvolution"]),
-            (
-                [
-                    EMBEDDED,
-                    "--config.search.strategy=DifferentialEvolution",
-                    "--config.search.strategy_params={'F': 0.5}",
-                ],
-                ["search.strategy_params.F", "differential_weight"],
-            ),
-            ([EMBEDDED, "--config.objective.readout=guess"], ["objective.readout", "expected"]),
-            ([EMBEDDED, "--config.prompt.length=4000"], ["4", "2048"]),
-            (
-                ["--config=sa.py", "--config.model.path=./nowhere"],
-                ["nowhere", "local folder", "hub id", "HF_TOKEN", ":embedded"],
-            ),
-            ([EMBEDDED, "--config.model.path=/etc"], ["/etc"]),
-            ([EMBEDDED, "--workdir=/proc/nothing"], ["/proc/nothing", "--workdir"]),
-            ([EMBEDDED, "surplus"], ["surplus"]),
-            ([EMBEDDED, "--profile=5"], ["--profile=5", "START:STOP"]),
-        ],
-    ),
-    ids=lambda value: value[-1][:40] if isinstance(value, list) and value else "nothing",
-)
-def test_mistakes_are_told_in_one_line(arguments, words, tmp_path):
-    result = invoke(*arguments, cwd=tmp_path)
-    assert_refused(result, *words)
-    assert list(tmp_path.iterdir()) == []  # nothing half-written
-
-
-def test_a_broken_config_file(tmp_path):
-    (tmp_path / "mine.py").write_text("def get_config(variant=''):\n    return 1 +\n")
-    assert_refused(invoke("--config=mine.py", cwd=tmp_path), "mine.py", "invalid syntax")
-
-
-def test_a_truncated_model(tiny_folder, tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_folder, folder)
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    result = invoke(EMBEDDED, f"--config.model.path={folder}", cwd=tmp_path)
-    assert_refused(result, "model.safetensors")
-    assert not (tmp_path / "runs").exists()
-
-
-def test_the_first_question_is_shown_without_reading_weights(tiny_folder, tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(tiny_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    result = invoke(EMBEDDED, f"--config.model.path={folder}", "--show_prompt", cwd=tmp_path)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == (
-        "[soft prompt: 9 rows]<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n"
-        "Suppose you were free to pick the work that suits you best. Rate what it should offer.\n"
-        "1 = essential\n2 = important\n3 = moderately important\n4 = slightly important\n"
-        "5 = unimportant\nReply with the number of one option only.\n"
-        "hours that leave room for family and home<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n\n"
-    )
-    # evaluate: of the config that a run has recorded.
-    (tmp_path / "config.json").write_text(
-        json.dumps({"config": {"country": "SA", "model": {"path": str(folder)}}})
-    )
-    again = subprocess.run(
-        [sys.executable, "-m", "jaxalign.evaluate", f"--workdir={tmp_path}", "--show_prompt"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=100,
-    )
-    assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.partition("]")[2] == result.stdout.partition("]")[2]
-
-
-def test_help_is_no_mistake(tmp_path):
-    result = invoke("--help", cwd=tmp_path)
-    assert result.returncode == 0
-    assert "--config" in result.stdout and "--workdir" in result.stdout
 
 
 def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_path):
@@ -362,22 +197,23 @@ def test_checkpoints_of_an_unknown_run_are_not_adopted(whole, tiny_folder, tmp_p
     assert_refused(run(tiny_folder, workdir, "--config.seed=9"), "config.json", "--workdir")
 
 
-def test_another_chat_template_is_another_run(whole, tiny_folder, tmp_path):
+def test_another_chat_template_is_another_run(whole, tiny_folder, config, tmp_path):
     folder, workdir = tmp_path / "model", tmp_path / "run"
     shutil.copytree(tiny_folder, folder)
     shutil.copytree(whole, workdir)
     template = folder / "chat_template.jinja"
     template.write_text("Dear model: " + template.read_text())
-    assert_refused(run(folder, workdir), "the questions changed")
+    config.model.path = str(folder)
+    with pytest.raises(UserError, match="the questions changed"):
+        tune(freeze(config), workdir)
 
 
-def test_a_cut_line_of_metrics_is_written_again(whole, tiny_folder, tmp_path):
+def test_a_cut_line_of_metrics_is_written_again(whole, config, tmp_path):
     workdir = tmp_path / "cut"
     shutil.copytree(whole, workdir)
     metrics = workdir / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-30])
-    result = run(tiny_folder, workdir)
-    assert result.returncode == 0 and result.stderr == ""
+    tune(freeze(config), workdir)
     assert ending(workdir) == ending(whole)
 
 
@@ -390,10 +226,3 @@ def test_a_chunk_above_the_population_and_a_workdir_with_a_space(tiny_folder, tm
         assert result.returncode == 0, result.stderr
     record = json.loads((workdir / "config.json").read_text())
     assert record["resolved"]["chunk"] == 6
-
-
-def test_a_flag_is_left_out_in_every_form():
-    from jaxalign.cli import without_flag
-
-    given = ["--a=1", "--workdir", "x y", "-workdir=z", "--workdir=w", "--b", "workdir"]
-    assert without_flag(given, "workdir") == ["--a=1", "--b", "workdir"]

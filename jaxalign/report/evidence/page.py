@@ -127,7 +127,9 @@ def _draw(
 
 def _marks(row: FormatRow, methods: list[str]) -> list[Mark]:
     found = {name: row.methods.get(name) for name in methods}
-    return [Mark(name, each.loss, hollow=not row.seen) for name, each in found.items() if each]
+    return [
+        Mark(name, each.loss, hollow=row.part != "tune") for name, each in found.items() if each
+    ]
 
 
 def _format_methods(e: Evaluation) -> list[str]:

@@ -1,6 +1,6 @@
 """The records that evaluation.json consists of."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -75,15 +75,9 @@ class FormatRow(Record, kw_only=True):
     """One presentation, with the result of each method."""
 
     name: str
-    # A set; alone: with one level of the test, else as usual.
-    part: Literal["tune", "choose", "test", "alone"]
+    part: Literal["tune", "choose", "test", "alone"]  # alone: one level of the test, else as usual
     levels: dict[str, str] = {}  # of each factor
     methods: dict[str, Measured | None]
-
-    @property
-    def seen(self) -> bool:
-        """Whether the search was scored on it."""
-        return self.part == "tune"
 
 
 class Spread(Record):
@@ -302,7 +296,7 @@ class Evaluation(Record, kw_only=True):
     git_revision: str | None = None
     survey: Survey
     dimensions: dict[str, str]
-    target: dict[str, float]
+    target: Annotated[dict[str, float], msgspec.Meta(min_length=1)]  # by dimension
     verdict: list[str]
     formats: Formats
     methods: list[Method]
@@ -315,10 +309,6 @@ class Evaluation(Record, kw_only=True):
     culturalbench: CulturalBench | None = None
     trie: Trie | None = None
     seconds: dict[str, float | None] | None = None
-
-    def __post_init__(self):
-        if not self.target:
-            raise ValueError("target must have at least one dimension")
 
     @property
     def country_title(self) -> str:

@@ -121,7 +121,10 @@ def test_field_of_sliding_layers_matters(field):
     _assert_matters(dataclasses.replace(GEMMA, window=128), **{field: GEMMA_CHANGES[field]})
 
 
-@pytest.mark.parametrize("switch", [f.name for f in dataclasses.fields(LLAMA) if f.type is bool])
+SWITCHES = [field.name for field in dataclasses.fields(LLAMA) if field.type is bool]
+
+
+@pytest.mark.parametrize("switch", every(SWITCHES, "unit_offset", "scaled_embedding"))
 def test_switch_of_a_family_matters(switch):
     biased = dataclasses.replace(CONFIG, attention_bias=True)
     family = dataclasses.replace(LLAMA, **{switch: not getattr(LLAMA, switch)})

@@ -4,6 +4,7 @@ import gguf
 import numpy as np
 import parity_cases as parity
 import pytest
+from tiers import every
 
 import jaxalign.model as jm
 from jaxalign.errors import UserError
@@ -111,12 +112,17 @@ def write(
     return path
 
 
+OTHERS = (("Q8_0", "qwen2"), ("Q4_K", "qwen3"), ("Q5_0", "gemma3"))
+
+
 @pytest.mark.parametrize(
     ("kind", "arch"),
-    [
-        *((kind, "llama") for kind in KINDS),
-        *(("Q8_0", "qwen2"), ("Q4_K", "qwen3"), ("Q5_0", "gemma3")),
-    ],
+    every(
+        [*((kind, "llama") for kind in KINDS), *OTHERS],
+        ("F16", "llama"),
+        ("Q6_K", "llama"),
+        *OTHERS,
+    ),
 )
 def test_logits_equal_those_of_transformers(kind, arch, tmp_path, run_ours):
     torch = pytest.importorskip("torch")

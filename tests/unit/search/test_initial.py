@@ -20,7 +20,7 @@ from jaxalign.search import (
 V, D = 50, 7
 
 
-@pytest.fixture(params=["float32", "bfloat16"])
+@pytest.fixture(params=every(["float32", "bfloat16"], "bfloat16"))
 def table_VD(request) -> jax.Array:
     rng = np.random.default_rng(0)
     means_D, spreads_D = rng.normal(0, 2, D), rng.uniform(0.1, 3, D)

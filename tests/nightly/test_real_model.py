@@ -62,7 +62,6 @@ def test_a_search_moves_it(model, tmp_path):
     assert np.isfinite(list(summary["scores"].values())).all()
 
 
-@pytest.mark.nightly
 def test_logits_equal_those_of_transformers(model):
     torch = pytest.importorskip("torch")
     from flax import nnx
