@@ -54,7 +54,7 @@ test.sh --dry-run --nightly
   CHECKOUT/.venv/skypilot/bin/pip install --quiet --disable-pip-version-check skypilot==0.14.1
   CHECKOUT/.venv/bin/../skypilot/bin/python tests/support/check_skypilot.py launch/skypilot.yaml
   CHECKOUT/.venv/bin/python -m venv --clear CHECKOUT/.venv/compilers
-  CHECKOUT/.venv/compilers/bin/pip install --quiet --disable-pip-version-check -e 'CHECKOUT[test,compile-tpu,compile-gpu]'
+  CHECKOUT/.venv/compilers/bin/pip install --quiet -e 'CHECKOUT[test,compile-tpu,compile-gpu]'
   CHECKOUT/.venv/bin/../compilers/bin/pytest tests/nightly/test_compiled_for_chips.py
   CHECKOUT/.venv/bin/pytest --numprocesses=2 --dist=loadfile tests
 
