@@ -23,7 +23,6 @@ def several(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     config.country = "sa,us"
     config.model.path = str(tiny_folder)
     config.prompt.length = LENGTH
-    config.objective.formats = "identity"  # half of the tokens
     config.search.strategy = "RandomSearch"
     config.search.population = 2
     config.search.generations = 1
