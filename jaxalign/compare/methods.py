@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from jaxalign.cli import config_folder
 from jaxalign.config import with_keys
 from jaxalign.errors import UserError
 from jaxalign.settings import Settings
+from jaxalign.survey import read_yaml
 
 OUTSIDE = ("scipy", "cma", "gradient")
 _PACKAGED = "all"
@@ -81,9 +80,9 @@ def with_method(settings: Settings, label: str, keys: dict[str, Any]) -> Setting
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        methods = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        methods = read_yaml(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(f"--methods={path}: cannot be read ({reason})") from error
     if not isinstance(methods, dict) or not methods:
         raise UserError(f"--methods={path}: must map labels to config keys")

@@ -14,6 +14,7 @@ import yaml
 
 from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode
+from jaxalign.survey import parse_yaml
 
 COUNTRY = "{country}"
 
@@ -163,10 +164,7 @@ def _read_yaml(path: str) -> Any:
         raise UserError(
             f"prompt.texts={path!r}: cannot read it ({reason}); give a YAML file"
         ) from error
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    return parse_yaml(text, path)
 
 
 def _parse(raw: Any, codes: set[str], path: str) -> dict[str, Any]:

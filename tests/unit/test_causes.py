@@ -4,15 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import safetensors.numpy
 import yaml
 
+from jaxalign.compare.methods import load_methods
 from jaxalign.errors import UserError
 from jaxalign.interchange import read_soft_prompt
 from jaxalign.model import load_model, read_stop_ids
-from jaxalign.prompts import load_tokenizer
+from jaxalign.prompts import load_texts, load_tokenizer
 from jaxalign.survey import load_instrument
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
@@ -57,6 +60,30 @@ def test_what_yaml_makes_of_words_without_quotes(tmp_path, options, id_, said):
     path.write_text(SURVEY.replace("OPTIONS", '["yes", "no"]').replace("ID", '"1"'))
     assert load_instrument(str(path)).items[0].options == ("yes", "no")
     assert yaml.safe_load("[yes, no]") == [True, False]
+
+
+_LEVELS = [
+    f"{name}: &{name} [{', '.join(['*' + below] * 9)}]" for below, name in pairwise("abcdefghij")
+]
+
+
+@pytest.mark.parametrize(
+    "read", [load_instrument, load_texts, lambda path: load_methods(Path(path))]
+)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n".join(["a: &a [x]", *_LEVELS]), "aliases repeat more than 100,000 values"),
+        ("a: &a [*a]", "aliases repeat more than 100,000 values"),
+        ("- " * 5000, "not valid YAML"),
+        ("a: 1\na: 2", "key 'a' appears twice"),
+    ],
+)
+def test_yaml_that_never_ends_or_says_a_thing_twice_is_refused(tmp_path, read, text, said):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        read(str(path))
 
 
 @pytest.mark.parametrize(
