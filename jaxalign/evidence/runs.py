@@ -18,7 +18,7 @@ from jaxalign.interchange.reading import RESULT, read_soft_prompt
 from jaxalign.model import read_stop_ids, resolve
 from jaxalign.problem import load_problem
 from jaxalign.report import print_header
-from jaxalign.run.heartbeat import require_writable
+from jaxalign.run.heartbeat import hold, require_free
 from jaxalign.run.provenance import make_run_record
 from jaxalign.settings import EMBEDDED, Settings, TermSettings
 from jaxalign.survey import Instrument, load_instrument, load_quizzes
@@ -83,7 +83,7 @@ def evaluate(
     Raises:
       UserError: from any part.
     """
-    require_writable(workdir, "--workdir")
+    require_free(workdir, "--workdir")
     wordings = _load_wordings(settings, options)
     source = options.culturalbench or (_FIXTURE if settings.model.path == EMBEDDED else "none")
     easy, hard = (None, None) if source == "none" else load_quizzes(source, "--culturalbench")
@@ -92,6 +92,7 @@ def evaluate(
         {
             "model.quantization": "none",
             "objective.culturalbench": "",
+            "objective.at_a_time": 0,
             "objective.terms": dataclasses.asdict(TermSettings()),
             "prompt.length": prompt_LD.shape[0],
         },
@@ -130,7 +131,8 @@ def evaluate(
         "culturalbench": [repr(each) for each in (easy, hard)],
     }
     print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
-    found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _print_part)
+    with hold(workdir, "--workdir"):
+        found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _print_part)
     target, instrument = problem.targets[0], problem.instrument
     content = {
         "prompt_sha256": inputs["prompt"],

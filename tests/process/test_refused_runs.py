@@ -77,6 +77,8 @@ def test_what_a_look_can_tell_is_told_before_the_model_is_looked_for(tiny_config
         tune(with_keys(settings, {"search.generations": 3}), run)
     with hold(run, "--workdir"), pytest.raises(UserError, match="another run is using it"):
         tune(settings, run)
+    with hold(run, "--workdir"), pytest.raises(UserError, match="another run is using it"):
+        evaluate(settings, np.zeros((3, 64), np.float32), run, Options())
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write there \(Not a directory\)"):
         tune(settings, tmp_path / "file" / "run")
