@@ -215,6 +215,17 @@ def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_pat
 
 
 @pytest.mark.nightly
+def test_the_port_of_two_that_were_killed_is_used_again_at_once(tiny_folder, tmp_path, undisturbed):
+    job = Job(2, tiny_folder, tmp_path / "run")
+    job.reach(2)
+    for process in job.processes:
+        process.kill()
+    again = Job(2, tiny_folder, tmp_path / "run", address=job.address)
+    job.wait()
+    assert again.finish().prompt().tobytes() == undisturbed.prompt().tobytes()
+
+
+@pytest.mark.nightly
 def test_sigterm_to_one_of_four_stops_all_and_two_go_on(tiny_folder, tmp_path, undisturbed):
     job = Job(4, tiny_folder, tmp_path / "run", generations=60)
     job.reach(1)
