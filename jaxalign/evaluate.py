@@ -18,6 +18,7 @@ from jaxalign.errors import UserError
 from jaxalign.evidence.runs import Options, evaluate, evaluate_run
 from jaxalign.files import local_path, read_json
 from jaxalign.interchange import read_soft_prompt
+from jaxalign.run.heartbeat import require_free
 from jaxalign.run.show_prompt import print_first_question
 
 _CONFIG = cli.define_config()
@@ -62,6 +63,7 @@ def main(typed: list[str]) -> None:
             return print_first_question(freeze(_CONFIG.value))
         record = workdir / "config.json"
         return print_first_question(recorded(read_json(record), record))
+    require_free(workdir, "--workdir")  # also the one above the folders of several countries
     if _PROMPT.value:
         if _CONFIG.value is None:
             raise UserError("--config=NAME[:VARIANT] is missing: it says what --prompt is asked")

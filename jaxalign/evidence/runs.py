@@ -83,7 +83,8 @@ def evaluate(
     Raises:
       UserError: from any part.
     """
-    require_free(workdir, "--workdir")
+    for folder in (workdir, workdir / "evaluation"):
+        require_free(folder, "--workdir")
     wordings = _load_wordings(settings, options)
     source = options.culturalbench or (_FIXTURE if settings.model.path == EMBEDDED else "none")
     easy, hard = (None, None) if source == "none" else load_quizzes(source, "--culturalbench")
@@ -131,7 +132,8 @@ def evaluate(
         "culturalbench": [repr(each) for each in (easy, hard)],
     }
     print_header({"evaluates": str(workdir), "country": problem.targets[0].country}, problem.notice)
-    with hold(workdir, "--workdir"):
+    # Not the workdir: a finished run whose folder is held is shown by status as one that goes on.
+    with hold(workdir / "evaluation", "--workdir"):
         found = evaluate_prompt(evidence, workdir / "evaluation", inputs, _print_part)
     target, instrument = problem.targets[0], problem.instrument
     content = {

@@ -98,11 +98,12 @@ class Job:
         *flags: str,
         generations: int = GENERATIONS,
         last_model: Path | None = None,
+        address: str = "",
     ):
         self.workdir = workdir
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+            self.address = address or f"127.0.0.1:{free.getsockname()[1]}"
         command = [
             *(sys.executable, "-m", "jaxalign.train", "--config=sa.py:embedded"),
             *(f"--workdir={workdir}", "--config.search.strategy=jDE"),
@@ -124,7 +125,7 @@ class Job:
                     "JAX_PLATFORMS": "cpu",
                     "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
                     "PYTHONPATH": root,
-                    "JAX_COORDINATOR_ADDRESS": address,
+                    "JAX_COORDINATOR_ADDRESS": self.address,
                     "JAX_NUM_PROCESSES": str(processes),
                     "JAX_PROCESS_ID": str(number),
                     "JAXALIGN_HEARTBEAT_SECONDS": str(HEARTBEAT),
@@ -207,9 +208,21 @@ def test_killed_and_started_again_it_ends_at_the_same_bytes(tiny_folder, tmp_pat
     (code, _, err), _ = job.wait()
     assert code != 0 and time.monotonic() - killed < 3 * HEARTBEAT
     assert "another process of this run is gone" in err or "distributed service detected" in err
-    again = Job(2, tiny_folder, tmp_path / "run").finish()
+    # At once, on the same port: what restarts a job gives it the address that it had.
+    again = Job(2, tiny_folder, tmp_path / "run", address=job.address).finish()
     assert again.records() == undisturbed.records()
     assert again.prompt().tobytes() == undisturbed.prompt().tobytes()
+
+
+@pytest.mark.nightly
+def test_the_port_of_two_that_were_killed_is_used_again_at_once(tiny_folder, tmp_path, undisturbed):
+    job = Job(2, tiny_folder, tmp_path / "run")
+    job.reach(2)
+    for process in job.processes:
+        process.kill()
+    again = Job(2, tiny_folder, tmp_path / "run", address=job.address)
+    job.wait()
+    assert again.finish().prompt().tobytes() == undisturbed.prompt().tobytes()
 
 
 @pytest.mark.nightly

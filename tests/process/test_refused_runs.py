@@ -1,11 +1,15 @@
 """Runs that have nothing to find, or something to lose, end before they do harm."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from paths import ROOT
 from random_models import TINY
 
 from jaxalign.config import freeze, to_plain, with_keys
@@ -77,8 +81,9 @@ def test_what_a_look_can_tell_is_told_before_the_model_is_looked_for(tiny_config
         tune(with_keys(settings, {"search.generations": 3}), run)
     with hold(run, "--workdir"), pytest.raises(UserError, match="another run is using it"):
         tune(settings, run)
-    with hold(run, "--workdir"), pytest.raises(UserError, match="another run is using it"):
-        evaluate(settings, np.zeros((3, 64), np.float32), run, Options())
+    for folder in (run, run / "evaluation"):
+        with hold(folder, "--workdir"), pytest.raises(UserError, match="another run is using it"):
+            evaluate(settings, np.zeros((3, 64), np.float32), run, Options())
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write there \(Not a directory\)"):
         tune(settings, tmp_path / "file" / "run")
@@ -101,3 +106,15 @@ def test_an_evaluation_looks_at_small_files_before_the_weights(copy, tiny_config
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write there"):
         evaluate(freeze(tiny_config), prompt_LD, tmp_path / "file", Options("none"))
+
+
+def test_countries_of_a_run_that_goes_on_are_not_evaluated(tmp_path):
+    """The folder that is held is the one above theirs."""
+    (tmp_path / "countries" / "SA").mkdir(parents=True)
+    (tmp_path / "countries" / "SA" / "summary.json").write_text("{}")
+    command = [sys.executable, "-m", "jaxalign.evaluate", f"--workdir={tmp_path}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with hold(tmp_path, "--workdir"):
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"--workdir={tmp_path}: another run is using it" in done.stderr

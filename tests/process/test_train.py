@@ -218,6 +218,31 @@ def test_a_cut_line_of_metrics_is_written_again(whole, config, tmp_path):
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("tool", "copy"),
+    [
+        ("cp", "cp -r {source} {target}"),
+        ("rsync", "rsync -a {source}/ {target}"),
+        ("rsync", "rsync -r --inplace {source}/ {target}"),  # with other times and modes
+        ("tar", "mkdir {target} && tar -C {source} -c . | tar -C {target} -x"),
+        ("python3", "python3 -m zipfile -c {target}.zip {source}/. && "
+         "python3 -m zipfile -e {target}.zip {target}"),
+    ],
+)  # fmt: skip
+def test_a_copied_workdir_goes_on(whole, tiny_folder, tmp_path, tool, copy):
+    if not shutil.which(tool):
+        pytest.skip(f"{tool} is not installed")
+    source, target = tmp_path / "source", tmp_path / "target"
+    assert run(tiny_folder, source, "--config.search.generations=5").returncode == 0
+    subprocess.run(copy.format(source=source, target=target), shell=True, check=True)
+    shutil.rmtree(source)
+    result = run(tiny_folder, target)
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert "after generation 5" in result.stdout and not source.exists()
+    assert ending(target) == ending(whole)
+
+
+@pytest.mark.nightly
 def test_a_chunk_above_the_population_and_a_workdir_with_a_space(tiny_folder, tmp_path):
     workdir = tmp_path / "with space"
     flags = ("--config.evaluation.chunk=100", "--config.search.generations=2")
