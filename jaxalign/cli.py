@@ -133,7 +133,7 @@ def run(main: Callable[[list[str]], None], needs_config: bool = True, positional
             raise  # a fault of ours, shown in full
         _fail(
             "out of memory: give a smaller --config.evaluation.chunk, search.population or "
-            f"prompt.length ({error})"
+            f"prompt.length, or another search.strategy ({error})"
         )
 
 

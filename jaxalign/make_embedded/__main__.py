@@ -9,12 +9,14 @@ import numpy as np
 from absl import flags
 
 from jaxalign import cli
+from jaxalign.files import local_path
 from jaxalign.make_embedded.examples import Examples, make_form
 from jaxalign.make_embedded.respondents import country_answers
 from jaxalign.make_embedded.tokenizer import corpus, train_tokenizer
 from jaxalign.make_embedded.training import train
 from jaxalign.model import parse_config, save_model
 from jaxalign.prompts import load_texts, load_tokenizer, parse_format
+from jaxalign.run.heartbeat import require_writable
 from jaxalign.survey import Scoring, load_instrument, load_targets, make_scoring
 
 NOTICE = "synthetic model without scientific meaning: trained on made-up survey answers"
@@ -121,7 +123,9 @@ def _reporter(phase: str, steps: int) -> Callable[[int, float], None]:
 
 def main(typed: list[str]) -> None:
     """Run the command."""
-    make(Path(_OUTPUT.value), _STEPS.value, _BATCH.value, _SEED.value)
+    folder = local_path(_OUTPUT.value, "--output")
+    require_writable(folder, "--output")  # or it is told after an hour of training
+    make(folder, _STEPS.value, _BATCH.value, _SEED.value)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,19 @@ def test_asking_for_help_is_no_mistake(name):
     assert told.stdout.count(b"\n") > 10
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("http://host/x", b"must be a folder of this machine"),
+        (f"{__file__}/x", b"cannot write there (Not a directory)"),
+    ],
+)
+def test_an_output_of_the_training_that_cannot_be_is_told_before_it(output, said):
+    told = invoke("-m", "jaxalign.make_embedded", f"--output={output}")
+    assert told.returncode == 2 and told.stderr.count(b"\n") == 1, told.stderr
+    assert said in told.stderr
+
+
 FULL_OR_CLOSED = """
 from jaxalign import cli
 def main(_):
