@@ -124,7 +124,7 @@ def _reporter(phase: str, steps: int) -> Callable[[int, float], None]:
 def main(typed: list[str]) -> None:
     """Run the command."""
     folder = local_path(_OUTPUT.value, "--output")
-    require_writable(folder, "--output")  # or it is told after an hour of training
+    require_writable(folder, "--output")  # or it is told after the training
     make(folder, _STEPS.value, _BATCH.value, _SEED.value)
 
 
