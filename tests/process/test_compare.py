@@ -245,7 +245,7 @@ def test_a_wrong_method_is_refused(tiny_config, tmp_path, keys, words):
         3,
         [
             (None, ["cannot be read", "No such file"]),
-            ("a: [", ["cannot be read"]),
+            ("a: [", ["not valid YAML"]),
             ("- a\n- b", ["must map labels to config keys"]),
             ("a: 3", ["'a' must map config keys to values"]),
             ("a: {outside: nowhere}", ["outside='nowhere'", "scipy or cma or gradient"]),

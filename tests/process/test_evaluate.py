@@ -154,12 +154,12 @@ def test_the_verdict_tells_these_numbers(evaluation):
 def test_parts_are_kept_and_a_change_makes_them_anew(runs, evaluation, capsys):
     again = msgspec.to_builtins(evaluate_run(runs / "sa", Options(culturalbench="fixture")))
     told = capsys.readouterr().out
-    assert told.count("kept from before") == 6
+    assert told.count("kept from before") == 7
     without = {key: again[key] for key in again if key not in ("command", "date")}
     assert without == {key: evaluation[key] for key in without}
     (runs / "sa" / "evaluation" / "answers.json").write_text("{")
     evaluate_run(runs / "sa", Options(culturalbench="fixture"))
-    assert capsys.readouterr().out.count("kept from before") == 5
+    assert capsys.readouterr().out.count("kept from before") == 6
 
 
 def test_siblings_are_found_by_what_they_are(runs):

@@ -39,6 +39,9 @@ class Goal(NamedTuple):
     target_GC: jax.Array
     choosing: None = None
 
+    def at(self, generation):
+        return self
+
 
 def sphere(weights, task, prompts_ELD, *, key, count, fails=None):
     """Distance to the goals, scaled by `weights`; what `fails` picks has no finite loss."""
