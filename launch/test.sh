@@ -48,7 +48,7 @@ if [ -n "$nightly" ]; then
   # XLA's compilers for chips that are not there, which JAX would look for in every other test.
   if [ ! -x "$VENV/compilers/bin/pytest" ]; then
     run "$VENV_PYTHON" -m venv --clear "$VENV/compilers"
-    run "$VENV/compilers/bin/pip" install --quiet -e "$ROOT[test,compile-tpu,compile-gpu]"
+    run "$VENV/compilers/bin/pip" install --quiet -e "${ROOT}[test,compile-tpu,compile-gpu]"
   fi
   JAX_PLATFORMS=cpu check ../compilers/bin/pytest tests/nightly/test_compiled_for_chips.py
   set -- tests "$@"
