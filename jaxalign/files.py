@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import errno
 import functools
 import io
 import json
@@ -118,6 +119,17 @@ def read_pareto(workdir: Path) -> ParetoTable | None:
     return ParetoTable(tuple(header[1:]), tuple(values))
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file that a user named.
+
+    Raises:
+      OSError: it cannot be read, or is a device, which may have no end.
+    """
+    if path.is_char_device() or path.is_block_device():
+        raise OSError(errno.EINVAL, "it is a device, not a file")
+    return path.read_bytes()
+
+
 def read_table(path: Path, where: str) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file: each row's number, as a spreadsheet counts, and its cells by column.
 
@@ -131,7 +143,7 @@ def read_table(path: Path, where: str) -> list[tuple[int, dict[str, str]]]:
         OSError: the file cannot be opened.
         UserError: it is not UTF-8 or not separated by commas, or a row does not fit the header.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

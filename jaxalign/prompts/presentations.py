@@ -209,11 +209,12 @@ def _unusual(levels: Levels, way: Presentation) -> list[tuple[str, str]]:
 def draw_sets(levels: Levels, size: int, seed: int) -> Sets:
     """Deal the levels out to three sets, and draw presentations of each.
 
-    Of each factor's n levels n // 3 prove, n // 4 choose and the others tune; with fewer than three
-    there is nothing to choose by but what is tuned on, and a single level is in all sets. What is
-    usual (the survey's own wording and labels, in the usual or the reversed order, with nothing
-    before it) is tuned on, and is the first presentation of that set. Within a set each factor's
-    levels occur equally often, give or take one.
+    Of each factor's n levels n // 3 test, n // 4 choose and the others tune. Where only one level
+    is left to choose by, one that is tuned on chooses too, since a prompt should not be judged by
+    one odd level alone; with fewer than three levels that is the only one. A single level is in all
+    sets. What is usual (the survey's own wording and labels, in the usual or the reversed order,
+    with nothing before it) is tuned on, and is the first presentation of that set. Within a set
+    each factor's levels occur equally often, give or take one.
 
     Args:
       levels: of the survey.
@@ -247,8 +248,8 @@ def _deal(
         return own, own, own
     test = max(1, len(names) // 3)
     choose = max(1, len(names) // 4) if len(others) > test else 0
-    tuned = own + others[test + choose :]
-    return tuned, others[test : test + choose] or tuned, others[:test]
+    tuned, chosen = own + others[test + choose :], others[test : test + choose]
+    return tuned, chosen + tuned[-1:] if len(chosen) < 2 else chosen, others[:test]
 
 
 def _deal_wordings(levels: Levels, rng: np.random.Generator) -> tuple[list[str], ...]:

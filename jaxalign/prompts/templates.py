@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_bytes
 
 # Llama 3's instruct format.
 LLAMA3 = (
@@ -52,9 +53,8 @@ def set_template(tokenizer: Any, wanted: str) -> None:
     if not wanted:
         return
     try:
-        tokenizer.chat_template = TEMPLATES.get(wanted) or Path(wanted).expanduser().read_text(
-            encoding="utf-8"
-        )
+        file = Path(wanted).expanduser()
+        tokenizer.chat_template = TEMPLATES.get(wanted) or read_bytes(file).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"model.chat_template={wanted!r}: cannot be read ({error}); give a file of Jinja or "

@@ -14,7 +14,7 @@ import yaml
 
 from jaxalign.errors import UserError
 from jaxalign.prompts.chat import encode
-from jaxalign.survey import parse_yaml
+from jaxalign.survey import read_yaml
 
 COUNTRY = "{country}"
 
@@ -158,13 +158,12 @@ def _plain(name: str) -> str:
 
 def _read_yaml(path: str) -> Any:
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        return read_yaml(Path(path).expanduser())
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"prompt.texts={path!r}: cannot read it ({reason}); give a YAML file"
         ) from error
-    return parse_yaml(text, path)
 
 
 def _parse(raw: Any, codes: set[str], path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jaxalign.run.initialization import POPULATION
 from jaxalign.run.metrics import as_number
 from jaxalign.run.refine import polish, rescore
 from jaxalign.run.summary import Outcome, join_summaries, record_of_country, summarize
+from jaxalign.search.gradient import Store
 from jaxalign.search.state import RunState
 from jaxalign.settings import Settings
 
@@ -33,6 +35,7 @@ FILES = {
     "report/index.html": "the report; its plots and table lie beside it",
     "config.json": "what was run, to run it again",
     "checkpoints/": "the search's state, to resume from",
+    "polish/": "the same of the gradient descent",
 }
 FILES_OF_COUNTRIES = {
     "countries/": "for each country what a run for it alone would leave",
@@ -40,7 +43,7 @@ FILES_OF_COUNTRIES = {
     "summary.json": "losses and scores of all, cost",
     **{
         name: FILES[name]
-        for name in ("metrics.jsonl", "tensorboard/", "config.json", "checkpoints/")
+        for name in ("metrics.jsonl", "tensorboard/", "config.json", "checkpoints/", "polish/")
     },
 }
 
@@ -52,6 +55,7 @@ def conclude(
     state: RunState,
     records: list[dict[str, Any]],
     early: str | None = None,
+    store: Callable[[str, int], Store] | None = None,
 ) -> Outcome:
     """Score the best prompts again where that is due, polish them, and bring all to the host.
 
@@ -64,6 +68,10 @@ def conclude(
       state: the last one; its arrays are read, not donated.
       records: all lines of metrics.jsonl.
       early: the key that ended the search before its last generation.
+      store: of a country's code and the gradient steps before: what a polish goes on from.
+
+    Raises:
+      Stopped: the store said so.
     """
     if state.chosen is not None:  # what does best elsewhere is the result
         state = dataclasses.replace(
@@ -82,7 +90,10 @@ def conclude(
     best_GLD, steps = np.asarray(state.best_prompt_GLD, np.float32), settings.search.polish
     full = dataclasses.replace(full, task=engine.task)
     polished_G = [
-        polish(settings, full, prompt_LD, index, steps)
+        polish(
+            *(settings, full, prompt_LD, index, steps),
+            store=store(problem.targets[index].code, index * steps) if store else None,
+        )
         for index, prompt_LD in enumerate(best_GLD if steps else [])
     ]
     state = copy_everywhere(problem.mesh, state)
@@ -131,7 +142,8 @@ def write_results(outcome: Outcome, workdir: Path) -> dict[str, Any]:
     summary = join_summaries(summaries)
     write_json(workdir / "summary.json", summary)
     write_countries_report(workdir)
-    print_results(summaries, _in(workdir, FILES_OF_COUNTRIES), problem.notice)
+    files = {name: line for name, line in FILES_OF_COUNTRIES.items() if (workdir / name).exists()}
+    print_results(summaries, _in(workdir, files), problem.notice)
     return summary
 
 

@@ -15,7 +15,13 @@ from jaxalign.report import Steps
 from jaxalign.report.numbers import format_loss
 from jaxalign.run.engine import chooser
 from jaxalign.search import Draw, Space, draw_key, embedding_std, full_space, with_limits
-from jaxalign.search.gradient import RELATIVE_RATE, Descent, descend, forward_equivalents
+from jaxalign.search.gradient import (
+    RELATIVE_RATE,
+    Descent,
+    Store,
+    descend,
+    forward_equivalents,
+)
 from jaxalign.settings import Settings
 
 DRAWS = 100  # fresh samples of respondents that a noisy best is scored with
@@ -83,7 +89,12 @@ class PromptLoss:
 
 
 def polish(
-    settings: Settings, problem: Problem, prompt_LD: jax.Array, country: int, steps: int
+    settings: Settings,
+    problem: Problem,
+    prompt_LD: jax.Array,
+    country: int,
+    steps: int,
+    store: Store | None = None,
 ) -> Descent:
     """Descend along the gradient of the loss with expected answers, whatever the readout.
 
@@ -97,15 +108,26 @@ def polish(
       prompt_LD: where to begin.
       country: index of its target.
       steps: of Adam.
+      store: what it goes on from after a kill.
+
+    Raises:
+      Stopped: the store said so.
     """
     loss, arguments = _prompt_loss(settings, problem, country)
     weights, task, *others = arguments
     space: Space = arguments[-1]
     std = float(jax.jit(embedding_std)(problem.table_VD))
+    choose, chosen = _score(settings, problem, country, space), ""
     with Steps("  gradient steps", steps) as shown:
 
         def show(step: int, loss: np.ndarray) -> None:
-            shown.update(step + 1, f"loss {format_loss(float(loss))}")
+            shown.update(step + 1, f"loss {format_loss(float(loss))}{chosen}")
+
+        def score(prompt_LD: jax.Array) -> float:
+            nonlocal chosen
+            found = float(choose(prompt_LD))
+            chosen = f", {format_loss(found)} where it is chosen"
+            return found
 
         descent = descend(
             loss,
@@ -115,17 +137,16 @@ def polish(
             RELATIVE_RATE * std,
             show,
             turns=[(weights, part, *others) for part in task.parts()],
-            score=_score(settings, problem, country, space),
+            score=score if problem.task.choosing is not None else None,
+            store=store,
         )
     return dataclasses.replace(descent, prompt_LD=space.prompts(descent.prompt_LD))
 
 
 def _score(
     settings: Settings, problem: Problem, country: int, space: Space
-) -> Callable[[jax.Array], jax.Array] | None:
-    """Return what gives a prompt's loss in the presentations to choose by, if there are any."""
-    if problem.task.choosing is None:
-        return None
+) -> Callable[[jax.Array], jax.Array]:
+    """Return what gives a prompt's loss in the presentations to choose by."""
     choose = jax.jit(chooser(problem, Execution(1, settings.evaluation.attention)))
 
     def score(prompt_LD: jax.Array) -> jax.Array:

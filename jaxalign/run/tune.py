@@ -1,5 +1,6 @@
 """The story of a run: from settings to a tuned prompt in a workdir, read from top to bottom."""
 
+import contextlib
 import dataclasses
 import functools
 import shlex
@@ -34,6 +35,7 @@ from jaxalign.run.startup import StartUp
 from jaxalign.run.stopping import StopRequest
 from jaxalign.run.trackers import Tracker
 from jaxalign.run.workdir import Workdir
+from jaxalign.search.gradient import Stopped, Store
 from jaxalign.search.state import Metrics, RunState
 from jaxalign.settings import Settings
 
@@ -151,11 +153,21 @@ def tune(
             early = hooks.early_end.reason(records, generation)
             if generation == generations or early:
                 workdir.write_state("finishing")
-                outcome = conclude(settings, problem, engine, state, records, early)
-                summary = write_results(outcome, path) if distributed.is_first() else {}
-                workdir.show_ending()
-                workdir.write_state("done")
-                return summary
+
+                def store(code: str, before: int) -> Store:
+                    first = generations + 1 + before
+                    return Store(
+                        path / "polish" / f"{code}.msgpack",
+                        lambda step: stop.at(first + step),
+                        distributed.is_first(),
+                    )
+
+                with contextlib.suppress(Stopped):
+                    outcome = conclude(settings, problem, engine, state, records, early, store)
+                    summary = write_results(outcome, path) if distributed.is_first() else {}
+                    workdir.show_ending()
+                    workdir.write_state("done")
+                    return summary
             workdir.write_state("stopped")
     if distributed.is_first():
         how = f"; to resume:\n  {shlex.quote(sys.executable)} {again}" if again else ""

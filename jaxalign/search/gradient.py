@@ -6,18 +6,23 @@ the prompt learns: what the loss works with (weights, task) is an argument and i
 
 import dataclasses
 import functools
+import logging
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
+from flax import serialization, struct
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, Float, Int
 
+from jaxalign.files import write_file
+
+_LOG = logging.getLogger(__name__)
 Loss = Callable[[Any, jax.Array], jax.Array]
 OnStep = Callable[[int, np.ndarray], None]
 
@@ -47,6 +52,45 @@ class Descent:
     evaluations_forward_equivalents: float
 
 
+class Stopped(Exception):
+    """A descent was told to stop; what it goes on from is saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Store:
+    """The file that a descent goes on from after a kill.
+
+    Attributes:
+      path: of the file.
+      stop: whether to stop before a step.
+      writes: whether this process is the one that writes.
+    """
+
+    path: Path
+    stop: Callable[[int], bool] = lambda _: False
+    writes: bool = True
+
+    def load(self, like: dict[str, Any]) -> dict[str, Any]:
+        """Return what was saved of this descent, or `like`, the beginning, if nothing was."""
+        if not self.path.exists():
+            return like
+        try:
+            saved = serialization.from_bytes(like, self.path.read_bytes())
+        except Exception as error:  # whatever the damage makes msgpack raise
+            _LOG.warning("%s is damaged (%s): the descent begins again", self.path, error)
+            return like
+        return saved if np.array_equal(saved["of"], like["of"]) else like
+
+    def save(self, descent: dict[str, Any]) -> None:
+        """Write where a descent is.
+
+        Raises:
+          UserError: the file cannot be written.
+        """
+        if self.writes:
+            write_file(self.path, serialization.to_bytes(jax.device_get(descent)))
+
+
 @struct.dataclass
 class _State:
     """Hold the state between two steps; `scale` is halved by every step that fails."""
@@ -69,6 +113,7 @@ def descend(
     *,
     turns: Sequence[Any] = (),
     score: Callable[[jax.Array], Any] | None = None,
+    store: Store | None = None,
 ) -> Descent:
     """Improve a soft prompt by Adam, its rate falling to zero on a half cosine.
 
@@ -89,8 +134,10 @@ def descend(
       turns: pytrees like `args`, each for a step in turn, such as minibatches.
       score: of a prompt, asked after every round of turns (or ten steps) and at the end; the prompt
         of the least score is the result instead of that of the least loss.
+      store: saves where the descent is after every round, and goes on from there.
 
     Raises:
+      Stopped: the store said so.
       ValueError: no steps, a rate that is not positive and finite, or a prompt of another rank.
     """
     if steps < 1 or not 0 < learning_rate < math.inf:
@@ -104,24 +151,46 @@ def descend(
         if on_step is not None:
             on_step(len(history) - 1, history[-1])
 
-    state = _start(prompt_LD)
+    begun_LD = np.asarray(prompt_LD, np.float32)
+    kept = {
+        "of": np.concatenate([[learning_rate, steps], begun_LD.ravel()]),
+        "state": _start(prompt_LD),
+        "history": np.zeros((0, *begun_LD.shape[:-2]), np.float32),
+        "score": math.inf,
+        "prompt": begun_LD,
+    }
+    if store is not None:
+        kept = store.load(kept)
+        history.extend(kept["history"])
+    state = jax.device_put(kept["state"])
     plan = jax.device_put((np.float32(learning_rate), np.float32(steps)))
     late = None
-    kept: list[tuple[float, np.ndarray]] = []
-    for step in range(steps):
-        given = turns[step % len(turns)] if turns else args
-        state, value = _step(loss, given, state, *plan)
+    for step in range(len(history), steps):
+        if store is not None and store.stop(step):
+            if late is not None:
+                read(late)
+            store.save(kept | {"state": state, "history": np.array(history)})
+            raise Stopped
+        state, value = _step(loss, turns[step % len(turns)] if turns else args, state, *plan)
         if late is not None:
             read(late)
         late = value
-        if score is not None and ((step + 1) % (len(turns) or 10) == 0 or step + 1 == steps):
-            kept.append((float(score(state.prompt_LD)), np.asarray(state.prompt_LD)))
-            kept = [min(kept, key=lambda one: one[0])]
-    read(late)
-    if kept:
-        best_LD = jnp.asarray(kept[0][1])
+        ends = (step + 1) % (len(turns) or 10) == 0 or step + 1 == steps
+        if not ends or (score is None and store is None):
+            continue
+        read(late)
+        late = None
+        if score is not None and (found := float(score(state.prompt_LD))) < kept["score"]:
+            kept |= {"score": found, "prompt": np.asarray(state.prompt_LD)}
+        if store is not None:
+            store.save(kept | {"state": state, "history": np.array(history)})
+    if late is not None:
+        read(late)
+    if kept["score"] < math.inf:
+        best_LD = jnp.asarray(kept["prompt"])
         best_loss = jax.jit(loss)(args, best_LD)
         state = dataclasses.replace(state, best_prompt_LD=best_LD, best_loss=best_loss)
+    given = turns[0] if turns else args
     one_LD = jax.ShapeDtypeStruct(jnp.shape(prompt_LD)[-2:], jnp.float32)
     gradients = steps * history[-1].size
     return Descent(

@@ -44,7 +44,7 @@ from jaxalign.survey.shares import ShareScoring, item_distances, jensen_shannon,
 from jaxalign.survey.targets import Target, find_target, load_targets, shuffled, targets_path
 from jaxalign.survey.wordings import load_wordings
 from jaxalign.survey.written import OPTION, REFUSAL, UNPARSED, Reading, read_written
-from jaxalign.survey.yaml_files import parse_yaml, read_yaml
+from jaxalign.survey.yaml_files import read_yaml
 
 __all__ = [
     "DISTRIBUTION",
@@ -87,7 +87,6 @@ __all__ = [
     "make_scoring",
     "null_baseline",
     "parse_instrument",
-    "parse_yaml",
     "questions_for",
     "read_written",
     "read_yaml",

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from jaxalign.errors import UserError
+from jaxalign.files import read_bytes
 
 _MOST = 100_000  # values of a file
 DATA = Path(str(resources.files("jaxalign.survey") / "data"))
@@ -32,22 +33,9 @@ def read_yaml(path: Path) -> Any:
 
     Raises:
       OSError, UnicodeDecodeError: it cannot be read.
-      UserError: as of `parse_yaml`.
-    """
-    return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Return what a text in YAML holds.
-
-    Args:
-      text: the text.
-      where: names it in messages.
-
-    Raises:
       UserError: it is not valid YAML, a key stands twice, or aliases repeat too much.
     """
-    loader = None
+    text, loader = read_bytes(path).decode(), None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -56,7 +44,8 @@ def parse_yaml(text: str, where: str) -> Any:
         _count(node, {})
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
-        raise UserError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+        raise UserError(f"{path}: not valid YAML ({reason})") from error
     finally:
         if loader is not None:
             loader.dispose()

@@ -5,6 +5,8 @@ All runs are made in this process on the tiny model.
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 
 import jax
@@ -15,6 +17,7 @@ import safetensors.numpy
 from jaxalign.config import freeze
 from jaxalign.errors import UserError
 from jaxalign.problem import load_problem
+from jaxalign.report import Steps
 from jaxalign.run.engine import ask_naive
 from jaxalign.run.initialization import first_prompts
 from jaxalign.run.refine import DRAWS, polish
@@ -131,6 +134,26 @@ def test_a_polish_lowers_the_loss_and_is_reported_apart(tiny_config, tmp_path):
     )
     loss_P = np.asarray(evaluated(tiny_config, prompts)(UNUSED).loss_GP[0])
     np.testing.assert_allclose(loss_P, [plain["loss"]["best"], told["loss"]], rtol=1e-3)
+
+
+def test_a_signal_stops_a_polish_that_goes_on_from_there(tiny_config, tmp_path, monkeypatch):
+    tiny_config.search.polish, update = 15, Steps.update
+    settings, polished = freeze(tiny_config), "soft_prompt_polished.safetensors"
+    tune(settings, tmp_path / "whole")
+
+    def interrupted(self, done, *told):
+        update(self, done, *told)
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Steps, "update", interrupted)
+    assert tune(settings, tmp_path / "stopped") is None
+    assert not (tmp_path / "stopped" / polished).exists()
+    monkeypatch.setattr(Steps, "update", update)
+    tune(settings, tmp_path / "stopped")
+    for name in (polished, "soft_prompt.safetensors"):
+        found, wanted = (tmp_path / run / name for run in ("stopped", "whole"))
+        assert found.read_bytes() == wanted.read_bytes()
 
 
 def test_a_polish_keeps_the_limits(tiny_config, tiny_problem):

@@ -145,6 +145,9 @@ def goods(tmp_path_factory, tiny_folder) -> Goods:
         tokenizer.chat_template = path.read_text(encoding="utf-8", errors="replace")
         describe_chat(tokenizer, "")
 
+    def ask(folder: Path) -> None:
+        describe_chat(load_tokenizer(folder), "")
+
     def read_whole(folder: Path) -> Any:
         return read_run(folder), describe(folder, 0.0)
 
@@ -177,6 +180,10 @@ def goods(tmp_path_factory, tiny_folder) -> Goods:
                          beside("config.json", lambda folder: load_model(folder, "float32"))),
         "stop ids": (b'{"eos_token_id": [1, 2]}', "generation_config.json",
                      beside("generation_config.json", read_stop_ids)),
+        "tokenizer": ((tiny / "tokenizer.json").read_bytes(), "tokenizer.json",
+                      beside("tokenizer.json", ask)),
+        "tokenizer config": ((tiny / "tokenizer_config.json").read_bytes(),
+                             "tokenizer_config.json", beside("tokenizer_config.json", ask)),
         "gguf": ((folder / "small.gguf").read_bytes(), "small.gguf",
                  lambda path: load_model(path, "float32")),
         "template": (tokenizer.chat_template.encode(), "t.jinja", template),
@@ -197,7 +204,8 @@ def goods(tmp_path_factory, tiny_folder) -> Goods:
 READERS = (
     *("settings", "record", "survey", "texts", "methods", "targets", "shares", "easy", "hard"),
     *("prompt", "array", "population", "adapter", "weights", "model config", "stop ids", "gguf"),
-    *("template", "metrics", "summary", "heartbeat", "pareto", "histories", "evaluation"),
+    *("tokenizer", "tokenizer config", "template", "metrics", "summary", "heartbeat", "pareto"),
+    *("histories", "evaluation"),
 )
 EXAMPLES = -(-(10_000 if NIGHTLY else 300) // len(READERS))
 
@@ -222,6 +230,15 @@ def test_whatever_is_read_ends_in_one_line(reader, goods, tmp_path_factory, edit
         assert str(error).strip() and len(str(error).splitlines()) == 1
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("reader", ["survey", "texts", "methods", "targets", "shares", "easy"])
+def test_a_device_is_no_file(reader, goods, tmp_path):
+    """/dev/zero would be read for ever."""
+    _, name, read = goods[reader]
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="is a device, not a file"):
+        read(tmp_path / name)
 
 
 def test_each_good_file_is_read(goods, tmp_path):

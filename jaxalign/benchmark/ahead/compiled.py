@@ -48,7 +48,7 @@ def compile_points(
     for point in points:
         problem = abstract_problem(point.settings, target, shape)
         plan = abstract_plan(point.settings, problem, target)
-        programs = compile_programs(point.settings, problem, plan, target, len(points) == 1)
+        programs = compile_programs(point.settings, problem, plan, target, not point.swept)
         trie = problem.questions.trie
         yield {
             "swept": point.swept,

@@ -42,7 +42,7 @@ def test_no_level_of_the_test_is_in_a_set_that_made_the_prompt(seed, size, langu
     for factor in FACTORS:
         tuned, chosen, tested = (levels_of(one, factor) for one in (tune, choose, test))
         assert not tested & (tuned | chosen)
-        assert not tuned & chosen
+        assert chosen - tuned and len(chosen) > 1  # one odd level alone decides nothing
     assert tune[0].name == "identity"
     abroad = {name for name, each in levels.wordings.items() if each.language != "en"}
     assert bool(levels_of(test, "wording") & abroad) == (languages == "all")

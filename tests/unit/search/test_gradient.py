@@ -1,5 +1,6 @@
 """Descent by gradients: equal to Adam by hand, never poisoned, compiled once, counted by hand."""
 
+import contextlib
 import functools
 
 import jax
@@ -13,7 +14,7 @@ from jaxalign.fitness import Evaluator, loss_of_prompt
 from jaxalign.objective import Objective
 from jaxalign.problem import load_problem
 from jaxalign.search import gradient
-from jaxalign.search.gradient import RELATIVE_RATE, descend, forward_equivalents
+from jaxalign.search.gradient import RELATIVE_RATE, Stopped, Store, descend, forward_equivalents
 
 TARGET_LD = np.linspace(-1.0, 1.5, 6, dtype=np.float32).reshape(2, 3)
 START_LD = np.zeros_like(TARGET_LD)
@@ -233,6 +234,37 @@ def test_the_prompt_of_the_least_score_is_kept():
     assert len(scored) == 4
     np.testing.assert_array_equal(found.prompt_LD, scored[1])
     np.testing.assert_allclose(found.loss, quadratic(TARGET_LD, scored[1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("stop", [1, 7, 20, 34, 35])
+def test_a_descent_that_was_stopped_ends_with_the_same_bytes(tmp_path, stop):
+    def score(prompt_LD):
+        return quadratic(TARGET_LD, prompt_LD)
+
+    def run(store, start_LD=START_LD):
+        parts = [TARGET_LD + 1.0, TARGET_LD - 1.0, TARGET_LD]
+        return descend(
+            quadratic, TARGET_LD, start_LD, 35, 0.1, turns=parts, score=score, store=store
+        )
+
+    whole, file = run(None), tmp_path / "kept"
+    with pytest.raises(Stopped) if stop < 35 else contextlib.nullcontext():
+        run(Store(file, lambda step: step == stop))
+    resumed = run(Store(file))
+    for name in ("prompt_LD", "loss", "history_N"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name))
+
+    other = run(Store(file), START_LD + 1.0)  # what is kept is of another descent
+    np.testing.assert_array_equal(other.prompt_LD, run(None, START_LD + 1.0).prompt_LD)
+
+
+def test_a_damaged_file_begins_the_descent_again(tmp_path, caplog):
+    file = tmp_path / "kept"
+    file.write_bytes(b"half")
+    found = descend(quadratic, TARGET_LD, START_LD, 5, 0.1, store=Store(file))
+    assert "begins again" in caplog.text
+    whole = descend(quadratic, TARGET_LD, START_LD, 5, 0.1)
+    np.testing.assert_array_equal(found.prompt_LD, whole.prompt_LD)
 
 
 def stack(args, prompt_LD, remake=False, loop=True):
