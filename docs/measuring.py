@@ -194,21 +194,25 @@ def measure_speed(folder: Path, quick: bool) -> Entries:
     rows, shares = [], []
     flags = ("--peer=transformers", f"--config.search.population={2 if quick else 16}",
              "--config.prompt.length=16", "--config.objective.formats=identity")  # fmt: skip
-    for shape in ("4x256",) if quick else ("4x256", "8x512"):
-        measured = folder / shape / "benchmark.json"
+    points = [("4x256", "float32"), ("8x512", "float32"), ("8x512", "bfloat16")]
+    for shape, dtype in points[: 1 if quick else 3]:
+        label = shape if dtype == "float32" else f"{shape}, {dtype}"
+        output = folder / f"{shape}-{dtype}"
+        measured = output / "benchmark.json"
         if not measured.exists():
-            options = (f"--model={shape}", *flags, f"--output={folder / shape}")
-            jaxalign("benchmark", "--config=sa.py:embedded", *options)
+            options = (f"--model={shape}", f"--config.model.dtype={dtype}", *flags)
+            jaxalign("benchmark", "--config=sa.py:embedded", *options, f"--output={output}")
         figures = json.loads(measured.read_text())
         peer, seconds = figures["peer"], figures["seconds"]
         ours, theirs = peer["ours_candidates_per_second"], peer["candidates_per_second"]
         spread = f"{peer['ratio']:.1f} ({peer['ratio_least']:.1f} to {peer['ratio_most']:.1f})"
         equal = f"to {peer['losses']['largest_difference']:.0e}"
-        rows.append([shape, f"{ours:.3g}", f"{theirs:.3g} ({peer['batch']})", spread, equal])
+        rows.append([label, f"{ours:.3g}", f"{theirs:.3g} ({peer['batch']})", spread, equal])
         cells = [f"{seconds[part] / seconds['generation']:.2%}" for part in ("ask_tell", "host")]
         checkpoint, ceiling = f"{1000 * seconds['checkpoint']:.0f} ms", "share_by_operations"
-        shares.append([shape, *cells, checkpoint, f"{figures[ceiling]:.0%}"])
+        shares.append([label, *cells, checkpoint, f"{figures[ceiling]:.0%}"])
     command = "python -m jaxalign.benchmark --config=sa.py:embedded --model=SHAPE"
+    command += " --config.model.dtype=TYPE"
     origin = {"command": f"{command} {shlex.join(flags)}", "packages": ("torch", "transformers")}
     speed = ["random Llama, layers x width", "jaxalign, candidates/s",
              "transformers, candidates/s (its best batch)", "ratio, median (range)",
