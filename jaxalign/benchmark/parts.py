@@ -57,7 +57,7 @@ class Parts(contextlib.ExitStack):
         self._evaluate = functools.partial(
             jax.jit(engine.evolution.evaluate),
             problem.weights,
-            task,
+            task.at(jnp.int32(0)),
             self.prompts_ELD,
             key=key,
             count=jnp.int32(engine.plan.candidates),
@@ -132,7 +132,7 @@ def _idle(_: Any, __: Task, ___: Any, state: RunState) -> tuple[RunState, Metric
 
 
 def _search_alone(problem: Problem, engine: Engine) -> Evolution:
-    """Return the engine's evolution with one coordinate as loss, in place of the model."""
+    """Return the evolution with one coordinate as loss in place of the model, and no choosing."""
     countries = len(problem.targets)
     dimensions = len(problem.instrument.dimensions)
 
@@ -146,7 +146,7 @@ def _search_alone(problem: Problem, engine: Engine) -> Evolution:
             jnp.broadcast_to(loss_GE[..., None], (*loss_GE.shape, len(task.goal.terms))),
         )
 
-    return dataclasses.replace(engine.evolution, evaluate=free)
+    return dataclasses.replace(engine.evolution, evaluate=free, choose=None)
 
 
 def peak_bytes() -> int | None:

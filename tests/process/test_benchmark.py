@@ -17,6 +17,7 @@ from jaxalign.benchmark.clock import Stopwatch
 from jaxalign.benchmark.parts import Parts
 from jaxalign.config import freeze
 from jaxalign.model import parameter_count
+from jaxalign.problem import load_problem
 
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu"} | os.environ | {"COLUMNS": "200"}
 EMBEDDED = "--config=sa.py:embedded"
@@ -147,6 +148,16 @@ def test_every_round_evaluates_the_whole_population(tiny_config, tiny_problem, t
     assert after[-2:] == [after[-1]] * 2 and after[-1] < 3 * engine.plan.candidates
     assert {len(taken) for taken in watch.taken.values()} == {4}
     assert watch.medians() == {name: sorted(taken[1:])[1] for name, taken in watch.taken.items()}
+
+
+def test_a_pool_is_measured_too(tiny_config, tmp_path):
+    tiny_config.search.strategy = "LSHADE"
+    tiny_config.objective.formats, tiny_config.objective.at_a_time = "pool:4", 2
+    problem = load_problem(freeze(tiny_config))
+    with Parts(freeze(tiny_config), problem, make_engine(tiny_config, problem), tmp_path) as parts:
+        parts.run(0, Stopwatch())
+        assert parts.resumes()
+        assert parts.evaluate().answers_PQA.shape[1] == 2 * len(problem.instrument.items)
 
 
 @pytest.fixture(scope="module")
