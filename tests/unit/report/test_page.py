@@ -65,6 +65,13 @@ def test_no_notice_no_naive_scores_and_other_dimensions(workdir: Path, summary: 
     assert (page.parent / "scores.csv").read_text().splitlines()[1] == "A,4,,3.5,,0.5,"
 
 
+def test_a_model_on_this_machine_is_called_by_its_own_name(workdir: Path, summary: dict):
+    (workdir / "summary.json").write_text(json.dumps(summary | {"model": "/models/of/ours/"}))
+    write_report(workdir)
+    title = (workdir / "report" / "index.html").read_text().partition("</title>")[0]
+    assert title.split()[-1] == "ours"
+
+
 def test_the_page_opens_alone(workdir: Path):
     page = write_report(workdir)
     parser = parse_page(page)
