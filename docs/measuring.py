@@ -104,6 +104,20 @@ def evaluated(workdir: Path) -> dict[str, str]:
     return shown | {"seconds of the search": f"{summary['seconds']:.0f}"}
 
 
+def one_level_changed(workdir: Path) -> dict[str, str]:
+    """Return mean losses of naive and tuned where one level is new and all else as usual."""
+    rows = json.loads((workdir / "evaluation.json").read_text())["robustness"]["rows"]
+    alone = [row for row in rows if row["part"] == "alone"]
+    usual, cells, below = rows[0]["levels"], {}, 0
+    for factor in usual:
+        pairs = [[row["methods"][method]["loss"] for method in ("naive", "tuned")]
+                 for row in alone if row["levels"][factor] != usual[factor]]  # fmt: skip
+        naive, tuned = map(statistics.mean, zip(*pairs, strict=True))
+        cells[f"{factor} ({len(pairs)})"] = f"{loss(naive)} → {loss(tuned)}"
+        below += sum(tuned < naive for naive, tuned in pairs)
+    return cells | {"below naive": f"{below} of {len(alone)}"}
+
+
 def shorten(printed: str) -> list[str]:
     """Return the lines of a run's output that the README shows."""
     lines = [line.rstrip() for line in printed.splitlines()]
@@ -121,7 +135,7 @@ def measure_real(folder: Path, quick: bool) -> Entries:
     """Search for four countries on the small real model in one format, and evaluate."""
     flags = ("--config.objective.formats=identity",
              f"--config.search.generations={1 if quick else 18}")  # fmt: skip
-    rows, table = [], []
+    rows, table, one_level = [], [], []
     for code, name in COUNTRIES.items():
         workdir = folder / code
         if not (workdir / "summary.json").exists():
@@ -135,6 +149,7 @@ def measure_real(folder: Path, quick: bool) -> Entries:
         rows.append([name, *map(loss, cells), f"{best[last] / naive:.0%}", half])
         paper = evaluated(workdir)
         table.append([name, *paper.values()])
+        one_level.append([name, *one_level_changed(workdir).values()])
     if not quick:
         image = folder / "sa" / "report" / "convergence.png"
         shutil.copyfile(image, ROOT / "docs" / "images" / "real.png")
@@ -144,6 +159,11 @@ def measure_real(folder: Path, quick: bool) -> Entries:
             "command": f"{command}, then python -m jaxalign.evaluate",
             "columns": ["L1 loss on SmolLM2-135M", *paper],
             "rows": table,
+        },
+        "real-one-level": {
+            "command": f"{command}, then python -m jaxalign.evaluate",
+            "columns": ["naive → tuned, one level changed", *one_level_changed(workdir)],
+            "rows": one_level,
         },
         "real-search": {
             "command": command,

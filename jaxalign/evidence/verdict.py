@@ -1,4 +1,4 @@
-"""The verdict of an evaluation in three sentences, each computed from its numbers."""
+"""The verdict of an evaluation in a few sentences, each computed from its numbers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from jaxalign.evidence.baselines import TUNED
 
 
 def verdict(evaluation: dict[str, Any]) -> list[str]:
-    """Return three sentences: baselines, unseen presentations, CulturalBench.
+    """Return what is to be said of baselines, of unseen presentations and of CulturalBench.
 
     Args:
       evaluation: with methods, robustness and culturalbench, as evaluation.json has them.
@@ -59,7 +59,14 @@ def _robustness(evaluation: dict[str, Any]) -> str:
         holds = f"has no clear lead over {least}"
     else:
         holds = "keeps a lead in part" if tuned["held_out"] > 2 * tuned["seen"] + 1 else "holds"
-    return f"In {count} presentations of unseen levels it {holds}; {numbers}."
+    held = f"In {count} presentations of unseen levels it {holds}; {numbers}."
+    alone = [row["methods"] for row in evaluation["robustness"]["rows"] if row["part"] == "alone"]
+    if not alone:
+        return held
+    below = sum(losses[TUNED]["loss"] < losses["naive"]["loss"] for losses in alone)
+    return (
+        f"{held} With one of these levels at a time it is below naive in {below} of {len(alone)}."
+    )
 
 
 def _culturalbench(evaluation: dict[str, Any]) -> str:

@@ -26,3 +26,15 @@ def judged(seen, test, others, interval):
 )
 def test_whether_a_prompt_holds(seen, test, interval, words):
     assert words in judged(seen, test, {"naive": 90.0, "persona": 60.0}, interval)
+
+
+def test_levels_that_change_one_at_a_time_are_counted():
+    evaluation = make_evaluation()
+    alone = [row for row in evaluation["robustness"]["rows"] if row["part"] == "alone"]
+    for row in alone:
+        row["methods"]["tuned"]["loss"] = row["methods"]["naive"]["loss"]
+    alone[0]["methods"]["tuned"]["loss"] -= 1.0
+    said = f"With one of these levels at a time it is below naive in 1 of {len(alone)}."
+    assert verdict(evaluation)[1].endswith(said)
+    evaluation["robustness"]["rows"] = []
+    assert "at a time" not in verdict(evaluation)[1]
