@@ -55,6 +55,7 @@ def conclude(
     state: RunState,
     records: list[dict[str, Any]],
     early: str | None = None,
+    *,
     store: Callable[[str, int], Store] | None = None,
 ) -> Outcome:
     """Score the best prompts again where that is due, polish them, and bring all to the host.

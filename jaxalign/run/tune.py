@@ -163,7 +163,8 @@ def tune(
                     )
 
                 with contextlib.suppress(Stopped):
-                    outcome = conclude(settings, problem, engine, state, records, early, store)
+                    given = settings, problem, engine, state, records, early
+                    outcome = conclude(*given, store=store)
                     summary = write_results(outcome, path) if distributed.is_first() else {}
                     workdir.show_ending()
                     workdir.write_state("done")

@@ -20,7 +20,7 @@ from flax import serialization, struct
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, Float, Int
 
-from jaxalign.files import write_file
+from jaxalign.files import FORMAT, write_file
 
 _LOG = logging.getLogger(__name__)
 Loss = Callable[[Any, jax.Array], jax.Array]
@@ -153,7 +153,7 @@ def descend(
 
     begun_LD = np.asarray(prompt_LD, np.float32)
     kept = {
-        "of": np.concatenate([[learning_rate, steps], begun_LD.ravel()]),
+        "of": np.concatenate([[FORMAT, learning_rate, steps], begun_LD.ravel()]),
         "state": _start(prompt_LD),
         "history": np.zeros((0, *begun_LD.shape[:-2]), np.float32),
         "score": math.inf,

@@ -36,6 +36,7 @@ def settings_of(model: Path) -> Settings:
     config.search.strategy = "DifferentialEvolution"
     config.search.population = 6
     config.search.generations = 3
+    config.search.polish = 2
     config.objective.formats = "identity"
     config.evaluation.chunk = 3
     return freeze(config)
