@@ -151,6 +151,19 @@ def descend(
         if on_step is not None:
             on_step(len(history) - 1, history[-1])
 
+    late: jax.Array | None = None  # the last step's loss, not yet read
+
+    def catch_up() -> None:
+        nonlocal late
+        if late is not None:
+            read(late)
+        late = None
+
+    def save() -> None:
+        if store is not None:
+            catch_up()
+            store.save(kept | {"state": state, "history": np.array(history)})
+
     begun_LD = np.asarray(prompt_LD, np.float32)
     kept = {
         "of": np.concatenate([[FORMAT, learning_rate, steps], begun_LD.ravel()]),
@@ -164,28 +177,18 @@ def descend(
         history.extend(kept["history"])
     state = jax.device_put(kept["state"])
     plan = jax.device_put((np.float32(learning_rate), np.float32(steps)))
-    late = None
     for step in range(len(history), steps):
         if store is not None and store.stop(step):
-            if late is not None:
-                read(late)
-            store.save(kept | {"state": state, "history": np.array(history)})
+            save()
             raise Stopped
         state, value = _step(loss, turns[step % len(turns)] if turns else args, state, *plan)
-        if late is not None:
-            read(late)
+        catch_up()
         late = value
-        ends = (step + 1) % (len(turns) or 10) == 0 or step + 1 == steps
-        if not ends or (score is None and store is None):
-            continue
-        read(late)
-        late = None
-        if score is not None and (found := float(score(state.prompt_LD))) < kept["score"]:
-            kept |= {"score": found, "prompt": np.asarray(state.prompt_LD)}
-        if store is not None:
-            store.save(kept | {"state": state, "history": np.array(history)})
-    if late is not None:
-        read(late)
+        if (step + 1) % (len(turns) or 10) == 0 or step + 1 == steps:
+            if score is not None and (found := float(score(state.prompt_LD))) < kept["score"]:
+                kept |= {"score": found, "prompt": np.asarray(state.prompt_LD)}
+            save()
+    catch_up()
     if kept["score"] < math.inf:
         best_LD = jnp.asarray(kept["prompt"])
         best_loss = jax.jit(loss)(args, best_LD)
